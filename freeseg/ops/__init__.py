@@ -1,0 +1,6 @@
+"""Operators that PyTorch lacks."""
+
+from freeseg.ops.ms_deform_attn import ms_deform_attn
+from freeseg.ops.reference import ms_deform_attn_reference
+
+__all__ = ["ms_deform_attn", "ms_deform_attn_reference"]

@@ -1,0 +1,25 @@
+"""Small data classes at the boundaries between parts."""
+
+from freeseg.structures.features import ImageFeatures, sizes_of
+from freeseg.structures.predictions import DecoderOutput, LayerPrediction, MaskPrediction
+from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
+from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
+from freeseg.structures.targets import SegmentationTarget
+from freeseg.structures.vocabulary import Vocabulary
+
+__all__ = [
+    "ANYONE",
+    "DecoderOutput",
+    "ImageFeatures",
+    "InstanceSet",
+    "LayerPrediction",
+    "MaskPrediction",
+    "PanopticMap",
+    "QueryGroup",
+    "QuerySet",
+    "Segment",
+    "SegmentationResult",
+    "SegmentationTarget",
+    "Vocabulary",
+    "sizes_of",
+]

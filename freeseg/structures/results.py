@@ -1,0 +1,69 @@
+"""The segmentation of one image in up to three tasks.
+
+Shapes: K classes, N instances, H W output size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from detectron2.structures import Boxes, Instances
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic map; keys as Detectron2's ``segments_info`` names them."""
+
+    id: int  # value in the map, from 1
+    category_id: int  # contiguous class id
+    isthing: bool
+    score: float  # class probability
+    area: int  # pixels
+
+
+@dataclass(frozen=True)
+class PanopticMap:
+    """Every pixel in at most one segment."""
+
+    segment_ids: Tensor  # int32 [H, W], 0 is unassigned
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class InstanceSet:
+    """Scored, possibly overlapping masks, best first."""
+
+    masks: Tensor  # bool [N, H, W]
+    boxes: Tensor  # float [N, 4], xyxy pixels around the mask, zeros when it is empty
+    labels: Tensor  # int64 [N]
+    scores: Tensor  # float [N] in [0, 1]
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What was asked for is set, the rest is None."""
+
+    semantic: Tensor | None = None  # float [K, H, W], class scores
+    instances: InstanceSet | None = None
+    panoptic: PanopticMap | None = None
+
+    def to_detectron2(self) -> dict[str, Any]:
+        """The dict that Detectron2's evaluators read: sem_seg, instances, panoptic_seg."""
+        output: dict[str, Any] = {}
+        if self.semantic is not None:
+            output["sem_seg"] = self.semantic
+        if self.panoptic is not None:
+            info = [asdict(segment) for segment in self.panoptic.segments]
+            output["panoptic_seg"] = (self.panoptic.segment_ids, info)
+        if self.instances is not None:
+            output["instances"] = Instances(
+                tuple(self.instances.masks.shape[-2:]),
+                pred_masks=self.instances.masks,
+                pred_boxes=Boxes(self.instances.boxes),
+                scores=self.instances.scores,
+                pred_classes=self.instances.labels,
+            )
+        return output

@@ -1,0 +1,58 @@
+"""The class list a model predicts: names, and which of them are countable things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, as_tensor
+from torch import bool as torch_bool
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An ordered class list; the position of a class is its contiguous id.
+
+    Attributes:
+        names: One display name per class.
+        is_thing: One flag per class; True for countable things, False for amorphous stuff.
+    """
+
+    names: tuple[str, ...]
+    is_thing: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.is_thing):
+            raise ValueError(
+                f"wanted one thing flag per class, got {len(self.names)} names "
+                f"and {len(self.is_thing)} flags"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_metadata(cls, metadata: Any, num_classes: int) -> Vocabulary:
+        """Reads a Detectron2 ``Metadata``.
+
+        Names come from ``stuff_classes`` where it covers all classes (the convention of panoptic
+        and semantic datasets here), else from ``thing_classes``, else they are numbered. Things
+        are the values of ``thing_dataset_id_to_contiguous_id``; without it, a dataset that lists
+        only things has only things, and any other has none.
+        """
+        stuff = list(metadata.get("stuff_classes") or ())
+        things = list(metadata.get("thing_classes") or ())
+        names = next(
+            (known for known in (stuff, things) if len(known) == num_classes),
+            [f"class {index}" for index in range(num_classes)],
+        )
+        mapping = metadata.get("thing_dataset_id_to_contiguous_id")
+        if mapping is not None:
+            thing_ids = set(mapping.values())
+        else:
+            thing_ids = set(range(num_classes)) if things and not stuff else set()
+        return cls(tuple(names), tuple(index in thing_ids for index in range(num_classes)))
+
+    def thing_mask(self, like: Tensor) -> Tensor:
+        """Bool [K] on the device of `like`."""
+        return as_tensor(self.is_thing, dtype=torch_bool, device=like.device)
