@@ -1,0 +1,135 @@
+"""Conversions between segment-id maps, COCO's colour coding, semantic maps and connected components.
+
+Shapes: H W image size. Segment ids are int32 maps with 0 for void; a COCO panoptic PNG stores an id
+as R + 256 * G + 256^2 * B, so ids up to 2^24 - 1 survive (never a uint8 detour).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+VOID_ID = 0  # COCO's segment id for pixels without a label
+MAX_SEGMENT_ID = 256**3 - 1
+
+IdMap = npt.NDArray[np.int32]
+LabelMap = npt.NDArray[Any]
+
+
+def id2rgb(ids: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Encode a map of segment ids as the three colour channels of a COCO panoptic PNG."""
+    ids = np.asarray(ids)
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_SEGMENT_ID):
+        raise ValueError(
+            f"segment ids must lie in 0..{MAX_SEGMENT_ID}, got {ids.min()}..{ids.max()}"
+        )
+    ids = ids.astype(np.int64)
+    return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)
+
+
+def rgb2id(rgb: npt.ArrayLike) -> IdMap:
+    """Decode the colours of a COCO panoptic PNG [H, W, 3] (alpha ignored) to segment ids [H, W]."""
+    channels = np.asarray(rgb)
+    if channels.ndim != 3 or channels.shape[2] < 3:
+        raise ValueError(f"a panoptic PNG has shape [H, W, 3], got {list(channels.shape)}")
+    channels = channels.astype(np.int32)
+    return channels[..., 0] + 256 * channels[..., 1] + 256**2 * channels[..., 2]
+
+
+def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
+    """Area and [x, y, width, height] box of every segment except void, in one pass over the map."""
+    present, inverse = np.unique(ids, return_inverse=True)
+    inverse = inverse.reshape(ids.shape)
+    areas = np.bincount(inverse.ravel(), minlength=len(present))
+    height, width = ids.shape
+    rows, columns = np.indices((height, width), sparse=True)
+    geometry: dict[int, tuple[int, list[int]]] = {}
+    low_x, low_y, high_x, high_y = _extremes(inverse, rows, columns, len(present))
+    for index, segment_id in enumerate(present.tolist()):
+        if segment_id != VOID_ID:
+            x, y = int(low_x[index]), int(low_y[index])
+            box = [x, y, int(high_x[index]) - x + 1, int(high_y[index]) - y + 1]
+            geometry[segment_id] = (int(areas[index]), box)
+    return geometry
+
+
+def panoptic_to_semantic(
+    ids: IdMap,
+    segments: Sequence[Mapping[str, Any]],
+    class_of_category: Mapping[int, int],
+    ignore_label: int = 255,
+) -> LabelMap:
+    """Class map of a panoptic annotation; void and categories without a class become ignore_label.
+
+    Crowd segments count with their class: their class is known, only their instances are not. This
+    is how COCO's panoptic annotation is published as semantic ground truth.
+    """
+    dtype = np.uint8 if max([ignore_label, *class_of_category.values()]) < 256 else np.uint16
+    class_of_segment = {
+        int(segment["id"]): class_of_category.get(int(segment["category_id"]), ignore_label)
+        for segment in segments
+    }
+    present, inverse = np.unique(ids, return_inverse=True)
+    classes = [class_of_segment.get(segment_id, ignore_label) for segment_id in present.tolist()]
+    return np.asarray(classes, dtype=dtype)[inverse.reshape(ids.shape)]
+
+
+def components_to_panoptic(
+    labels: LabelMap,
+    thing_classes: Collection[int],
+    ignore_label: int = 255,
+    min_area: int = 1,
+) -> tuple[IdMap, list[dict[str, Any]]]:
+    """Approximate panoptic annotation of a semantic map: one thing per 8-connected component.
+
+    Stuff gets one segment per class. Things that touch become one segment, and a thing cut in two
+    by something in front becomes two. Components under min_area pixels are not trusted as objects:
+    all of one class are put into a single crowd segment, so that every pixel keeps its class.
+
+    Returns:
+        The id map [H, W] and the segments as dicts with "id", "category_id" (the class) and
+        "iscrowd"; ids count from 1.
+    """
+    ids = np.zeros(labels.shape, dtype=np.int32)
+    segments: list[dict[str, Any]] = []
+
+    def add(region: npt.NDArray[np.bool_], label: int, is_crowd: bool) -> None:
+        segments.append({"id": len(segments) + 1, "category_id": label, "iscrowd": int(is_crowd)})
+        ids[region] = len(segments)
+
+    for label in np.unique(labels).tolist():
+        if label == ignore_label:
+            continue
+        region = labels == label
+        if label not in thing_classes:
+            add(region, label, is_crowd=False)
+            continue
+        count, components, stats, _ = cv2.connectedComponentsWithStats(
+            region.astype(np.uint8), connectivity=8
+        )
+        is_tiny = stats[:, cv2.CC_STAT_AREA] < min_area
+        is_tiny[0] = False  # component 0 is the background
+        for component in range(1, count):
+            if not is_tiny[component]:
+                add(components == component, label, is_crowd=False)
+        if is_tiny.any():
+            add(is_tiny[components], label, is_crowd=True)
+    return ids, segments
+
+
+def _extremes(
+    groups: npt.NDArray[Any], rows: npt.NDArray[Any], columns: npt.NDArray[Any], count: int
+) -> tuple[npt.NDArray[Any], ...]:
+    """Smallest and largest column and row of every group: low x, low y, high x, high y."""
+    low_x, low_y = np.full(count, groups.shape[1]), np.full(count, groups.shape[0])
+    high_x, high_y = np.full(count, -1), np.full(count, -1)
+    columns, rows = np.broadcast_to(columns, groups.shape), np.broadcast_to(rows, groups.shape)
+    np.minimum.at(low_x, groups, columns)
+    np.minimum.at(low_y, groups, rows)
+    np.maximum.at(high_x, groups, columns)
+    np.maximum.at(high_y, groups, rows)
+    return low_x, low_y, high_x, high_y

@@ -1,0 +1,1 @@
+"""Makes annotation files of each dataset in the form that its registration reads."""
