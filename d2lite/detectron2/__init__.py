@@ -1,0 +1,12 @@
+"""The part of Detectron2's API that extension projects use, in pure Python.
+
+The real package carries the same distribution name and replaces this one when installed.
+"""
+
+from __future__ import annotations
+
+from detectron2.utils.env import setup_environment
+
+setup_environment()
+
+__version__ = "0.6+lite"

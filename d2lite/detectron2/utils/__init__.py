@@ -1,0 +1,1 @@
+"""Helpers shared by the whole package; import the submodule that is needed."""

@@ -1,0 +1,41 @@
+"""Builds the lite distribution of `detectron2`: pure Python, nothing to compile.
+
+opencv is needed but not listed: its four PyPI distributions (with and without GUI, contrib) provide
+the same `cv2` module and break each other when installed together, so the installer chooses one.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="detectron2",
+    version="0.6+lite",
+    description="A pure-Python subset of the Detectron2 API for projects that extend it",
+    long_description="See README.md. Installing the real Detectron2 replaces this package.",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    packages=find_packages(include=["detectron2", "detectron2.*"]),
+    package_data={"detectron2.model_zoo": ["configs/**/*.yaml", "configs/**/*.py", "*.json"]},
+    install_requires=[
+        "torch>=1.13",
+        "numpy",
+        "pillow",
+        "matplotlib",
+        "tqdm",
+        "tabulate",
+        "termcolor",
+        "cloudpickle",
+        "pyyaml>=5.1",
+        "packaging",
+        "yacs>=0.1.8",
+        "fvcore>=0.1.5",
+        "iopath>=0.1.9",
+        "omegaconf>=2.1",
+        "hydra-core>=1.1",
+        "pycocotools>=2.0.2",
+    ],
+    extras_require={
+        "opencv": ["opencv-python-headless"],
+        "evaluation": ["scipy", "tensorboard"],
+        "lazy-config-to-py": ["black"],
+    },
+)
