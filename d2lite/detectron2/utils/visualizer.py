@@ -255,7 +255,8 @@ class Visualizer(_Canvas):
         if boxes is not None and boxes.shape[1] == 5:
             return self.overlay_rotated_instances(boxes, labels, assigned_colors)
 
-        for index in _largest_first(boxes, masks, count):
+        order = _largest_first(boxes, masks, count)
+        for index in order:
             self._overlay_instance(
                 boxes[index] if boxes is not None else None,
                 labels[index] if labels is not None else None,
@@ -263,8 +264,9 @@ class Visualizer(_Canvas):
                 assigned_colors[index],
                 alpha,
             )
-        for points in keypoints if keypoints is not None else ():
-            self.draw_and_connect_keypoints(points)
+        if keypoints is not None:
+            for index in order:
+                self.draw_and_connect_keypoints(keypoints[index])
         return self.output
 
     def _overlay_instance(self, box, label, mask, color, alpha):
