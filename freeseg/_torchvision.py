@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import sys
 
 import torch
 
@@ -24,7 +23,7 @@ def allow_import_without_c_library() -> bool:
 
     Calling a placeholder raises PyTorch's own "could not run" error: nothing pretends to work.
     """
-    if "torchvision" in sys.modules or _libraries or _c_library_loads():
+    if hasattr(torch.ops.torchvision, "nms") or _c_library_loads():
         return False
     library = torch.library.Library("torchvision", "DEF")
     for name in _OPERATORS:

@@ -1,0 +1,34 @@
+"""Universal image segmentation as an extension of Detectron2.
+
+``import freeseg`` puts every component into Detectron2's registries and every dataset name into
+its catalogue, without touching the disk.
+"""
+
+from __future__ import annotations
+
+from freeseg._torchvision import allow_import_without_c_library
+
+__version__ = "0.1.0"
+
+allow_import_without_c_library()  # before anything imports torchvision
+
+try:
+    import detectron2 as _detectron2  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "freeseg needs Detectron2: either the real one, compiled for your PyTorch, with "
+        "`pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2`, "
+        "or the pure-Python subset in this repository with `pip install ./d2lite`"
+    ) from error
+
+from freeseg import meta_arch, modeling  # noqa: E402
+from freeseg.config import add_freeseg_config  # noqa: E402
+from freeseg.structures import Vocabulary  # noqa: E402
+
+__all__ = [
+    "Vocabulary",
+    "__version__",
+    "add_freeseg_config",
+    "meta_arch",
+    "modeling",
+]

@@ -1,0 +1,201 @@
+"""The one bridge between Detectron2's CfgNode and constructors.
+
+`add_freeseg_config` adds every key that Mask2Former's published configurations use, under the
+published names with the published defaults, and the few of our own. The ``*_arguments``
+functions below translate keys into constructor arguments; nothing else reads a CfgNode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.projects.deeplab import add_deeplab_config
+
+ENCODER_HIDDEN_CHANNELS = 1024  # feed-forward width of the pixel decoder: fixed in every release
+
+
+def add_freeseg_config(cfg: CfgNode) -> None:
+    """Adds all keys of this package to a Detectron2 configuration, in place."""
+    add_deeplab_config(cfg)
+    _add_input_keys(cfg)
+    _add_solver_keys(cfg)
+    _add_mask_former_keys(cfg)
+    _add_backbone_keys(cfg)
+    _add_engine_keys(cfg)
+
+
+def _add_input_keys(cfg: CfgNode) -> None:
+    node = cfg.INPUT
+    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
+    node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
+    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
+    node.SIZE_DIVISIBILITY = -1  # pad training images to this square size; -1: not
+    node.IMAGE_SIZE = 1024  # side of the large-scale-jitter crop
+    node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
+    node.MAX_SCALE = 2.0
+    cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
+
+
+def _add_solver_keys(cfg: CfgNode) -> None:
+    node = cfg.SOLVER
+    node.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embeddings
+    node.OPTIMIZER = "ADAMW"  # ADAMW or SGD
+    node.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone relative to BASE_LR
+
+
+def _add_mask_former_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.MASK_FORMER = node = CfgNode()
+    node.DEEP_SUPERVISION = True  # losses on the prediction of every layer
+    node.NO_OBJECT_WEIGHT = 0.1  # cross-entropy weight of unmatched queries
+    node.CLASS_WEIGHT = 1.0
+    node.DICE_WEIGHT = 1.0
+    node.MASK_WEIGHT = 20.0
+    node.NHEADS = 8
+    node.DROPOUT = 0.1  # of the pixel decoder's encoder; the query decoder has none
+    node.DIM_FEEDFORWARD = 2048  # of the query decoder
+    node.ENC_LAYERS = 0  # unused; kept so that published files load
+    node.DEC_LAYERS = 6  # predictions, counting the one of the initial queries
+    node.PRE_NORM = False  # layer norm before instead of after each sub-layer
+    node.HIDDEN_DIM = 256
+    node.NUM_OBJECT_QUERIES = 100
+    node.TRANSFORMER_IN_FEATURE = "multi_scale_pixel_decoder"  # what the query decoder reads
+    node.ENFORCE_INPUT_PROJ = False  # 1x1 convolution before the decoder even at equal width
+    node.SIZE_DIVISIBILITY = 32  # batches are padded to a multiple; -1: the backbone's
+    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"
+    node.TRAIN_NUM_POINTS = 112 * 112  # sampled points of a mask, for matching and losses
+    node.OVERSAMPLE_RATIO = 3.0  # candidates per point when uncertain ones are sought
+    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of the points that are the most uncertain
+    node.TEST = CfgNode()
+    node.TEST.SEMANTIC_ON = True
+    node.TEST.INSTANCE_ON = False
+    node.TEST.PANOPTIC_ON = False
+    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least class score of a panoptic segment
+    node.TEST.OVERLAP_THRESHOLD = 0.0  # least visible share of a panoptic segment's mask
+    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, then score pixels
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.MASK_DIM = 256  # channels of the per-pixel mask embedding
+    head.TRANSFORMER_ENC_LAYERS = 0
+    head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
+
+
+def _add_backbone_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.SWIN = swin = CfgNode()
+    swin.PRETRAIN_IMG_SIZE = 224
+    swin.PATCH_SIZE = 4
+    swin.EMBED_DIM = 96
+    swin.DEPTHS = [2, 2, 6, 2]
+    swin.NUM_HEADS = [3, 6, 12, 24]
+    swin.WINDOW_SIZE = 7
+    swin.MLP_RATIO = 4.0
+    swin.QKV_BIAS = True
+    swin.QK_SCALE = None
+    swin.DROP_RATE = 0.0
+    swin.ATTN_DROP_RATE = 0.0
+    swin.DROP_PATH_RATE = 0.3
+    swin.APE = False  # absolute position embedding
+    swin.PATCH_NORM = True
+    swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    swin.USE_CHECKPOINT = False  # recompute activations to save memory
+    cfg.MODEL.TIMM = timm = CfgNode()
+    timm.NAME = "resnet18"  # any timm model that supports features_only
+    timm.PRETRAINED = False  # let timm download its weights
+    timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    timm.DROP_PATH_RATE = 0.0
+
+
+def _add_engine_keys(cfg: CfgNode) -> None:
+    """Keys of freeseg.engine."""
+
+
+def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+    """Constructor arguments of the MSDeformAttn pixel decoder.
+
+    Parity: the releases read DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS and N_HEADS nowhere; heads
+    come from MASK_FORMER.NHEADS and points are 4. Their configurations hold equal values, so
+    reading N_POINTS changes no published model.
+    """
+    head = cfg.MODEL.SEM_SEG_HEAD
+    return {
+        "input_shape": {name: input_shape[name] for name in head.IN_FEATURES},
+        "encoder_features": tuple(head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES),
+        "channels": head.CONVS_DIM,
+        "mask_channels": head.MASK_DIM,
+        "norm": head.NORM,
+        "common_stride": head.COMMON_STRIDE,
+        "encoder": {
+            "hidden_channels": ENCODER_HIDDEN_CHANNELS,
+            "dropout": cfg.MODEL.MASK_FORMER.DROPOUT,
+            "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
+            "num_layers": head.TRANSFORMER_ENC_LAYERS,
+            "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
+        },
+    }
+
+
+def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the masked query decoder."""
+    node = cfg.MODEL.MASK_FORMER
+    if node.DEC_LAYERS < 1:
+        raise ValueError(f"MODEL.MASK_FORMER.DEC_LAYERS must be at least 1, got {node.DEC_LAYERS}")
+    return {
+        "in_channels": cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM,
+        "channels": node.HIDDEN_DIM,
+        "mask_channels": cfg.MODEL.SEM_SEG_HEAD.MASK_DIM,
+        "num_heads": node.NHEADS,
+        "hidden_channels": node.DIM_FEEDFORWARD,
+        "num_layers": node.DEC_LAYERS - 1,
+        "pre_norm": node.PRE_NORM,
+        "enforce_input_projection": node.ENFORCE_INPUT_PROJ,
+    }
+
+
+def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the set criterion and its matcher."""
+    node = cfg.MODEL.MASK_FORMER
+    return {
+        "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        "weights": {
+            "loss_ce": node.CLASS_WEIGHT,
+            "loss_mask": node.MASK_WEIGHT,
+            "loss_dice": node.DICE_WEIGHT,
+        },
+        "no_object_weight": node.NO_OBJECT_WEIGHT,
+        "num_points": node.TRAIN_NUM_POINTS,
+        "oversample_ratio": node.OVERSAMPLE_RATIO,
+        "importance_sample_ratio": node.IMPORTANCE_SAMPLE_RATIO,
+        "deep_supervision": node.DEEP_SUPERVISION,
+    }
+
+
+def default_tasks(cfg: CfgNode) -> tuple[str, ...]:
+    """Tasks that a model answers when the caller names none."""
+    test = cfg.MODEL.MASK_FORMER.TEST
+    switches = {
+        "semantic": test.SEMANTIC_ON,
+        "instance": test.INSTANCE_ON,
+        "panoptic": test.PANOPTIC_ON,
+    }
+    return tuple(task for task, is_on in switches.items() if is_on)
+
+
+def assembly_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the post-processing.
+
+    Masks are resized before pixels are scored when the configuration says so, and always when
+    the model is configured for instances or panoptics (as the releases do).
+    """
+    test = cfg.MODEL.MASK_FORMER.TEST
+    return {
+        "min_score": test.OBJECT_MASK_THRESHOLD,
+        "min_visible_share": test.OVERLAP_THRESHOLD,
+        "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
+        "resize_masks_first": bool(
+            test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE or test.PANOPTIC_ON or test.INSTANCE_ON
+        ),
+    }

@@ -1,0 +1,23 @@
+"""Building blocks without a notion of images, tasks or configuration."""
+
+from freeseg.layers.attention import (
+    CrossAttentionLayer,
+    FeedForwardLayer,
+    MultiheadAttention,
+    SelfAttentionLayer,
+)
+from freeseg.layers.deformable import DeformableEncoderLayer, MSDeformAttn, pixel_centres
+from freeseg.layers.mlp import MLP
+from freeseg.layers.position import sine_position
+
+__all__ = [
+    "MLP",
+    "CrossAttentionLayer",
+    "DeformableEncoderLayer",
+    "FeedForwardLayer",
+    "MSDeformAttn",
+    "MultiheadAttention",
+    "SelfAttentionLayer",
+    "pixel_centres",
+    "sine_position",
+]

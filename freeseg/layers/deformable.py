@@ -1,0 +1,128 @@
+"""Multi-scale deformable self-attention over a flattened feature pyramid (arXiv 2010.04159).
+
+Shapes: B images, S summed pixels of all levels, C channels, M heads, L levels, P points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from freeseg.ops import ms_deform_attn
+
+
+class MSDeformAttn(nn.Module):
+    """Every query samples P points on each level around its reference point, per head."""
+
+    def __init__(self, *, channels: int, num_levels: int, num_heads: int, num_points: int) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"channels ({channels}) must be a multiple of num_heads ({num_heads})")
+        self.num_heads = num_heads
+        self.num_levels = num_levels
+        self.num_points = num_points
+        num_samples = num_heads * num_levels * num_points
+        self.sampling_offsets = nn.Linear(channels, num_samples * 2)
+        self.attention_weights = nn.Linear(channels, num_samples)
+        self.value_proj = nn.Linear(channels, channels)
+        self.output_proj = nn.Linear(channels, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Equal weights; head m starts looking along its own of M directions, point p p+1 far."""
+        for linear in (self.sampling_offsets, self.attention_weights):
+            nn.init.zeros_(linear.weight)
+        for linear in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.attention_weights.bias)
+        angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        direction = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        direction = direction / direction.abs().amax(dim=-1, keepdim=True)  # onto a square [M, 2]
+        distance = torch.arange(1, self.num_points + 1)
+        offsets = direction[:, None, None] * distance[:, None]  # [M, 1, P, 2]
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.num_levels, -1, -1).flatten())
+
+    def forward(
+        self,
+        query: Tensor,
+        reference_points: Tensor,
+        source: Tensor,
+        spatial_shapes: Tensor,
+        level_start_index: Tensor,
+    ) -> Tensor:
+        """Attends from `query` [B, Q, C] to `source` [B, S, C].
+
+        Args:
+            reference_points: [Q, 2], (x, y) in [0, 1] of every query, the same on every level.
+            spatial_shapes: int64 [L, 2], (height, width) of every level.
+            level_start_index: int64 [L].
+
+        Returns:
+            [B, Q, C].
+        """
+        per_sample = (self.num_heads, self.num_levels, self.num_points)
+        value = self.value_proj(source).unflatten(-1, (self.num_heads, -1))  # [B, S, M, C/M]
+        offsets = self.sampling_offsets(query).unflatten(-1, (*per_sample, 2))
+        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        weights = weights.unflatten(-1, per_sample[1:])  # [B, Q, M, L, P]
+        level_sizes = spatial_shapes.flip(-1)[:, None].to(offsets)  # [L, 1, 2] as (width, height)
+        locations = reference_points[:, None, None, None] + offsets / level_sizes
+        attended = ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights)
+        return self.output_proj(attended)
+
+
+class DeformableEncoderLayer(nn.Module):
+    """Deformable self-attention and a feed-forward net, each with dropout, residual, norm."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden_channels: int,
+        dropout: float,
+        num_levels: int,
+        num_heads: int,
+        num_points: int,
+    ) -> None:
+        super().__init__()
+        self.self_attn = MSDeformAttn(
+            channels=channels, num_levels=num_levels, num_heads=num_heads, num_points=num_points
+        )
+        self.norm1 = nn.LayerNorm(channels)
+        self.linear1 = nn.Linear(channels, hidden_channels)
+        self.linear2 = nn.Linear(hidden_channels, channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self,
+        source: Tensor,
+        position: Tensor,
+        reference_points: Tensor,
+        spatial_shapes: Tensor,
+        level_start_index: Tensor,
+    ) -> Tensor:
+        attended = self.self_attn(
+            source + position, reference_points, source, spatial_shapes, level_start_index
+        )
+        source = self.norm1(source + self.dropout(attended))
+        hidden = self.dropout(self.linear1(source).relu())
+        return self.norm2(source + self.dropout(self.linear2(hidden)))
+
+
+def pixel_centres(sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """[S, 2]: (x, y) in [0, 1] of the pixel centres of all levels, rows first."""
+    grids = []
+    for height, width in sizes:
+        y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+        x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+        rows, columns = torch.meshgrid(y, x, indexing="ij")
+        grids.append(torch.stack([columns, rows], dim=-1).flatten(0, 1))
+    return torch.cat(grids)

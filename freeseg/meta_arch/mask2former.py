@@ -1,0 +1,177 @@
+"""Mask2Former (Cheng et al., CVPR 2022, arXiv 2112.01527): one architecture for three tasks.
+
+Shapes: B images, Q queries, K classes, H W padded image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.structures import ImageList
+from freeseg.config import assembly_arguments, criterion_arguments, default_tasks
+from freeseg.inference import Thresholds, assemble
+from freeseg.structures import (
+    ImageFeatures,
+    MaskPrediction,
+    SegmentationResult,
+    SegmentationTarget,
+    Vocabulary,
+)
+from freeseg.training import SetCriterion
+
+
+@META_ARCH_REGISTRY.register()
+class Mask2Former(nn.Module):
+    """Backbone, pixel decoder, masked query decoder, closed set of classes."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        sem_seg_head: nn.Module,
+        criterion: nn.Module,
+        vocabulary: Vocabulary,
+        thresholds: Thresholds,
+        tasks: Sequence[str],
+        resize_masks_first: bool,
+        size_divisibility: int,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            backbone: Detectron2 backbone.
+            sem_seg_head: `MaskFormerHead`.
+            criterion: `SetCriterion`.
+            vocabulary: The classes it predicts.
+            thresholds: Of the post-processing.
+            tasks: Answered when an input names none.
+            resize_masks_first: Resize masks to the output size before pixels are scored; False
+                scores at input size and resizes scores, for semantic output of large pictures.
+            size_divisibility: Batches are padded to a multiple; negative: the backbone's.
+            pixel_mean: Per channel, 0..255.
+            pixel_std: Per channel.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.sem_seg_head = sem_seg_head
+        self.criterion = criterion
+        self.vocabulary = vocabulary
+        self.thresholds = thresholds
+        self.tasks = tuple(tasks)
+        self.resize_masks_first = resize_masks_first
+        self.size_divisibility = (
+            size_divisibility if size_divisibility >= 0 else backbone.size_divisibility
+        )
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone = build_backbone(cfg)
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
+        assembly = assembly_arguments(cfg)
+        return {
+            "backbone": backbone,
+            "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
+            "criterion": SetCriterion(**criterion_arguments(cfg)),
+            "vocabulary": Vocabulary.from_metadata(metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
+            "resize_masks_first": assembly.pop("resize_masks_first"),
+            "thresholds": Thresholds(**assembly),
+            "tasks": default_tasks(cfg),
+            "size_divisibility": cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Detectron2's contract: losses when training, else one result dict per image.
+
+        Args:
+            batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
+                ``gt_classes`` and ``gt_masks``; for inference optionally ``height`` and ``width``
+                of the output and ``tasks``, a selection of "semantic", "instance", "panoptic".
+
+        Returns:
+            {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], ``instances`` and
+            ``panoptic_seg`` (map int32 [H, W], segments).
+        """
+        features = self.encode_image([x["image"] for x in batched_inputs])
+        predictions = self.sem_seg_head(features)
+        if self.training:
+            targets = [
+                SegmentationTarget.from_instances(
+                    x["instances"].to(self.device), features.padded_size
+                )
+                for x in batched_inputs
+            ]
+            return self.criterion(predictions, targets)
+        return [
+            self.postprocess(predictions[-1], features, index, x).to_detectron2()
+            for index, x in enumerate(batched_inputs)
+        ]
+
+    def encode_image(self, images: Sequence[Tensor]) -> ImageFeatures:
+        """Normalises, pads and encodes images [3, H, W] once; decode them as often as needed."""
+        normalised = [
+            (image.to(self.device) - self.pixel_mean) / self.pixel_std for image in images
+        ]
+        batch = ImageList.from_tensors(normalised, self.size_divisibility)
+        return self.sem_seg_head.encode_image(
+            self.backbone(batch.tensor),
+            padded_size=tuple(batch.tensor.shape[-2:]),
+            image_sizes=[(int(height), int(width)) for height, width in batch.image_sizes],
+        )
+
+    def postprocess(
+        self,
+        prediction: MaskPrediction,
+        features: ImageFeatures,
+        index: int,
+        wanted: dict[str, Any],
+    ) -> SegmentationResult:
+        """The result of image `index` at the size and for the tasks its input asks for."""
+        image_size = features.image_sizes[index]
+        output_size = wanted.get("height", image_size[0]), wanted.get("width", image_size[1])
+        mask_logits = F.interpolate(
+            prediction.mask_logits[index, None].float(),
+            size=features.padded_size,
+            mode="bilinear",
+            align_corners=False,
+        )[0]
+        tasks = wanted.get("tasks", self.tasks)
+        if self.resize_masks_first or tuple(tasks) != ("semantic",):
+            mask_logits = sem_seg_postprocess(mask_logits, image_size, *output_size)
+            return self._assemble(tasks, prediction.class_logits[index], mask_logits)
+        result = self._assemble(tasks, prediction.class_logits[index], mask_logits)
+        return SegmentationResult(
+            semantic=sem_seg_postprocess(result.semantic, image_size, *output_size)
+        )
+
+    def _assemble(
+        self, tasks: Sequence[str], class_logits: Tensor, mask_logits: Tensor
+    ) -> SegmentationResult:
+        return assemble(tasks, class_logits.float(), mask_logits, self.vocabulary, self.thresholds)
+
+
+@META_ARCH_REGISTRY.register()
+class MaskFormer(Mask2Former):
+    """`Mask2Former` under the name that the published configurations use."""

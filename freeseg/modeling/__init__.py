@@ -1,0 +1,20 @@
+"""Backbones, pixel decoders, query decoders and heads."""
+
+from freeseg.modeling.backbone import D2SwinTransformer, TimmBackbone
+from freeseg.modeling.decoder import (
+    TRANSFORMER_DECODER_REGISTRY,
+    MaskedQueryDecoder,
+    MultiScaleMaskedTransformerDecoder,
+)
+from freeseg.modeling.head import MaskFormerHead
+from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
+
+__all__ = [
+    "TRANSFORMER_DECODER_REGISTRY",
+    "D2SwinTransformer",
+    "MSDeformAttnPixelDecoder",
+    "MaskFormerHead",
+    "MaskedQueryDecoder",
+    "MultiScaleMaskedTransformerDecoder",
+    "TimmBackbone",
+]

@@ -1,0 +1,14 @@
+"""Query decoders."""
+
+from freeseg.modeling.decoder.mask2former import (
+    TRANSFORMER_DECODER_REGISTRY,
+    MultiScaleMaskedTransformerDecoder,
+)
+from freeseg.modeling.decoder.masked import MaskedQueryDecoder, mask_visibility
+
+__all__ = [
+    "TRANSFORMER_DECODER_REGISTRY",
+    "MaskedQueryDecoder",
+    "MultiScaleMaskedTransformerDecoder",
+    "mask_visibility",
+]

@@ -1,0 +1,68 @@
+"""Mask2Former's query decoder: learned object queries and a linear classifier.
+
+Shapes: B images, Q queries, C channels, K classes, h w mask size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.utils.registry import Registry
+from freeseg.config import query_decoder_arguments
+from freeseg.modeling.decoder.masked import MaskedQueryDecoder
+from freeseg.structures import ImageFeatures, MaskPrediction, QueryGroup, QuerySet
+
+TRANSFORMER_DECODER_REGISTRY = Registry("TRANSFORMER_DECODER")
+TRANSFORMER_DECODER_REGISTRY.__doc__ = """
+Query decoders by name; each is called as ``decoder(cfg)`` and maps ``ImageFeatures`` to a list of
+``MaskPrediction``, the last one being the final.
+"""
+
+
+@TRANSFORMER_DECODER_REGISTRY.register()
+class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
+    """A fixed set of learned queries, classified into a closed set of classes."""
+
+    @configurable
+    def __init__(
+        self, *, num_queries: int, num_classes: int, channels: int, **decoder: Any
+    ) -> None:
+        """Builds the decoder.
+
+        Args:
+            num_queries: Learned object queries.
+            num_classes: Classes, without "no object".
+            channels: Width of the queries.
+            **decoder: Other arguments of `MaskedQueryDecoder`.
+        """
+        super().__init__(channels=channels, **decoder)
+        self.query_feat = nn.Embedding(num_queries, channels)
+        self.query_embed = nn.Embedding(num_queries, channels)
+        self.class_embed = nn.Linear(channels, num_classes + 1)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return {
+            **query_decoder_arguments(cfg),
+            "num_queries": cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
+            "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        }
+
+    def forward(self, features: ImageFeatures) -> list[MaskPrediction]:
+        """Predictions of the initial queries and after every layer, the final one last."""
+        output = self.decode(features, QuerySet([self.object_queries(features.batch_size)]))
+        return [
+            MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
+            for layer in output.layers
+        ]
+
+    def object_queries(self, batch_size: int) -> QueryGroup:
+        """The learned queries, repeated for every image."""
+        content, position = (
+            embedding.weight.expand(batch_size, -1, -1)
+            for embedding in (self.query_feat, self.query_embed)
+        )
+        return QueryGroup("object", content, position)

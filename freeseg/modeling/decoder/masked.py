@@ -1,0 +1,142 @@
+"""Masked-attention query decoder: each layer reads one pyramid level inside its own masks.
+
+Shapes: B images, Q queries, C channels, M heads, h w feature size, H W mask size.
+"""
+
+from __future__ import annotations
+
+import fvcore.nn.weight_init as weight_init
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.layers import Conv2d
+from freeseg.layers import (
+    MLP,
+    CrossAttentionLayer,
+    FeedForwardLayer,
+    SelfAttentionLayer,
+    sine_position,
+)
+from freeseg.structures import DecoderOutput, ImageFeatures, LayerPrediction, QuerySet, sizes_of
+
+NUM_LEVELS = 3
+NUM_MASK_LAYERS = 3
+
+
+class MaskedQueryDecoder(nn.Module):
+    """Refines a query set against a feature pyramid, predicting masks after every layer.
+
+    Knows neither classes nor where queries come from: subclasses hold those (under the parameter
+    names of their releases) and call `decode`. Mask2Former, arXiv 2112.01527, section 3.2.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        channels: int,
+        mask_channels: int,
+        num_heads: int,
+        hidden_channels: int,
+        num_layers: int,
+        pre_norm: bool = False,
+        enforce_input_projection: bool = False,
+    ) -> None:
+        """Builds the layers.
+
+        Args:
+            in_channels: Width of the pyramid.
+            channels: Width of the queries.
+            mask_channels: Width of the mask embedding.
+            num_heads: Attention heads.
+            hidden_channels: Width of the feed-forward nets.
+            num_layers: Decoder layers; predictions are one more.
+            pre_norm: Layer norm before instead of after each sub-layer.
+            enforce_input_projection: Project the pyramid even where widths agree.
+        """
+        super().__init__()
+        self.transformer_cross_attention_layers = nn.ModuleList(
+            CrossAttentionLayer(channels=channels, num_heads=num_heads, pre_norm=pre_norm)
+            for _ in range(num_layers)
+        )
+        self.transformer_self_attention_layers = nn.ModuleList(
+            SelfAttentionLayer(channels=channels, num_heads=num_heads, pre_norm=pre_norm)
+            for _ in range(num_layers)
+        )
+        self.transformer_ffn_layers = nn.ModuleList(
+            FeedForwardLayer(channels=channels, hidden_channels=hidden_channels, pre_norm=pre_norm)
+            for _ in range(num_layers)
+        )
+        self.decoder_norm = nn.LayerNorm(channels)
+        self.level_embed = nn.Embedding(NUM_LEVELS, channels)
+        needs_projection = in_channels != channels or enforce_input_projection
+        self.input_proj = nn.ModuleList(
+            Conv2d(in_channels, channels, kernel_size=1) if needs_projection else nn.Sequential()
+            for _ in range(NUM_LEVELS)
+        )
+        for projection in self.input_proj:
+            if needs_projection:
+                weight_init.c2_xavier_fill(projection)
+        self.mask_embed = MLP(
+            in_channels=channels,
+            hidden_channels=channels,
+            out_channels=mask_channels,
+            num_layers=NUM_MASK_LAYERS,
+        )
+
+    def decode(self, features: ImageFeatures, queries: QuerySet) -> DecoderOutput:
+        """Runs all layers.
+
+        Raises:
+            ValueError: When the pyramid does not have three levels.
+        """
+        if len(features.levels) != NUM_LEVELS:
+            raise ValueError(f"wanted {NUM_LEVELS} feature levels, got {len(features.levels)}")
+        content, position = queries.content(), queries.position()  # [B, Q, C]
+        visible, reads_image = queries.visibility(), queries.reads_image()
+        sources, source_positions = self._flatten(features.levels)
+        sizes = sizes_of(features.levels)
+        predictions = [self._predict(content, features.mask_features)]
+
+        for index, (cross, own, feed_forward) in enumerate(
+            zip(
+                self.transformer_cross_attention_layers,
+                self.transformer_self_attention_layers,
+                self.transformer_ffn_layers,
+            )
+        ):
+            level = index % NUM_LEVELS
+            inside = mask_visibility(predictions[-1].mask_logits, sizes[level])
+            seen = cross(content, position, sources[level], source_positions[level], inside)
+            content = (
+                seen if reads_image is None else torch.where(reads_image[:, None], seen, content)
+            )
+            content = feed_forward(own(content, position, visible))
+            predictions.append(self._predict(content, features.mask_features))
+
+        return DecoderOutput(tuple(predictions))
+
+    def _predict(self, content: Tensor, mask_features: Tensor) -> LayerPrediction:
+        queries = self.decoder_norm(content)
+        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_embed(queries), mask_features)
+        return LayerPrediction(queries, mask_logits)
+
+    def _flatten(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Tokens [B, h*w, C] and their positions [h*w, C] of every level."""
+        sources, positions = [], []
+        for index, (level, project) in enumerate(zip(levels, self.input_proj)):
+            projected = project(level)
+            sources.append(projected.flatten(2).mT + self.level_embed.weight[index])
+            positions.append(sine_position(level, projected.shape[1]).flatten(1).mT)
+        return sources, positions
+
+
+def mask_visibility(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bool [B, Q, h*w], True where a query may look: inside its mask on a level of `size`.
+
+    A query whose mask is empty there looks everywhere. No gradient passes.
+    """
+    resized = F.interpolate(mask_logits.detach(), size=size, mode="bilinear", align_corners=False)
+    inside = (resized >= 0).flatten(2)  # a logit of 0 is a probability of 0.5
+    return inside | ~inside.any(dim=-1, keepdim=True)

@@ -1,0 +1,158 @@
+"""Set criterion: match every layer's masks to the ground truth and sum the losses.
+
+Shapes: B images, Q queries, K classes, N matched masks, P points, h w mask size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.projects.point_rend.point_features import (
+    get_uncertain_point_coords_with_randomness,
+    point_sample,
+)
+from detectron2.utils import comm
+from freeseg.structures import MaskPrediction, SegmentationTarget
+from freeseg.training.losses import dice, sigmoid_cross_entropy
+from freeseg.training.matcher import Assignment, HungarianMatcher
+
+
+class SetCriterion(nn.Module):
+    """Classification, mask and dice losses with deep supervision (Mask2Former, section 3.3).
+
+    Every sum is normalised by its count over all processes, so that a global batch gives the same
+    loss however many processes share it.
+    """
+
+    empty_weight: Tensor
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        weights: Mapping[str, float],
+        no_object_weight: float,
+        num_points: int,
+        oversample_ratio: float,
+        importance_sample_ratio: float,
+        deep_supervision: bool = True,
+    ) -> None:
+        """Sets the weights.
+
+        Args:
+            num_classes: K.
+            weights: Of ``loss_ce``, ``loss_mask`` and ``loss_dice``, for losses and matching.
+            no_object_weight: Cross-entropy weight of unmatched queries.
+            num_points: Points sampled per mask.
+            oversample_ratio: Candidates per point among which uncertain ones are chosen.
+            importance_sample_ratio: Share of points chosen for uncertainty, the rest is random.
+            deep_supervision: Whether all layers are supervised or only the last.
+        """
+        super().__init__()
+        self.matcher = HungarianMatcher(weights=weights, num_points=num_points)
+        self.weights = dict(weights)
+        self.num_points = num_points
+        self.oversample_ratio = oversample_ratio
+        self.importance_sample_ratio = importance_sample_ratio
+        self.deep_supervision = deep_supervision
+        class_weight = torch.ones(num_classes + 1)
+        class_weight[-1] = no_object_weight
+        self.register_buffer("empty_weight", class_weight)
+
+    def forward(
+        self, predictions: Sequence[MaskPrediction], targets: Sequence[SegmentationTarget]
+    ) -> dict[str, Tensor]:
+        """Weighted losses by name.
+
+        Args:
+            predictions: Of every layer, the final one last.
+            targets: One per image.
+
+        Returns:
+            ``loss_ce``, ``loss_mask``, ``loss_dice`` of the final layer, and with a suffix
+            ``_0``, ``_1``, ... of the earlier ones.
+        """
+        supervised = predictions if self.deep_supervision else predictions[-1:]
+        suffixes = chain((f"_{index}" for index in range(len(supervised) - 1)), [""])
+        num_masks = _mean_over_processes(
+            predictions[-1].class_logits.new_tensor(sum(len(target.labels) for target in targets))
+        ).clamp(min=1)
+        losses: dict[str, Tensor] = {}
+        for suffix, prediction in zip(suffixes, supervised):
+            assignments = self.matcher(prediction, targets)
+            for name, loss in self._losses(prediction, targets, assignments, num_masks).items():
+                losses[name + suffix] = loss * self.weights[name]
+        return losses
+
+    def _losses(
+        self,
+        prediction: MaskPrediction,
+        targets: Sequence[SegmentationTarget],
+        assignments: Sequence[Assignment],
+        num_masks: Tensor,
+    ) -> dict[str, Tensor]:
+        mask_logits = torch.cat(
+            [masks[queries] for masks, (queries, _) in zip(prediction.mask_logits, assignments)]
+        )  # [N, h, w]
+        target_masks = torch.cat(
+            [target.masks[chosen] for target, (_, chosen) in zip(targets, assignments)]
+        )  # [N, H, W]
+        point_logits, point_labels = self._sample_points(mask_logits, target_masks)
+        return {
+            "loss_ce": self._classification(prediction.class_logits, targets, assignments),
+            "loss_mask": sigmoid_cross_entropy(point_logits, point_labels, num_masks),
+            "loss_dice": dice(point_logits, point_labels, num_masks),
+        }
+
+    def _classification(
+        self,
+        class_logits: Tensor,
+        targets: Sequence[SegmentationTarget],
+        assignments: Sequence[Assignment],
+    ) -> Tensor:
+        """Cross-entropy over all queries, weighted mean over all processes."""
+        no_object = class_logits.shape[-1] - 1
+        labels = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+        for row, target, (queries, chosen) in zip(labels, targets, assignments):
+            row[queries] = target.labels[chosen]
+        loss = F.cross_entropy(
+            class_logits.float().flatten(0, 1), labels.flatten(), self.empty_weight, reduction="sum"
+        )
+        return loss / _mean_over_processes(self.empty_weight[labels].sum())
+
+    def _sample_points(self, mask_logits: Tensor, target_masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and labels [N, P] at points sought where the prediction is uncertain."""
+        mask_logits = mask_logits[:, None].float()  # [N, 1, h, w]
+        if not len(mask_logits):
+            nothing = mask_logits.flatten(1)  # keeps the graph: zero losses with zero gradients
+            return nothing, nothing.detach()
+        with torch.no_grad():
+            points = get_uncertain_point_coords_with_randomness(
+                mask_logits,
+                _uncertainty,
+                self.num_points,
+                self.oversample_ratio,
+                self.importance_sample_ratio,
+            )  # [N, P, 2]
+            labels = point_sample(target_masks[:, None].float(), points, align_corners=False)
+        logits = point_sample(mask_logits, points, align_corners=False)
+        return logits[:, 0], labels[:, 0]
+
+
+def _uncertainty(logits: Tensor) -> Tensor:
+    """Largest where the probability is nearest to one half."""
+    return -logits.abs()
+
+
+def _mean_over_processes(count: Tensor) -> Tensor:
+    """Average of a count over all processes."""
+    world_size = comm.get_world_size()
+    if world_size > 1:
+        count = count.clone()
+        torch.distributed.all_reduce(count)
+    return count / world_size

@@ -1,0 +1,41 @@
+"""Mask losses on sampled points, and the same as pairwise matching costs.
+
+Shapes: N matched masks, Q queries, T targets, P points.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sigmoid_cross_entropy(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over points and sum over masks [N, P], per `num_masks`."""
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.mean(1).sum() / num_masks
+
+
+def dice(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
+    """One minus the smoothed Dice coefficient of masks [N, P], summed, per `num_masks`."""
+    probs = logits.sigmoid()
+    overlap = 2 * (probs * labels).sum(1)
+    total = probs.sum(1) + labels.sum(1)
+    return (1 - (overlap + 1) / (total + 1)).sum() / num_masks
+
+
+def pairwise_sigmoid_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of every query [Q, P] with every target [T, P]: [Q, T]."""
+    as_foreground, as_background = F.softplus(-logits), F.softplus(logits)
+    total = torch.einsum("qp,tp->qt", as_foreground, labels) + torch.einsum(
+        "qp,tp->qt", as_background, 1 - labels
+    )
+    return total / logits.shape[1]
+
+
+def pairwise_dice(logits: Tensor, labels: Tensor) -> Tensor:
+    """One minus the smoothed Dice coefficient of every pair: [Q, T]."""
+    probs = logits.sigmoid()
+    overlap = 2 * torch.einsum("qp,tp->qt", probs, labels)
+    total = probs.sum(1)[:, None] + labels.sum(1)[None, :]
+    return 1 - (overlap + 1) / (total + 1)
