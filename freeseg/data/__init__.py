@@ -1,0 +1,13 @@
+"""Datasets, the mapper and the loaders. Importing it registers the dataset names, no more."""
+
+from __future__ import annotations
+
+import os
+
+from freeseg.data.datasets.registration import register_all
+from freeseg.data.loader import build_test_loader, build_train_loader
+from freeseg.data.mapper import SegmentationMapper
+
+__all__ = ["SegmentationMapper", "build_test_loader", "build_train_loader", "register_all"]
+
+register_all(os.getenv("DETECTRON2_DATASETS", "datasets"))

@@ -56,7 +56,7 @@ class CocoWriter:
         semantic: LabelMap,
         **extra: Any,
     ) -> None:
-        """Write one image's PNGs and record its segments; `extra` goes into the image's JSON row."""
+        """Write one image's PNGs and record its segments; `extra` goes into its JSON row."""
         png_name = Path(file_name).with_suffix(".png").name
         write_png(self.panoptic_root / png_name, id2rgb(ids)[..., ::-1])
         write_png(self.semantic_root / png_name, semantic)
@@ -81,9 +81,7 @@ class CocoWriter:
         panoptic_json = self.root / f"panoptic_{self.split}.json"
         instances_json = self.root / f"instances_{self.split}.json"
         things = [row for row in self.categories if row["isthing"]]
-        write_json(
-            instances_json, {**common, "annotations": self.instances, "categories": things}
-        )
+        write_json(instances_json, {**common, "annotations": self.instances, "categories": things})
         write_json(
             panoptic_json, {**common, "annotations": self.panoptic, "categories": self.categories}
         )

@@ -1,4 +1,4 @@
-"""Conversions between segment-id maps, COCO's colour coding, semantic maps and connected components.
+"""Segment-id maps: COCO's colour coding, semantic maps, connected components.
 
 Shapes: H W image size. Segment ids are int32 maps with 0 for void; a COCO panoptic PNG stores an id
 as R + 256 * G + 256^2 * B, so ids up to 2^24 - 1 survive (never a uint8 detour).

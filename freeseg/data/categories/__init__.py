@@ -30,7 +30,7 @@ class Category:
         }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_categories(table: str) -> tuple[Category, ...]:
     """The categories of a table by its name ("camvid"), in the order of its contiguous classes."""
     path = Path(__file__).with_name(f"{table}.json")

@@ -1,0 +1,160 @@
+"""Image augmentation: Detectron2's geometry in the published orders, and SSD's colour changes.
+
+Shapes: H W image size.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from fvcore.transforms.transform import Transform
+
+from detectron2.data import transforms as T
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LargeScaleJitter:
+    """Random scale, then a fixed square crop, padded where the image is smaller."""
+
+    image_size: int
+    min_scale: float = 0.1
+    max_scale: float = 2.0
+
+    def build(self) -> list[T.Augmentation]:
+        """The augmentations in order."""
+        side = self.image_size
+        return [
+            T.ResizeScale(self.min_scale, self.max_scale, target_height=side, target_width=side),
+            T.FixedSizeCrop(crop_size=(side, side)),
+        ]
+
+
+@dataclass(frozen=True)
+class ShortSideCrop:
+    """Short side drawn from a choice or range, then a crop if `crop_type` is not empty."""
+
+    min_size: Sequence[int]
+    max_size: int
+    sampling: str = "choice"
+    crop_type: str = ""
+    crop_size: Sequence[float] = ()
+    max_category_area: float = 1.0  # retry crops in which one class fills more than this share
+    ignore_label: int = 255
+
+    def build(self) -> list[T.Augmentation]:
+        """The augmentations in order."""
+        steps = [T.ResizeShortestEdge(tuple(self.min_size), self.max_size, self.sampling)]
+        if self.crop_type:
+            crop: Any = (
+                T.RandomCrop_CategoryAreaConstraint(
+                    self.crop_type, self.crop_size, self.max_category_area, self.ignore_label
+                )
+                if self.max_category_area < 1.0
+                else T.RandomCrop(self.crop_type, self.crop_size)
+            )
+            steps.append(crop)
+        return steps
+
+
+def build_flip(kind: str) -> list[T.Augmentation]:
+    """Random flip by Detectron2's INPUT.RANDOM_FLIP: "none", "horizontal" or "vertical"."""
+    if kind == "none":
+        return []
+    if kind not in ("horizontal", "vertical"):
+        raise ValueError(f'RANDOM_FLIP must be "none", "horizontal" or "vertical", got {kind!r}')
+    return [T.RandomFlip(horizontal=kind == "horizontal", vertical=kind == "vertical")]
+
+
+class RandomColorSSD(T.Augmentation):
+    """Colour changes of SSD (Liu et al., ECCV 2016): brightness, contrast, saturation, hue.
+
+    Each is applied with probability 1/2; contrast comes before or after the two HSV changes. All
+    numbers are drawn when the transform is made, so a transform can be replayed.
+    """
+
+    def __init__(
+        self,
+        image_format: str,
+        brightness: float = 32.0,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: int = 18,
+    ) -> None:
+        super().__init__()
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f"image_format must be RGB or BGR, got {image_format!r}")
+        self._init(locals())
+
+    def get_transform(self, image: Image) -> Transform:
+        return ColorSSDTransform(
+            is_rgb=self.image_format == "RGB",
+            brightness=_maybe(random.uniform(-self.brightness, self.brightness), 0.0),
+            contrast=_maybe(random.uniform(*self.contrast), 1.0),
+            saturation=_maybe(random.uniform(*self.saturation), 1.0),
+            hue=_maybe(random.randint(-self.hue, self.hue), 0),
+            contrast_first=random.random() < 0.5,
+        )
+
+
+class ColorSSDTransform(Transform):
+    """One fixed set of SSD colour changes; geometry and labels stay."""
+
+    def __init__(
+        self,
+        is_rgb: bool,
+        brightness: float = 0.0,
+        contrast: float = 1.0,
+        saturation: float = 1.0,
+        hue: int = 0,
+        contrast_first: bool = True,
+    ) -> None:
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: Image, interp: Any = None) -> Image:
+        image = _affine(img, 1.0, self.brightness)
+        if self.contrast_first:
+            image = self._change_hsv(_affine(image, self.contrast, 0.0))
+        else:
+            image = _affine(self._change_hsv(image), self.contrast, 0.0)
+        return image
+
+    def apply_coords(self, coords: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return coords
+
+    def apply_segmentation(self, segmentation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return segmentation
+
+    def inverse(self) -> Transform:
+        return T.NoOpTransform()
+
+    def _change_hsv(self, image: Image) -> Image:
+        if self.saturation == 1.0 and self.hue == 0:
+            return image
+        to_hsv, from_hsv = (
+            (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
+            if self.is_rgb
+            else (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
+        )
+        hsv = cv2.cvtColor(np.ascontiguousarray(image), to_hsv)
+        hsv[..., 1] = _affine(hsv[..., 1], self.saturation, 0.0)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int32) + self.hue) % 180  # OpenCV counts half degrees
+        return cv2.cvtColor(hsv, from_hsv)
+
+
+def _affine(image: Image, scale: float, offset: float) -> Image:
+    if scale == 1.0 and offset == 0.0:
+        return image
+    return np.clip(image.astype(np.float32) * scale + offset, 0, 255).astype(np.uint8)
+
+
+def _maybe(value: Any, neutral: Any) -> Any:
+    return value if random.random() < 0.5 else neutral

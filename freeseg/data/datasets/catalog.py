@@ -1,0 +1,127 @@
+"""Lazy entries in Detectron2's catalogs, which can be registered again under another root."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.data.categories import Category, metadata
+
+Records = list[dict[str, Any]]
+
+IGNORE_LABEL = 255
+LABEL_DIVISOR = 1000
+
+
+def register(name: str, load: Callable[[], Records], values: Mapping[str, Any]) -> None:
+    """Register a dataset and its metadata, replacing an earlier entry of that name."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+    if name in MetadataCatalog.list():
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(**values)
+
+
+@dataclass(frozen=True)
+class PanopticFiles:
+    """Where a COCO-panoptic dataset lies, and how it is prepared."""
+
+    image_root: Path
+    panoptic_root: Path
+    panoptic_json: Path
+    sem_seg_root: Path | None = None
+    instances_json: Path | None = None
+    hint: str = field(default="see datasets/README.md", compare=False)
+
+
+def register_panoptic(
+    name: str,
+    files: PanopticFiles,
+    categories: Sequence[Category],
+    evaluator_type: str = "coco_panoptic_seg",
+    generate: Callable[[], object] | None = None,
+    **extra: Any,
+) -> None:
+    """Register a COCO-panoptic dataset; `generate`, if given, is called before each load."""
+    values = {
+        "image_root": str(files.image_root),
+        "panoptic_root": str(files.panoptic_root),
+        "panoptic_json": str(files.panoptic_json),
+        "sem_seg_root": str(files.sem_seg_root) if files.sem_seg_root else None,
+        "json_file": str(files.instances_json) if files.instances_json else None,
+        "evaluator_type": evaluator_type,
+        "ignore_label": IGNORE_LABEL,
+        "label_divisor": LABEL_DIVISOR,
+        **metadata(categories),
+        **extra,
+    }
+
+    def load() -> Records:
+        if generate is not None:
+            generate()
+        return load_panoptic(files, categories)
+
+    register(name, load, {key: value for key, value in values.items() if value is not None})
+
+
+def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Records:
+    """Detectron2 records of a COCO-panoptic JSON, with contiguous category ids."""
+    content = read_json(files.panoptic_json, files.hint)
+    images = {row["id"]: row for row in content.get("images", [])}
+    classes = {row.id: (index, row.is_thing) for index, row in enumerate(categories)}
+    records = []
+    for row in content["annotations"]:
+        image = images.get(row["image_id"], {})
+        stem = Path(row["file_name"]).stem
+        record = {
+            "file_name": str(files.image_root / image.get("file_name", f"{stem}.jpg")),
+            "image_id": row["image_id"],
+            "pan_seg_file_name": str(files.panoptic_root / row["file_name"]),
+            "segments_info": [
+                _contiguous(segment, classes, files.panoptic_json)
+                for segment in row["segments_info"]
+            ],
+        }
+        if files.sem_seg_root:
+            record["sem_seg_file_name"] = str(files.sem_seg_root / row["file_name"])
+        record.update({key: image[key] for key in ("height", "width", "caption") if key in image})
+        records.append(record)
+    if not records:
+        raise ValueError(f"{files.panoptic_json} has no annotations")
+    first = records[0]
+    for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
+        if key in first:
+            require_file(first[key], files.hint)
+    return records
+
+
+def read_json(path: Path, hint: str) -> Any:
+    """Content of a JSON file; a missing file's error says what to do."""
+    require_file(path, hint)
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def require_file(path: str | Path, hint: str) -> None:
+    """Raise FileNotFoundError with a hint unless `path` is a file."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} does not exist; {hint}")
+
+
+def _contiguous(
+    segment: Mapping[str, Any], classes: Mapping[int, tuple[int, bool]], source: Path
+) -> dict[str, Any]:
+    category = segment["category_id"]
+    if category not in classes:
+        raise ValueError(
+            f"{source}: segment {segment['id']} has category {category}, which is not in the "
+            "dataset's category table"
+        )
+    class_id, is_thing = classes[category]
+    return {**segment, "category_id": class_id, "isthing": is_thing}

@@ -1,0 +1,158 @@
+"""Train loader that can start at any position of an endless, fixed sequence of samples.
+
+Positions count the samples of all processes since the start of training. Which image a position
+shows and how it is augmented depend on (seed, position) alone, so a run that is killed and resumed,
+or that spreads the same global batch over more processes or workers, trains on the same samples.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils import data as torch_data
+
+from detectron2.data import (
+    DatasetFromList,
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.utils import comm
+from freeseg.data.mapper import SegmentationMapper
+
+Record = dict[str, Any]
+Mapper = Callable[[Record], Any]
+
+ENDLESS = 2**62  # nominal length of the sequence of positions
+
+
+class PositionDataset(torch_data.Dataset):  # type: ignore[type-arg]
+    """The mapped sample at a position: one shuffled pass over the records after another."""
+
+    def __init__(self, records: Any, mapper: Mapper, seed: int) -> None:
+        if len(records) == 0:
+            raise ValueError("the training sets have no images")
+        self._records = records
+        self._mapper = mapper
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, position: int) -> Any:
+        epoch, place = divmod(int(position), len(self._records))
+        index = int(_shuffled(self._seed, epoch, len(self._records))[place])
+        record = {**self._records[index], "seed": self._seed, "position": int(position)}
+        return self._mapper(record)
+
+
+class PositionSampler(torch_data.Sampler):  # type: ignore[type-arg]
+    """Yields this process's positions: of every global batch its own contiguous share.
+
+    Set `start` before the first iteration to the number of samples already trained on,
+    iteration * global batch size.
+    """
+
+    def __init__(self, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size <= 0 or batch_size % world_size:
+            raise ValueError(
+                f"the global batch size ({batch_size}) must be a positive multiple of the number "
+                f"of processes ({world_size})"
+            )
+        self.start = 0
+        self.batch_size = batch_size
+        self._share = batch_size // world_size
+        self._offset = rank * self._share
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __iter__(self) -> Iterator[int]:
+        if self.start % self.batch_size:
+            raise ValueError(
+                f"start ({self.start}) must be a multiple of the batch size ({self.batch_size})"
+            )
+        for batch_start in range(self.start, ENDLESS, self.batch_size):
+            first = batch_start + self._offset
+            yield from range(first, first + self._share)
+
+
+class TrainLoader:
+    """Detectron2's train loader with its sampler at hand, so that a trainer can set the start."""
+
+    def __init__(self, loader: Any, sampler: PositionSampler, dataset: PositionDataset) -> None:
+        self.loader_sampler = sampler
+        self.dataset = dataset
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return iter(self._loader)
+
+
+def build_train_loader(
+    cfg: Any,
+    mapper: Mapper | None = None,
+    *,
+    records: Sequence[Record] | None = None,
+    seed: int | None = None,
+) -> TrainLoader:
+    """Loader over DATASETS.TRAIN whose `loader_sampler.start` may be set before iterating.
+
+    Args:
+        cfg: a config with the freeseg keys.
+        mapper: default SegmentationMapper(cfg).
+        records: default the records of DATASETS.TRAIN.
+        seed: default cfg.SEED, or one random seed for all processes if that is negative.
+    """
+    if seed is None:
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    if records is None:
+        _require_same_classes(cfg.DATASETS.TRAIN)
+        records = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        )
+    dataset = PositionDataset(
+        DatasetFromList(list(records), copy=False), mapper or SegmentationMapper(cfg, True), seed
+    )
+    sampler = PositionSampler(cfg.SOLVER.IMS_PER_BATCH, comm.get_rank(), comm.get_world_size())
+    loader = build_detection_train_loader(
+        dataset,
+        mapper=None,
+        sampler=sampler,
+        total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        aspect_ratio_grouping=False,  # grouping reorders samples and cannot start in the middle
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    return TrainLoader(loader, sampler, dataset)
+
+
+def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None) -> Any:
+    """Detectron2's test loader with the test side of SegmentationMapper."""
+    return build_detection_test_loader(
+        cfg, dataset_name, mapper=mapper or SegmentationMapper(cfg, False)
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
+    generator = torch.Generator().manual_seed(
+        int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    )
+    return torch.randperm(size, generator=generator).numpy()
+
+
+def _require_same_classes(dataset_names: Sequence[str]) -> None:
+    """Training sets that are mixed must agree on what a class number means."""
+    for key in ("stuff_classes", "thing_classes"):
+        classes = {tuple(MetadataCatalog.get(name).get(key) or ()) for name in dataset_names}
+        if len(classes) > 1:
+            raise ValueError(
+                f"training sets {', '.join(dataset_names)} have different {key}; "
+                "only sets with the same classes can be trained together"
+            )
