@@ -102,12 +102,9 @@ class FPN(Backbone):
                 results.insert(0, output(merged))
         if self.top_block is not None:
             name = self.top_block.in_feature
-            if name in features:
-                source = features[name]
-            else:
-                source = results[self._out_features.index(name)]
-            results.extend(self.top_block(source))
-        assert len(results) == len(self._out_features)
+            own = name not in features
+            source = results[self._out_features.index(name)] if own else features[name]
+            results = results + self.top_block(source)
         return {name: result for name, result in zip(self._out_features, results)}  # noqa: C416
 
     def __prepare_scriptable__(self):

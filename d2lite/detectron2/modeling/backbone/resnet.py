@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from detectron2._missing import missing
-from detectron2.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
+from detectron2.layers import CNNBlockBase, Conv2d, get_norm
 
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY
@@ -76,7 +76,8 @@ class BottleneckBlock(CNNBlockBase):
         """Configure the block.
 
         Args:
-            in_channels, out_channels: widths at both ends of the block.
+            in_channels: width before the block.
+            out_channels: width after it.
             bottleneck_channels: width of the 3x3 convolution.
             stride: of the whole block.
             num_groups: groups of the 3x3 convolution.
@@ -191,15 +192,6 @@ class ResNet(Backbone):
             if "linear" in self._out_features:
                 outputs["linear"] = x
         return outputs
-
-    def output_shape(self):
-        return {
-            name: ShapeSpec(
-                channels=self._out_feature_channels.get(name),
-                stride=self._out_feature_strides.get(name),
-            )
-            for name in self._out_features
-        }
 
     def freeze(self, freeze_at=0):
         """Freeze the stem (1 and more), res2 (2 and more), res3 (3 and more) ...; return self."""

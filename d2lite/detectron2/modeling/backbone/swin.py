@@ -110,11 +110,7 @@ class SwinTransformerBlock(nn.Module):
         """See :class:`SwinTransformer` for the arguments."""
         super().__init__()
         assert 0 <= shift_size < window_size, f"shift {shift_size} not in [0, {window_size})"
-        self.dim = dim
-        self.num_heads = num_heads
-        self.window_size = window_size
-        self.shift_size = shift_size
-        self.mlp_ratio = mlp_ratio
+        self.window_size, self.shift_size = window_size, shift_size
         self.norm1 = norm_layer(dim)
         self.attn = WindowAttention(
             dim, (window_size, window_size), num_heads, qkv_bias, qk_scale, attn_drop, drop
@@ -166,17 +162,25 @@ class BasicLayer(nn.Module):
         depth,
         num_heads,
         window_size=7,
-        mlp_ratio=4.0,
-        qkv_bias=True,
-        qk_scale=None,
-        drop=0.0,
-        attn_drop=0.0,
         drop_path=0.0,
         norm_layer=nn.LayerNorm,
         downsample=None,
         use_checkpoint=False,
+        **block_options,
     ):
-        """``drop_path`` is a rate or a list of one per block; the rest as in SwinTransformer."""
+        """Build a stage.
+
+        Args:
+            dim: width of the stage.
+            depth: number of blocks.
+            num_heads: attention heads of each.
+            window_size: side of an attention window.
+            drop_path: stochastic depth rate, or a list of one per block.
+            norm_layer: constructor of the normalisation layers.
+            downsample: constructor of the downsampling behind the blocks.
+            use_checkpoint: recompute activations in the backward pass.
+            **block_options: further arguments of :class:`SwinTransformerBlock`.
+        """
         super().__init__()
         self.window_size = window_size
         self.shift_size = window_size // 2
@@ -185,19 +189,15 @@ class BasicLayer(nn.Module):
         rates = drop_path if isinstance(drop_path, (list, tuple)) else [drop_path] * depth
         self.blocks = nn.ModuleList(
             SwinTransformerBlock(
-                dim=dim,
-                num_heads=num_heads,
-                window_size=window_size,
+                dim,
+                num_heads,
+                window_size,
                 shift_size=self.shift_size if i % 2 else 0,
-                mlp_ratio=mlp_ratio,
-                qkv_bias=qkv_bias,
-                qk_scale=qk_scale,
-                drop=drop,
-                attn_drop=attn_drop,
-                drop_path=rates[i],
+                drop_path=rate,
                 norm_layer=norm_layer,
+                **block_options,
             )
-            for i in range(depth)
+            for i, rate in enumerate(rates)
         )
         self.downsample = None if downsample is None else downsample(dim, norm_layer=norm_layer)
 
@@ -269,7 +269,8 @@ class SwinTransformer(Backbone):
             mlp_ratio: hidden width of the MLPs relative to their input.
             qkv_bias: query, key and value have biases.
             qk_scale: replaces ``head_dim ** -0.5``.
-            drop_rate, attn_drop_rate: dropout of features and of attention weights.
+            drop_rate: dropout of features.
+            attn_drop_rate: dropout of attention weights.
             drop_path_rate: stochastic depth of the last block; earlier ones have less.
             norm_layer: constructor of the normalisation layers.
             ape: add an absolute position embedding.
@@ -280,14 +281,11 @@ class SwinTransformer(Backbone):
             use_checkpoint: recompute activations in the backward pass to save memory.
         """
         super().__init__()
-        self.pretrain_img_size = pretrain_img_size
-        self.num_layers = len(depths)
-        self.embed_dim = embed_dim
-        self.ape = ape
-        self.patch_norm = patch_norm
-        self.out_indices = out_indices
-        self.frozen_stages = frozen_stages
+        self.embed_dim, self.num_layers = embed_dim, len(depths)
         self.num_features = [int(embed_dim * 2**i) for i in range(self.num_layers)]
+        self.patch_norm, self.ape = patch_norm, ape
+        self.pretrain_img_size = pretrain_img_size
+        self.out_indices, self.frozen_stages = out_indices, frozen_stages
         self.patch_embed = PatchEmbed(
             patch_size, in_chans, embed_dim, norm_layer if patch_norm else None
         )
@@ -297,24 +295,27 @@ class SwinTransformer(Backbone):
             nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
         self.pos_drop = nn.Dropout(p=drop_rate)
 
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        block_options = {
+            "mlp_ratio": mlp_ratio,
+            "qkv_bias": qkv_bias,
+            "qk_scale": qk_scale,
+            "drop": drop_rate,
+            "attn_drop": attn_drop_rate,
+        }
+        rates = torch.linspace(0, drop_path_rate, sum(depths)).split(list(depths))
         self.layers = nn.ModuleList(
             BasicLayer(
-                dim=self.num_features[i],
-                depth=depth,
-                num_heads=num_heads[i],
-                window_size=window_size,
-                mlp_ratio=mlp_ratio,
-                qkv_bias=qkv_bias,
-                qk_scale=qk_scale,
-                drop=drop_rate,
-                attn_drop=attn_drop_rate,
-                drop_path=[next(rates) for _ in range(depth)],
+                self.num_features[i],
+                depths[i],
+                num_heads[i],
+                window_size,
+                drop_path=rates[i].tolist(),
                 norm_layer=norm_layer,
                 downsample=PatchMerging if i + 1 < self.num_layers else None,
                 use_checkpoint=use_checkpoint,
+                **block_options,
             )
-            for i, depth in enumerate(depths)
+            for i in range(self.num_layers)
         )
         for i in out_indices:
             self.add_module(f"norm{i}", norm_layer(self.num_features[i]))
@@ -416,4 +417,4 @@ def _init_weights(module):
 
 
 def _pair(value):
-    return value if isinstance(value, tuple) else (value, value)
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
