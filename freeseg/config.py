@@ -110,7 +110,10 @@ def _add_backbone_keys(cfg: CfgNode) -> None:
 
 
 def _add_engine_keys(cfg: CfgNode) -> None:
-    """Keys of freeseg.engine."""
+    cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
+    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
+    cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
+    cfg.TEST.VIS_IMAGES = 4  # number of test images in them
 
 
 def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""Checkpoints that a killed process cannot damage."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any, Callable
+
+import torch
+
+from detectron2.checkpoint import DetectionCheckpointer
+
+
+class AtomicCheckpointer(DetectionCheckpointer):
+    """Writes each file beside its final name and renames it when it is safely on disk.
+
+    A kill at any moment leaves the previous checkpoint, and ``last_checkpoint`` names a complete
+    file. ``save_dir`` is a local folder; on remote storage a file appears whole anyway.
+
+    Args:
+        is_resumable: False for files that ``--resume`` must not pick up, such as the best model.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        save_dir: str = "",
+        *,
+        is_resumable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, save_dir, **kwargs)
+        self.is_resumable = is_resumable
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Writes the model, every checkpointable and `kwargs` to ``save_dir/name.pth``."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        content = {key: value.state_dict() for key, value in self.checkpointables.items()}
+        content = {"model": self.model.state_dict(), **content, **kwargs}
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info("Saving checkpoint to %s", path)
+        write_atomically(path, lambda file: torch.save(content, file))
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Makes `last_filename_basename` the file that a resumed run starts from."""
+        if self.is_resumable:
+            tag = Path(self.save_dir) / "last_checkpoint"
+            write_atomically(tag, lambda file: file.write(last_filename_basename.encode()))
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Calls `write` on a new file that replaces `path` only after it has reached the disk."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

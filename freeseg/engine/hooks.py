@@ -1,0 +1,120 @@
+"""Training hooks that survive a kill: metric history, metric files, best model, batch norms."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.engine import HookBase, hooks
+from detectron2.utils.events import EventWriter
+
+SMOOTHING_WINDOW = 20  # iterations over which Detectron2's writers take the median of a loss
+
+
+class MetricHistory(HookBase):
+    """Carries the recent values of smoothed metrics through a checkpoint.
+
+    Writers report the median of the last iterations; without the values from before the kill, a
+    resumed run with equal losses would report different ones.
+    """
+
+    def __init__(self) -> None:
+        self._restored: dict[str, list[list[float]]] = {}
+
+    def before_train(self) -> None:
+        for name, values in self._restored.items():
+            for value, iteration in values:
+                self.trainer.storage.put_scalar(name, value, cur_iter=int(iteration))
+        self._restored = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        storage = getattr(self.trainer, "storage", None)
+        if storage is None:  # nothing was trained yet
+            return {}
+        recent = {
+            name: [[float(value), int(step)] for value, step in buffer.values()[-SMOOTHING_WINDOW:]]
+            for name, buffer in storage.histories().items()
+            if storage.smoothing_hints()[name]
+        }
+        return {"recent": recent}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._restored = state["recent"]
+
+
+class MetricsWriter(HookBase):
+    """Writes all metrics every `period` iterations, after each evaluation and at the end.
+
+    Put it before the checkpointing hook: what a checkpoint's past has measured is then on disk,
+    and `forget_metrics_after` removes the rest when that checkpoint is resumed.
+    """
+
+    def __init__(self, writers: Sequence[EventWriter], period: int, eval_period: int) -> None:
+        if period < 1:
+            raise ValueError(f"SOLVER.LOG_PERIOD must be at least 1, got {period}")
+        self._writers = writers
+        self._periods = [period, eval_period] if eval_period > 0 else [period]
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter or any(done % period == 0 for period in self._periods):
+            self._write()
+
+    def after_train(self) -> None:
+        self._write()  # results of the evaluation after the last iteration
+        for writer in self._writers:
+            writer.close()
+
+    def _write(self) -> None:
+        for writer in self._writers:
+            writer.write()
+
+
+def forget_metrics_after(metrics_file: Path, iteration: int) -> None:
+    """Cuts a JSON-lines metrics file before its first line that is later than `iteration`.
+
+    Also drops a last line that a kill left incomplete. The file is shortened in place since a
+    writer already has it open.
+    """
+    if not metrics_file.exists():
+        return
+    kept = 0
+    with metrics_file.open("rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n") or _iteration_of(line) > iteration:
+                break
+            kept += len(line)
+    os.truncate(metrics_file, kept)
+
+
+def _iteration_of(line: bytes) -> float:
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # not a metrics line: nothing from here on can be trusted
+
+
+class BestCheckpointer(hooks.BestCheckpointer):
+    """Detectron2's best-model keeper that remembers the best value across a resume."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+        if self.best_metric is not None:
+            logging.getLogger(__name__).info(
+                "Best model so far: %.4f at iteration %d", self.best_metric, self.best_iter
+            )
+
+
+class PreciseBatchNorm(hooks.PreciseBN):
+    """Detectron2's precise batch norm over the same batches each time, resumed or not."""
+
+    def update_stats(self) -> None:
+        self._data_iter = None  # Detectron2 would go on where the last round ended
+        super().update_stats()

@@ -1,0 +1,78 @@
+"""One training or evaluation job from Detectron2's command-line arguments."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import Any
+
+import torch
+
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import default_setup
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from freeseg.config import add_freeseg_config
+from freeseg.engine.launch import launch
+from freeseg.engine.report import report_results
+from freeseg.engine.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def start_job(args: argparse.Namespace) -> None:
+    """Runs the job that ``default_argument_parser`` read, in as many processes as it asks for."""
+    launch(
+        run_job,
+        args.num_gpus,
+        device=load_config(args).MODEL.DEVICE,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+def run_job(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains, or only evaluates, in this process; returns the results of the evaluation."""
+    cfg = load_config(args)
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="freeseg")
+    if cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
+        logger.info("MODEL.DEVICE is cpu: the GPU of this machine is not used")
+    if args.eval_only:
+        return evaluate(cfg, resume=args.resume)
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def load_config(args: argparse.Namespace) -> CfgNode:
+    """The frozen configuration: defaults, then the file, then KEY VALUE overrides."""
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts or [])
+    if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
+        logger.warning("MODEL.DEVICE is %s but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    return cfg
+
+
+def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
+    """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR."""
+    model = Trainer.build_model(cfg)
+    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    results = Trainer.test(cfg, model)
+    if comm.is_main_process() and results:
+        report_results(cfg, results)
+        if cfg.TEST.EXPECTED_RESULTS:
+            verify_results(cfg, results)
+    return results

@@ -1,0 +1,104 @@
+"""Starts the processes of one job: Detectron2's launcher on CUDA, gloo processes on CPU."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Callable
+
+import torch
+import torch.distributed as dist
+from torch.multiprocessing.spawn import start_processes
+
+from detectron2.engine import launch as launch_on_gpus
+from detectron2.utils import comm
+
+
+def launch(
+    main: Callable[..., Any],
+    num_processes: int,
+    *,
+    device: str,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    args: tuple[Any, ...] = (),
+) -> None:
+    """Runs ``main(*args)`` in `num_processes` processes on each of `num_machines` machines.
+
+    Args:
+        main: a module-level function, since it is sent to new interpreters.
+        args: of `main`.
+        num_processes: processes on this machine, one GPU each when `device` is CUDA.
+        device: ``MODEL.DEVICE``; anything but CUDA is run by gloo processes that share the
+            machine's threads evenly.
+        num_machines: that take part, each calling this function.
+        machine_rank: number of this machine, from 0.
+        dist_url: where the processes meet, ``tcp://host:port``; ``auto`` picks a free port and is
+            for one machine only.
+    """
+    if num_processes < 1 or num_machines < 1:
+        raise ValueError(
+            f"at least one process and one machine are needed, got {num_processes} processes on "
+            f"{num_machines} machines"
+        )
+    if num_machines * num_processes == 1:
+        main(*args)
+        return
+    if dist_url == "auto":
+        if num_machines > 1:
+            raise ValueError("--dist-url auto works on one machine only; give tcp://HOST:PORT")
+        dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    if torch.device(device).type == "cuda":
+        _check_gpus(num_processes)
+        launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
+        return
+    threads = max(1, torch.get_num_threads() // num_processes)
+    start_processes(
+        _cpu_process,
+        args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
+        nprocs=num_processes,
+    )
+
+
+def _check_gpus(num_processes: int) -> None:
+    available = torch.cuda.device_count()
+    if num_processes > available:
+        raise ValueError(
+            f"--num-gpus {num_processes}, but this machine has {available}; "
+            "add MODEL.DEVICE cpu to use CPU processes"
+        )
+
+
+def _cpu_process(
+    local_rank: int,
+    main: Callable[..., Any],
+    args: tuple[Any, ...],
+    num_processes: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str,
+    threads: int,
+) -> None:
+    """Joins the gloo group as one process and runs the job."""
+    torch.set_num_threads(threads)
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=dist_url,
+            world_size=num_processes * num_machines,
+            rank=machine_rank * num_processes + local_rank,
+        )
+    except Exception:
+        logging.getLogger(__name__).error("the processes could not meet at %s", dist_url)
+        raise
+    comm.create_local_process_group(num_processes)
+    main(*args)
+    dist.barrier()  # nobody leaves while another still talks
+    dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,104 @@
+"""Optimizer and learning-rate schedule from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.projects.deeplab import build_lr_scheduler as build_deeplab_lr_scheduler
+from detectron2.solver.build import maybe_add_gradient_clipping
+
+NORMS = (
+    nn.modules.batchnorm._NormBase,  # batch and instance norms, synchronised ones too
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
+# Swin's position tables: learned coordinates, not weights, so they are never decayed.
+UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed")
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or SGD over `model`'s trainable parameters, with the configured gradient clipping."""
+    groups = parameter_groups(cfg, model)
+    optimizer: torch.optim.Optimizer
+    if cfg.SOLVER.OPTIMIZER == "ADAMW":
+        optimizer = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR)
+    elif cfg.SOLVER.OPTIMIZER == "SGD":
+        optimizer = torch.optim.SGD(
+            groups,
+            lr=cfg.SOLVER.BASE_LR,
+            momentum=cfg.SOLVER.MOMENTUM,
+            nesterov=cfg.SOLVER.NESTEROV,
+        )
+    else:
+        raise ValueError(f"SOLVER.OPTIMIZER must be ADAMW or SGD, got {cfg.SOLVER.OPTIMIZER!r}")
+    if cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
+        return _clip_full_model(cfg.SOLVER.CLIP_GRADIENTS, optimizer)
+    return maybe_add_gradient_clipping(cfg, optimizer)
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+    """WarmupPolyLR, or any schedule that Detectron2 knows (multi-step, cosine, fixed gamma)."""
+    return build_deeplab_lr_scheduler(cfg, optimizer)
+
+
+def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
+    """Every trainable parameter once, those with equal rate and decay in one group.
+
+    The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate; norms and embeddings have
+    their own weight decay.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for path, module, name, parameter in _trainable_parameters(model):
+        rate = cfg.SOLVER.BASE_LR
+        if "backbone" in path.split("."):
+            rate *= cfg.SOLVER.BACKBONE_MULTIPLIER
+        groups.setdefault((rate, _weight_decay(cfg, module, name)), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def _trainable_parameters(
+    model: nn.Module,
+) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+    seen: set[nn.Parameter] = set()
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
+                yield path, module, name, parameter
+
+
+def _weight_decay(cfg: CfgNode, module: nn.Module, name: str) -> float:
+    if isinstance(module, NORMS):
+        return float(cfg.SOLVER.WEIGHT_DECAY_NORM)
+    if isinstance(module, nn.Embedding):
+        return float(cfg.SOLVER.WEIGHT_DECAY_EMBED)
+    if name in UNDECAYED_NAMES:
+        return 0.0
+    return float(cfg.SOLVER.WEIGHT_DECAY)
+
+
+def _clip_full_model(clip: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Bounds the norm of the whole gradient before each step.
+
+    A gradient scaler unscales before it calls ``step``, so the bound holds for true gradients
+    under mixed precision too.
+    """
+    if not clip.ENABLED or clip.CLIP_VALUE <= 0:
+        return optimizer
+    max_norm, norm_type = float(clip.CLIP_VALUE), float(clip.NORM_TYPE)
+
+    def bound_gradient(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+
+    optimizer.register_step_pre_hook(bound_gradient)
+    return optimizer

@@ -1,0 +1,237 @@
+"""The trainer behind tools/train_net.py: Detectron2's DefaultTrainer with exact resume."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.nn.precise_bn import get_bn_modules
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    create_ddp_model,
+    hooks,
+)
+from detectron2.evaluation import DatasetEvaluators, verify_results
+from detectron2.utils import comm
+from freeseg.data import build_test_loader, build_train_loader
+from freeseg.engine.checkpointing import AtomicCheckpointer
+from freeseg.engine.hooks import (
+    BestCheckpointer,
+    MetricHistory,
+    MetricsWriter,
+    PreciseBatchNorm,
+    forget_metrics_after,
+)
+from freeseg.engine.optimizer import build_lr_scheduler, build_optimizer
+from freeseg.engine.pictures import PredictionPictures
+from freeseg.engine.report import report_results
+from freeseg.evaluation import build_evaluators
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Trains and evaluates a configured model; a killed run resumes with identical losses.
+
+    Data order and augmentation follow from (seed, position), all other randomness from (seed,
+    iteration, rank). A checkpoint holds the model, optimizer, schedule, gradient scaler, metric
+    history and seed. The repetition is exact where the device's operators are deterministic: on
+    CPU always, given an equal number of threads.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super(DefaultTrainer, self).__init__()  # what DefaultTrainer would build is built below
+        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        self._is_seed_given = cfg.SEED >= 0
+        self.seed = int(cfg.SEED) if self._is_seed_given else comm.shared_random_seed()
+        self.cfg = _with_seed(cfg, self.seed)
+        logger.info("Seed of this run: %d", self.seed)
+        seed_generators(self.seed)
+        model = self.build_model(self.cfg)
+        optimizer = self.build_optimizer(self.cfg, model)
+        loader = self.build_train_loader(self.cfg)
+        model = _distribute(model)
+        self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
+        self.checkpointer = AtomicCheckpointer(
+            model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
+        self.start_iter = 0
+        self.max_iter = self.cfg.SOLVER.MAX_ITER
+        self._last_eval_results: dict[str, Any] = {}
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
+        return DatasetEvaluators(build_evaluators(cfg, dataset_name))
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Detectron2's default hooks and this package's, checkpoints last.
+
+        A checkpoint then includes what the evaluation of its iteration found, and a kill during
+        an evaluation repeats it. The model of the last iteration is saved before its evaluation.
+        """
+        cfg = self.cfg
+        on_every_process: list[HookBase | None] = [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            self._precise_batch_norm(),
+            hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate),
+        ]
+        if not comm.is_main_process():
+            return on_every_process
+        return [
+            *on_every_process,
+            self._best_checkpointer(),
+            self._pictures(),
+            MetricsWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD, cfg.TEST.EVAL_PERIOD),
+            MetricHistory(),
+            hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD),
+        ]
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continues from the last checkpoint in OUTPUT_DIR, or loads MODEL.WEIGHTS alone.
+
+        Metrics later than the checkpoint are removed from ``metrics.json``: they come again.
+        """
+        super().resume_or_load(resume)
+        if not resume:
+            return
+        if self.seed != self.cfg.SEED:  # the checkpoint's, drawn by the run that began it
+            self.cfg = _with_seed(self.cfg, self.seed)
+            self._trainer.reset_data_loader(functools.partial(self.build_train_loader, self.cfg))
+        self._skip_seen_data()
+        if comm.is_main_process():
+            forget_metrics_after(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter - 1)
+
+    def train(self) -> dict[str, Any]:
+        """Trains to the last iteration; returns and reports the results of the last evaluation."""
+        super(DefaultTrainer, self).train(self.start_iter, self.max_iter)
+        if comm.is_main_process() and self._last_eval_results:
+            report_results(self.cfg, self._last_eval_results)
+            if self.cfg.TEST.EXPECTED_RESULTS:
+                verify_results(self.cfg, self._last_eval_results)
+        return self._last_eval_results
+
+    def run_step(self) -> None:
+        seed_generators(self.seed, self.iter, comm.get_rank())
+        super().run_step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        seed = state_dict.get("seed", self.seed)  # Detectron2's own checkpoints have none
+        if self._is_seed_given and seed != self.seed:
+            logger.warning("SEED %d is ignored: the resumed run uses seed %d", self.seed, seed)
+        self.seed = seed
+
+    def _skip_seen_data(self) -> None:
+        sampler = getattr(self.data_loader, "loader_sampler", None)
+        if sampler is not None:
+            sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
+        elif self.start_iter:
+            logger.warning("the train loader has no loader_sampler: its data begin anew")
+
+    def _evaluate(self) -> dict[str, Any]:
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results
+
+    def _precise_batch_norm(self) -> HookBase | None:
+        settings = self.cfg.TEST.PRECISE_BN
+        if not settings.ENABLED or not get_bn_modules(self.model):
+            return None
+        loader = self.build_train_loader(_without_workers(self.cfg))
+        return PreciseBatchNorm(self.cfg.TEST.EVAL_PERIOD, self.model, loader, settings.NUM_ITER)
+
+    def _best_checkpointer(self) -> HookBase | None:
+        metric, names = self.cfg.TEST.BEST_METRIC, self.cfg.DATASETS.TEST
+        if not metric or not names:
+            return None
+        if len(names) > 1 and not metric.startswith(tuple(f"{name}/" for name in names)):
+            metric = f"{names[0]}/{metric}"  # results of several sets are kept by name
+        checkpointer = AtomicCheckpointer(self.model, self.cfg.OUTPUT_DIR, is_resumable=False)
+        return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric)
+
+    def _pictures(self) -> HookBase | None:
+        test, names = self.cfg.TEST, self.cfg.DATASETS.TEST
+        if test.VIS_PERIOD <= 0 or not names:
+            return None
+        return PredictionPictures(
+            dataset_name=names[0],
+            build_loader=functools.partial(
+                self.build_test_loader, _without_workers(self.cfg), names[0]
+            ),
+            period=test.VIS_PERIOD,
+            num_images=test.VIS_IMAGES,
+            folder=Path(self.cfg.OUTPUT_DIR) / "pictures",
+        )
+
+
+def seed_generators(*key: int) -> None:
+    """Seeds the global generators of torch, numpy and Python from non-negative integers."""
+    words = [int(word) for word in np.random.SeedSequence(key).generate_state(3)]
+    torch.manual_seed(words[0])
+    np.random.seed(words[1])
+    random.seed(words[2])
+
+
+def _with_seed(cfg: CfgNode, seed: int) -> CfgNode:
+    return _changed(cfg, ["SEED", seed])
+
+
+def _without_workers(cfg: CfgNode) -> CfgNode:
+    return _changed(cfg, ["DATALOADER.NUM_WORKERS", 0])
+
+
+def _changed(cfg: CfgNode, options: list[Any]) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(options)
+    cfg.freeze()
+    return cfg
+
+
+def _distribute(model: nn.Module) -> nn.Module:
+    """Averages gradients over the processes of a distributed job, on CPU as on GPUs."""
+    on_gpu = next(model.parameters()).is_cuda
+    device_ids = [comm.get_local_rank()] if on_gpu else None
+    return create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+
+
+def _step_runner(cfg: CfgNode) -> type[SimpleTrainer]:
+    if not cfg.SOLVER.AMP.ENABLED:
+        return SimpleTrainer
+    if torch.device(cfg.MODEL.DEVICE).type == "cuda":
+        return AMPTrainer
+    logger.info("SOLVER.AMP.ENABLED needs CUDA: training in float32 on %s", cfg.MODEL.DEVICE)
+    return SimpleTrainer
