@@ -1,0 +1,19 @@
+"""Segmentations of photos as pictures, files and plain arrays."""
+
+from freeseg.visualization.palette import class_colors
+from freeseg.visualization.photo_result import (
+    TASKS,
+    Instances,
+    NamedSegment,
+    PanopticSegments,
+)
+from freeseg.visualization.segmentation import Segmentation
+
+__all__ = [
+    "TASKS",
+    "Instances",
+    "NamedSegment",
+    "PanopticSegments",
+    "Segmentation",
+    "class_colors",
+]

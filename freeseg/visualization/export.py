@@ -1,0 +1,129 @@
+"""COCO files of a segmentation, and everything else that is saved of it.
+
+Shapes: H W photo size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from freeseg.data.coco_writer import encode_rle, write_json
+from freeseg.data.panoptic import id2rgb, segment_geometry
+from freeseg.visualization.overlay import draw_labels, draw_overlay
+from freeseg.visualization.palette import class_colors
+from freeseg.visualization.photo_result import PhotoResult
+
+Json = dict[str, Any]
+
+
+def coco_content(result: PhotoResult, image_id: int | str, file_name: str) -> dict[str, Any]:
+    """Returns what the tasks that were asked for look like in COCO's JSON.
+
+    "panoptic" is a whole annotation file for one image, which names its PNG `STEM_panoptic.png`;
+    "instances" is a list of results with run-length masks, as COCO's evaluator loads it.
+    """
+    content: dict[str, Any] = {}
+    if result.panoptic is not None:
+        content["panoptic"] = _panoptic_content(result, image_id, file_name)
+    if result.instances is not None:
+        content["instances"] = _instance_content(result, image_id)
+    return content
+
+
+def save_segmentation(
+    result: PhotoResult, folder: Path, stem: str, image_id: int | str, min_score: float
+) -> dict[str, Path]:
+    """Writes overlays, label maps and COCO files; returns the paths by what they hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: dict[str, Path] = {}
+
+    def picture(key: str, pixels: npt.NDArray[Any]) -> None:
+        paths[key] = folder / f"{stem}_{key}.png"
+        Image.fromarray(pixels).save(paths[key], format="PNG")
+
+    content = coco_content(result, image_id, f"{stem}.png")
+    for task in result.tasks:
+        picture(f"{task}_overlay", draw_overlay(result, task, min_score))
+    if result.panoptic is not None:
+        picture("panoptic", id2rgb(result.panoptic.segment_ids))
+        picture("panoptic_colors", draw_labels(result, "panoptic"))
+    if result.semantic is not None:
+        picture("semantic", label_map(result.semantic, len(result.vocabulary)))
+        picture("semantic_colors", draw_labels(result, "semantic"))
+    for key, annotation in content.items():
+        name = f"{key}_json"
+        paths[name] = folder / f"{stem}_{key}.json"
+        write_json(paths[name], annotation)
+    return paths
+
+
+def label_map(
+    labels: npt.NDArray[np.int64], num_classes: int
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Returns the classes [H, W] in the smallest type that leaves the highest value free."""
+    if num_classes <= np.iinfo(np.uint8).max:
+        return labels.astype(np.uint8)
+    if num_classes > np.iinfo(np.uint16).max:
+        raise ValueError(f"a label map holds at most 65535 classes, got {num_classes}")
+    return labels.astype(np.uint16)
+
+
+def _panoptic_content(result: PhotoResult, image_id: int | str, file_name: str) -> Json:
+    assert result.panoptic is not None
+    height, width = result.image.shape[:2]
+    geometry = segment_geometry(result.panoptic.segment_ids)
+    rows = []
+    for segment in result.panoptic.segments:
+        if segment.id not in geometry:  # nothing of it is left in the map
+            continue
+        area, box = geometry[segment.id]
+        row: Json = {
+            "id": segment.id,
+            "category_id": result.category_ids[segment.label],
+            "iscrowd": 0,
+            "area": area,
+            "bbox": box,
+        }
+        if segment.score is not None:
+            row["score"] = round(segment.score, 6)
+        rows.append(row)
+    png_name = f"{Path(file_name).stem}_panoptic.png"
+    return {
+        "images": [{"id": image_id, "file_name": file_name, "height": height, "width": width}],
+        "annotations": [{"image_id": image_id, "file_name": png_name, "segments_info": rows}],
+        "categories": _categories(result),
+    }
+
+
+def _categories(result: PhotoResult) -> list[Json]:
+    vocabulary = result.vocabulary
+    colors = class_colors(len(vocabulary))
+    return [
+        {"id": number, "name": name, "supercategory": name, "isthing": int(thing), "color": color}
+        for number, name, thing, color in zip(
+            result.category_ids, vocabulary.names, vocabulary.is_thing, map(list, colors)
+        )
+    ]
+
+
+def _instance_content(result: PhotoResult, image_id: int | str) -> list[Json]:
+    assert result.instances is not None
+    instances = result.instances
+    rows = []
+    for index, label in enumerate(instances.labels.tolist()):
+        left, top, right, bottom = (float(side) for side in instances.boxes[index])
+        rows.append(
+            {
+                "image_id": image_id,
+                "category_id": result.category_ids[label],
+                "bbox": [left, top, right - left, bottom - top],
+                "score": float(instances.scores[index]),
+                "segmentation": encode_rle(instances.masks[index]),
+            }
+        )
+    return rows

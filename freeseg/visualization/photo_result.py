@@ -1,0 +1,180 @@
+"""The segmentation of one photo as plain arrays with names.
+
+Shapes: H W photo size, N instances, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from freeseg.images import RgbImage
+from freeseg.structures import Vocabulary
+
+TASKS = ("panoptic", "instance", "semantic")
+Self = TypeVar("Self", bound="PhotoResult")
+
+
+@dataclass(frozen=True)
+class NamedSegment:
+    """One segment of a panoptic map.
+
+    Attributes:
+        id: Value in the map, from 1.
+        label: Contiguous class id.
+        name: Class name.
+        is_thing: Whether the class is countable.
+        score: Class probability, or None where the model gives none.
+        area: Pixels.
+    """
+
+    id: int
+    label: int
+    name: str
+    is_thing: bool
+    score: float | None
+    area: int
+
+
+@dataclass(frozen=True)
+class PanopticSegments:
+    """Every pixel in at most one segment; unpacks as ``segment_ids, segments``."""
+
+    segment_ids: npt.NDArray[np.int32]  # [H, W], 0 is unassigned
+    segments: tuple[NamedSegment, ...]
+
+    def __iter__(self) -> Any:
+        return iter((self.segment_ids, self.segments))
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Scored, possibly overlapping masks; all that the model returned, however unlikely."""
+
+    masks: npt.NDArray[np.bool_]  # [N, H, W]
+    boxes: npt.NDArray[np.float32]  # [N, 4], xyxy pixels
+    labels: npt.NDArray[np.int64]  # [N]
+    names: tuple[str, ...]
+    scores: npt.NDArray[np.float32]  # [N], in [0, 1]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """The segmentation of one photo; tasks that were not asked for are None.
+
+    Attributes:
+        image: The photo as it was segmented: upright RGB, uint8 [H, W, 3].
+        vocabulary: Class names and thing flags; a label is a position in it.
+        category_ids: The dataset's own id of every class, as the COCO files name it.
+        semantic: Class of every pixel, int64 [H, W].
+        panoptic: Segment ids and what they are.
+        instances: Masks with classes and scores.
+    """
+
+    image: RgbImage
+    vocabulary: Vocabulary
+    category_ids: tuple[int, ...]
+    semantic: npt.NDArray[np.int64] | None = None
+    panoptic: PanopticSegments | None = None
+    instances: Instances | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.category_ids) != len(self.vocabulary):
+            raise ValueError(
+                f"wanted one category id per class, got {len(self.category_ids)} ids "
+                f"and {len(self.vocabulary)} classes"
+            )
+        maps = {
+            "semantic": self.semantic,
+            "panoptic": self.panoptic.segment_ids if self.panoptic else None,
+            "instances": self.instances.masks if self.instances else None,
+        }
+        for name, array in maps.items():
+            if array is not None and array.shape[-2:] != self.image.shape[:2]:
+                raise ValueError(
+                    f"the {name} result of size {array.shape[-2:]} does not belong to a photo "
+                    f"of size {self.image.shape[:2]}"
+                )
+
+    @classmethod
+    def from_detectron2(
+        cls: type[Self],
+        image: RgbImage,
+        output: Mapping[str, Any],
+        vocabulary: Vocabulary,
+        category_ids: tuple[int, ...] | None = None,
+    ) -> Self:
+        """Reads a Detectron2 model's output for one image, taken at the photo's size."""
+        return cls(
+            image,
+            vocabulary,
+            tuple(range(len(vocabulary))) if category_ids is None else category_ids,
+            semantic=_read_semantic(output.get("sem_seg")),
+            panoptic=_read_panoptic(output.get("panoptic_seg"), vocabulary),
+            instances=_read_instances(output.get("instances"), vocabulary),
+        )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that have a result."""
+        results = (self.panoptic, self.instances, self.semantic)
+        return tuple(task for task, result in zip(TASKS, results) if result is not None)
+
+    def require(self, task: str | None) -> str:
+        """Returns the task if it has a result, the first one that has when None."""
+        if task is None and self.tasks:
+            return self.tasks[0]
+        if task is None or task not in TASKS:
+            raise ValueError(f"wanted one of the tasks {', '.join(TASKS)}, got {task!r}")
+        if task not in self.tasks:
+            raise ValueError(
+                f"the photo was not segmented for the task {task!r}, "
+                f"only for {', '.join(self.tasks) or 'none'}"
+            )
+        return task
+
+
+def _read_semantic(scores: Any) -> npt.NDArray[np.int64] | None:
+    return None if scores is None else scores.argmax(dim=0).cpu().numpy()
+
+
+def _read_panoptic(output: Any, vocabulary: Vocabulary) -> PanopticSegments | None:
+    if output is None:
+        return None
+    ids, infos = output
+    segment_ids = ids.cpu().numpy().astype(np.int32)
+    segments = []
+    for info in infos:
+        label, score = int(info["category_id"]), info.get("score")
+        segments.append(
+            NamedSegment(
+                id=int(info["id"]),
+                label=label,
+                name=vocabulary.names[label],
+                is_thing=bool(info["isthing"]),
+                score=None if score is None else float(score),
+                area=int(np.count_nonzero(segment_ids == int(info["id"]))),
+            )
+        )
+    return PanopticSegments(segment_ids, tuple(segments))
+
+
+def _read_instances(output: Any, vocabulary: Vocabulary) -> Instances | None:
+    if output is None:
+        return None
+    instances = output.to("cpu")
+    labels = instances.pred_classes.numpy().astype(np.int64)
+    return Instances(
+        masks=instances.pred_masks.numpy().astype(np.bool_),
+        boxes=instances.pred_boxes.tensor.numpy().astype(np.float32),
+        labels=labels,
+        names=tuple(vocabulary.names[label] for label in labels),
+        scores=instances.scores.numpy().astype(np.float32),
+    )

@@ -1,0 +1,80 @@
+"""What is drawn: a segmentation of any task as a list of masked regions.
+
+Shapes: H W picture size, h w size of a region's box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from freeseg.visualization.palette import Color, shade
+
+BoolMask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One segment, cut out to its bounding box."""
+
+    label: int  # class
+    color: Color
+    caption: str  # what is written into it
+    left: int  # pixels, of the box in the picture
+    top: int
+    mask: BoolMask  # [h, w]
+    is_thing: bool = False
+    score: float | None = None
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the box, to index a picture with."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    @property
+    def area(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    def enlarged(self, factor: int) -> Region:
+        """The same region in a picture whose pixels are `factor` times as large."""
+        if factor == 1:
+            return self
+        mask = np.repeat(np.repeat(self.mask, factor, axis=0), factor, axis=1)
+        return replace(self, mask=mask, left=self.left * factor, top=self.top * factor)
+
+
+def cut_out(
+    mask: BoolMask, label: int, color: Color, caption: str, *, offset: tuple[int, int] = (0, 0)
+) -> Region | None:
+    """Returns the region of a mask [H, W], or None when it has no pixel."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if width == 0:
+        return None
+    crop = np.ascontiguousarray(mask[top : top + height, left : left + width])
+    return Region(label, color, caption, left + offset[0], top + offset[1], crop)
+
+
+def regions_of_map(
+    id_map: npt.NDArray[np.generic], label_of_id: dict[int, int], colors: Sequence[Color]
+) -> dict[int, Region]:
+    """Returns the regions of a map [H, W] in which every pixel has one id; other ids are left out.
+
+    Several ids of one class get different shades of its colour, in the order of the ids.
+    """
+    regions: dict[int, Region] = {}
+    seen: dict[int, int] = {}
+    for number in np.unique(id_map).tolist():
+        label = label_of_id.get(number)
+        if label is None:
+            continue
+        color = shade(colors[label], seen.get(label, 0))
+        region = cut_out(np.asarray(id_map == number), label, color, "")
+        if region is not None:
+            seen[label] = seen.get(label, 0) + 1
+            regions[number] = region
+    return regions
