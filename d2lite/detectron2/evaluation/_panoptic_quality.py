@@ -1,0 +1,242 @@
+"""Panoptic quality (Kirillov et al. 2019, section 4) as COCO counts it, in numpy.
+
+Shapes: G ground-truth segments, P predicted segments, H W image size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+VOID = 0  # segment id of pixels without ground truth
+_ID_BITS = 24  # ids are the three bytes of an RGB pixel
+
+
+def id2rgb(ids):
+    """Return segment ids [H, W] as COCO-panoptic colours, uint8 [H, W, 3]."""
+    little_endian = np.ascontiguousarray(ids, dtype="<u4")
+    return little_endian.view(np.uint8).reshape(*ids.shape, 4)[..., :3]
+
+
+def read_ids(file):
+    """Read a COCO-panoptic PNG (path or open file) as segment ids, int64 [H, W]."""
+    with Image.open(file) as image:
+        rgba = np.array(image.convert("RGBA"))  # [H, W, 4]
+    return (rgba.view("<u4")[..., 0] & (2**_ID_BITS - 1)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Outcome of one image: the category ids of what was found, missed and made up."""
+
+    tp_categories: np.ndarray
+    tp_ious: np.ndarray
+    fp_categories: np.ndarray
+    fn_categories: np.ndarray
+
+
+def match_segments(gt_ids, pred_ids, gt_segments, pred_segments, image_id=None):
+    """Match predicted to true segments of the same category with IoU above one half.
+
+    Void pixels count neither for nor against; crowd segments match nothing, and a prediction
+    more than half covered by void and its category's crowd is not a false positive.
+
+    Args:
+        gt_ids: integer array [H, W], 0 is void.
+        pred_ids: the same for the prediction.
+        gt_segments: dicts with "id", "category_id", "area" and perhaps "iscrowd".
+        pred_segments: dicts with "id" and "category_id".
+        image_id: named in errors.
+    """
+    gt = _SegmentTable(gt_segments)
+    pred = _SegmentTable(pred_segments)
+    shared, void = _overlaps(gt_ids, pred_ids, gt, pred, image_id)  # [G + 1, P], [P]
+    pred_area = shared.sum(axis=0)  # [P]
+    if not pred_area.all():
+        unseen = pred.ids[pred_area == 0].tolist()
+        raise KeyError(f"image {image_id}: segments {unseen} are in the JSON but not in the PNG")
+    shared = shared[:-1]  # [G, P]
+
+    gt_area = np.array([s["area"] for s in gt.segments], dtype=np.float64)
+    is_crowd = np.array([s.get("iscrowd", 0) == 1 for s in gt.segments], dtype=bool)
+    same_category = gt.categories[:, None] == pred.categories  # [G, P]
+    union = gt_area[:, None] + pred_area - shared - void
+    is_candidate = same_category & ~is_crowd[:, None] & (shared > 0)
+    iou = np.divide(shared, union, out=np.zeros(shared.shape), where=is_candidate)
+    is_match = iou > 0.5
+
+    # Like the reference, only the last crowd segment of a category excuses predictions.
+    last_crowd = {c: g for g, c in enumerate(gt.categories.tolist()) if is_crowd[g]}
+    excusing = np.zeros(len(gt.segments), dtype=bool)
+    excusing[list(last_crowd.values())] = True
+    excused = void + (shared * (same_category & excusing[:, None])).sum(axis=0)  # [P]
+    is_missed = ~is_match.any(axis=1) & ~is_crowd
+    is_false = ~is_match.any(axis=0) & (excused / pred_area <= 0.5)
+    matched_gt, matched_pred = is_match.nonzero()
+    return Matching(
+        tp_categories=gt.categories[matched_gt],
+        tp_ious=iou[matched_gt, matched_pred],
+        fp_categories=pred.categories[is_false],
+        fn_categories=gt.categories[is_missed],
+    )
+
+
+class PanopticQuality:
+    """Sums matchings per category and averages their qualities.
+
+    Args:
+        categories: dicts with "id" and "isthing", as in COCO-panoptic JSON.
+    """
+
+    def __init__(self, categories):
+        by_id = {category["id"]: category for category in categories}
+        self._row = {category_id: row for row, category_id in enumerate(by_id)}
+        self._is_thing = np.array([c["isthing"] == 1 for c in by_id.values()], dtype=bool)
+        self.iou, self.tp, self.fp, self.fn = np.zeros((4, len(by_id)))
+
+    def add(self, matching):
+        """Count one image."""
+        for totals, categories, weights in (
+            (self.iou, matching.tp_categories, matching.tp_ious),
+            (self.tp, matching.tp_categories, 1),
+            (self.fp, matching.fp_categories, 1),
+            (self.fn, matching.fn_categories, 1),
+        ):
+            np.add.at(totals, [self._row[category] for category in categories.tolist()], weights)
+
+    def check_category(self, category_id, image_id=None):
+        if category_id not in self._row:
+            raise KeyError(f"image {image_id}: unknown category_id {category_id} is predicted")
+
+    def averages(self):
+        """Return {"All", "Things", "Stuff": {"pq", "sq", "rq", "n"}, "per_class": {id: ...}}.
+
+        Categories that occur neither in truth nor prediction do not count; the average of no
+        category at all is nan.
+        """
+        weight = self.tp + 0.5 * (self.fp + self.fn)
+        present = weight > 0
+        quality = {
+            "pq": _ratio(self.iou, weight),
+            "sq": _ratio(self.iou, self.tp),
+            "rq": _ratio(self.tp, weight),
+        }
+        result = {}
+        groups = {"All": True, "Things": self._is_thing, "Stuff": ~self._is_thing}
+        for name, members in groups.items():
+            counted = present & members
+            n = int(counted.sum())
+            mean = {key: float(v[counted].mean()) if n else np.nan for key, v in quality.items()}
+            result[name] = {**mean, "n": n}
+        result["per_class"] = {
+            category_id: {key: float(values[row]) for key, values in quality.items()}
+            for category_id, row in self._row.items()
+        }
+        return result
+
+
+def evaluate_annotations(gt_json, pred_annotations, read_gt, read_pred):
+    """Score predictions for every annotated image.
+
+    Args:
+        gt_json: COCO-panoptic dict with "annotations" and "categories".
+        pred_annotations: dicts with "image_id", "segments_info" and what ``read_pred`` needs.
+        read_gt: annotation -> segment ids [H, W].
+        read_pred: the same for a predicted annotation.
+
+    Returns:
+        As ``PanopticQuality.averages``.
+    """
+    predictions = {annotation["image_id"]: annotation for annotation in pred_annotations}
+    for annotation in gt_json["annotations"]:
+        if annotation["image_id"] not in predictions:
+            raise Exception(f"no prediction for the image with id: {annotation['image_id']}")
+    quality = PanopticQuality(gt_json["categories"])
+
+    def match(gt):
+        pred = predictions[gt["image_id"]]
+        for segment in pred["segments_info"]:
+            quality.check_category(segment["category_id"], gt["image_id"])
+        return match_segments(
+            read_gt(gt), read_pred(pred), gt["segments_info"], pred["segments_info"], gt["image_id"]
+        )
+
+    # Threads, since most of the time goes into PNG decoding, which releases the lock.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for matching in pool.map(match, gt_json["annotations"]):
+            quality.add(matching)
+    return quality.averages()
+
+
+def pq_compute(gt_json_file, pred_json_file, gt_folder=None, pred_folder=None):
+    """Score a folder of COCO-panoptic predictions; folders default to the JSONs' names."""
+    readers, contents = [], []
+    for json_file, folder in ((gt_json_file, gt_folder), (pred_json_file, pred_folder)):
+        contents.append(json.loads(Path(json_file).read_text()))
+        readers.append(_folder_reader(Path(folder or str(json_file).replace(".json", ""))))
+    return evaluate_annotations(contents[0], contents[1]["annotations"], *readers)
+
+
+def _folder_reader(folder):
+    if not folder.is_dir():
+        raise Exception(f"folder {folder} with panoptic PNGs does not exist")
+    return lambda annotation: read_ids(folder / annotation["file_name"])
+
+
+class _SegmentTable:
+    """The segments of one image as columns; of several with the same id, the last."""
+
+    def __init__(self, segments):
+        self.segments = list({segment["id"]: segment for segment in segments}.values())
+        self.ids = np.array([s["id"] for s in self.segments], dtype=np.int64)
+        self.categories = np.array([s["category_id"] for s in self.segments], dtype=np.int64)
+        self._order = self.ids.argsort()
+
+    def rows(self, wanted):
+        """Return the row of each wanted id, or the number of rows where it has none."""
+        if not len(self.ids):
+            return np.zeros(len(wanted), dtype=np.int64)
+        position = np.searchsorted(self.ids, wanted, sorter=self._order)
+        rows = self._order[position.clip(max=len(self.ids) - 1)]
+        return np.where(self.ids[rows] == wanted, rows, len(self.ids))
+
+
+def _overlaps(gt_ids, pred_ids, gt, pred, image_id):
+    """Count the pixels of each pair of segments.
+
+    Returns:
+        shared [G + 1, P], its last row for ground truth outside the table, and void [P].
+    """
+    if gt_ids.shape != pred_ids.shape:
+        raise ValueError(
+            f"image {image_id}: prediction has shape {pred_ids.shape}, truth {gt_ids.shape}"
+        )
+    # Maps are made of long runs: sorting the runs is much cheaper than sorting the pixels.
+    joint = ((gt_ids.astype(np.int64) << _ID_BITS) | pred_ids).reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(joint[1:] != joint[:-1]) + 1])
+    lengths = np.diff(starts, append=joint.size)
+    pairs, inverse = np.unique(joint[starts], return_inverse=True)
+    pixels = np.bincount(inverse, weights=lengths)
+    pair_gt, pair_pred = pairs >> _ID_BITS, pairs & (2**_ID_BITS - 1)
+
+    rows, columns = gt.rows(pair_gt), pred.rows(pair_pred)
+    is_known = columns < len(pred.ids)
+    stray = pair_pred[~is_known & (pair_pred != VOID)]
+    if stray.size:
+        raise KeyError(f"image {image_id}: segment {stray[0]} is in the PNG but not in the JSON")
+    shared = np.zeros((len(gt.ids) + 1, len(pred.ids)))
+    np.add.at(shared, (rows[is_known], columns[is_known]), pixels[is_known])
+    void = np.zeros(len(pred.ids))
+    is_void = is_known & (pair_gt == VOID)
+    void[columns[is_void]] = pixels[is_void]
+    return shared, void
+
+
+def _ratio(numerator, denominator):
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)

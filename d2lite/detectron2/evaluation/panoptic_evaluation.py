@@ -1,0 +1,141 @@
+"""COCO panoptic quality of a model's panoptic maps."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import logging
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation._panoptic_quality import evaluate_annotations, id2rgb, read_ids
+from detectron2.evaluation.evaluator import DatasetEvaluator
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+
+logger = logging.getLogger(__name__)
+
+
+class COCOPanopticEvaluator(DatasetEvaluator):
+    """Scores "panoptic_seg" outputs by PQ, SQ and RQ; must run on every rank.
+
+    Args:
+        dataset_name: a dataset whose metadata has panoptic_json, panoptic_root and the maps
+            {thing,stuff}_dataset_id_to_contiguous_id.
+        output_dir: where to write predictions.json; None does not keep it.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: Optional[str] = None):
+        self._metadata = MetadataCatalog.get(dataset_name)
+        self._thing_contiguous_id_to_dataset_id = _inverse(
+            self._metadata.thing_dataset_id_to_contiguous_id
+        )
+        self._stuff_contiguous_id_to_dataset_id = _inverse(
+            self._metadata.stuff_dataset_id_to_contiguous_id
+        )
+        self._output_dir = output_dir
+        if self._output_dir is not None:
+            PathManager.mkdirs(self._output_dir)
+
+    def reset(self):
+        self._predictions = []
+
+    def process(self, inputs, outputs):
+        for image, output in zip(inputs, outputs):
+            panoptic, segments = output["panoptic_seg"]
+            panoptic = panoptic.cpu().numpy()
+            if segments is None:
+                segments = self._segments_from_ids(panoptic)
+                panoptic = panoptic + 1  # -1 was void, which COCO writes as 0
+            stem = os.path.splitext(os.path.basename(image["file_name"]))[0]
+            with io.BytesIO() as png:
+                Image.fromarray(id2rgb(panoptic)).save(png, format="PNG")
+                self._predictions.append(
+                    {
+                        "image_id": image["image_id"],
+                        "file_name": stem + ".png",
+                        "png_string": png.getvalue(),
+                        "segments_info": [self._convert_category_id(s) for s in segments],
+                    }
+                )
+
+    def evaluate(self):
+        comm.synchronize()
+        gathered = comm.gather(self._predictions)
+        self._predictions = list(itertools.chain(*gathered))
+        if not comm.is_main_process():
+            return None
+
+        gt_folder = Path(PathManager.get_local_path(self._metadata.panoptic_root))
+        with PathManager.open(self._metadata.panoptic_json, "r") as f:
+            gt_json = json.load(f)
+        pngs = {p["image_id"]: p.pop("png_string") for p in self._predictions}
+        if self._output_dir is not None:
+            with PathManager.open(os.path.join(self._output_dir, "predictions.json"), "w") as f:
+                f.write(json.dumps({**gt_json, "annotations": self._predictions}))
+
+        qualities = evaluate_annotations(
+            gt_json,
+            self._predictions,
+            read_gt=lambda annotation: read_ids(gt_folder / annotation["file_name"]),
+            read_pred=lambda annotation: read_ids(io.BytesIO(pngs[annotation["image_id"]])),
+        )
+        _print_panoptic_results(qualities)
+        scores = {
+            metric + suffix: 100 * qualities[group][metric.lower()]
+            for group, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st"))
+            for metric in ("PQ", "SQ", "RQ")
+        }
+        return OrderedDict(panoptic_seg=scores)
+
+    def _segments_from_ids(self, panoptic):
+        """Read segments off ids that are ``category * label_divisor + number``, -1 for void."""
+        things = set(self._metadata.thing_dataset_id_to_contiguous_id.values())
+        segments = []
+        for label in np.unique(panoptic).tolist():
+            if label != -1:
+                category = label // self._metadata.label_divisor
+                is_thing = category in things
+                segments.append({"id": label + 1, "category_id": category, "isthing": is_thing})
+        return segments
+
+    def _convert_category_id(self, segment_info):
+        """Return the segment with its dataset's category id; one without "isthing" has it."""
+        if segment_info.get("isthing") is None:
+            return segment_info
+        segment = {key: value for key, value in segment_info.items() if key != "isthing"}
+        dataset_id = (
+            self._thing_contiguous_id_to_dataset_id
+            if segment_info["isthing"]
+            else self._stuff_contiguous_id_to_dataset_id
+        )
+        segment["category_id"] = dataset_id[segment_info["category_id"]]
+        return segment
+
+
+def _inverse(mapping):
+    return {value: key for key, value in mapping.items()}
+
+
+def _print_panoptic_results(pq_res):
+    rows = [
+        [group, *(100 * pq_res[group][key] for key in ("pq", "sq", "rq")), pq_res[group]["n"]]
+        for group in ("All", "Things", "Stuff")
+    ]
+    table = tabulate(
+        rows,
+        headers=["", "PQ", "SQ", "RQ", "#categories"],
+        tablefmt="pipe",
+        floatfmt=".3f",
+        stralign="center",
+        numalign="center",
+    )
+    logger.info("Panoptic Evaluation Results:\n" + table)
