@@ -8,17 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from freeseg.data.coco_writer import encode_rle, write_json
-from freeseg.data.panoptic import id2rgb, segment_geometry
+from freeseg.data.panoptic import id2rgb
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
 from freeseg.visualization.photo_result import PhotoResult
 
 Json = dict[str, Any]
+
+_PNG_LEVEL = 2  # of 9: a fifth larger than the usual 6 and four times as fast
 
 
 def coco_content(result: PhotoResult, image_id: int | str, file_name: str) -> dict[str, Any]:
@@ -44,7 +47,7 @@ def save_segmentation(
 
     def picture(key: str, pixels: npt.NDArray[Any]) -> None:
         paths[key] = folder / f"{stem}_{key}.png"
-        Image.fromarray(pixels).save(paths[key], format="PNG")
+        Image.fromarray(pixels).save(paths[key], format="PNG", compress_level=_PNG_LEVEL)
 
     content = coco_content(result, image_id, f"{stem}.png")
     for task in result.tasks:
@@ -76,18 +79,18 @@ def label_map(
 def _panoptic_content(result: PhotoResult, image_id: int | str, file_name: str) -> Json:
     assert result.panoptic is not None
     height, width = result.image.shape[:2]
-    geometry = segment_geometry(result.panoptic.segment_ids)
     rows = []
     for segment in result.panoptic.segments:
-        if segment.id not in geometry:  # nothing of it is left in the map
+        mask = result.panoptic.segment_ids == segment.id  # [H, W]
+        left, top, width_of_box, height_of_box = cv2.boundingRect(mask.view(np.uint8))
+        if width_of_box == 0:  # nothing of it is left in the map
             continue
-        area, box = geometry[segment.id]
         row: Json = {
             "id": segment.id,
             "category_id": result.category_ids[segment.label],
             "iscrowd": 0,
-            "area": area,
-            "bbox": box,
+            "area": int(np.count_nonzero(mask)),
+            "bbox": [left, top, width_of_box, height_of_box],
         }
         if segment.score is not None:
             row["score"] = round(segment.score, 6)
