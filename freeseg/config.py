@@ -14,8 +14,6 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.projects.deeplab import add_deeplab_config
 
-ENCODER_HIDDEN_CHANNELS = 1024  # feed-forward width of the pixel decoder: fixed in every release
-
 
 def add_freeseg_config(cfg: CfgNode) -> None:
     """Adds all keys of this package to a Detectron2 configuration, in place."""
@@ -32,10 +30,14 @@ def _add_input_keys(cfg: CfgNode) -> None:
     node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
     node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
     node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
-    node.SIZE_DIVISIBILITY = -1  # pad training images to this square size; -1: not
+    node.SIZE_DIVISIBILITY = -1  # pad training images to a multiple of this; -1: not
     node.IMAGE_SIZE = 1024  # side of the large-scale-jitter crop
     node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
     node.MAX_SCALE = 2.0
+    node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
+    node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
+    node.TASK_PROB.SEMANTIC = 0.33
+    node.TASK_PROB.INSTANCE = 0.66
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 
@@ -78,6 +80,7 @@ def _add_mask_former_keys(cfg: CfgNode) -> None:
     head = cfg.MODEL.SEM_SEG_HEAD
     head.MASK_DIM = 256  # channels of the per-pixel mask embedding
     head.TRANSFORMER_ENC_LAYERS = 0
+    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = 1024  # a constant in every release; small models take less
     head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
     head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
@@ -124,6 +127,12 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
     reading N_POINTS changes no published model.
     """
     head = cfg.MODEL.SEM_SEG_HEAD
+    missing = sorted(set(head.IN_FEATURES) - set(input_shape))
+    if missing:
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.IN_FEATURES asks for {missing}, "
+            f"the backbone gives {sorted(input_shape)}"
+        )
     return {
         "input_shape": {name: input_shape[name] for name in head.IN_FEATURES},
         "encoder_features": tuple(head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES),
@@ -132,7 +141,7 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
         "norm": head.NORM,
         "common_stride": head.COMMON_STRIDE,
         "encoder": {
-            "hidden_channels": ENCODER_HIDDEN_CHANNELS,
+            "hidden_channels": head.TRANSFORMER_ENC_DIM_FEEDFORWARD,
             "dropout": cfg.MODEL.MASK_FORMER.DROPOUT,
             "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
             "num_layers": head.TRANSFORMER_ENC_LAYERS,

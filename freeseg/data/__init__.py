@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 
+from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import register_all
 from freeseg.data.loader import build_test_loader, build_train_loader
 from freeseg.data.mapper import SegmentationMapper
 
-__all__ = ["SegmentationMapper", "build_test_loader", "build_train_loader", "register_all"]
+__all__ = [
+    "SegmentationMapper",
+    "build_test_loader",
+    "build_train_loader",
+    "register_all",
+    "register_custom",
+]
 
 register_all(os.getenv("DETECTRON2_DATASETS", "datasets"))

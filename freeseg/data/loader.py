@@ -24,6 +24,7 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.utils import comm
+from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
 
 Record = dict[str, Any]
@@ -101,15 +102,18 @@ def build_train_loader(
     *,
     records: Sequence[Record] | None = None,
     seed: int | None = None,
+    start_iter: int = 0,
 ) -> TrainLoader:
-    """Loader over DATASETS.TRAIN whose `loader_sampler.start` may be set before iterating.
+    """Endless loader over DATASETS.TRAIN, from the batch of iteration `start_iter` on.
 
     Args:
         cfg: a config with the freeseg keys.
         mapper: default SegmentationMapper(cfg).
         records: default the records of DATASETS.TRAIN.
         seed: default cfg.SEED, or one random seed for all processes if that is negative.
+        start_iter: may also be set later, as `loader_sampler.start` = iteration * batch size.
     """
+    register_custom(cfg.DATASETS.CUSTOM)
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if records is None:
@@ -121,6 +125,7 @@ def build_train_loader(
         DatasetFromList(list(records), copy=False), mapper or SegmentationMapper(cfg, True), seed
     )
     sampler = PositionSampler(cfg.SOLVER.IMS_PER_BATCH, comm.get_rank(), comm.get_world_size())
+    sampler.start = start_iter * cfg.SOLVER.IMS_PER_BATCH
     loader = build_detection_train_loader(
         dataset,
         mapper=None,
@@ -134,6 +139,7 @@ def build_train_loader(
 
 def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None) -> Any:
     """Detectron2's test loader with the test side of SegmentationMapper."""
+    register_custom(cfg.DATASETS.CUSTOM)
     return build_detection_test_loader(
         cfg, dataset_name, mapper=mapper or SegmentationMapper(cfg, False)
     )

@@ -114,8 +114,8 @@ class SegmentationMapper:
         return {
             **arguments,
             "augmentations": _train_augmentations(cfg, geometry, task, ignore_label),
-            "task": cfg.INPUT.get("TASK", "") or task,
-            "task_probabilities": _task_probabilities(cfg.INPUT.get("TASK_PROB")),
+            "task": cfg.INPUT.TASK or task,
+            "task_probabilities": _task_probabilities(cfg.INPUT.TASK_PROB),
             "size_divisibility": (cfg.INPUT.SIZE_DIVISIBILITY if geometry is ShortSideCrop else -1),
             "ignore_label": ignore_label,
         }
@@ -236,8 +236,6 @@ def _train_augmentations(
 
 def _task_probabilities(cumulative: Any) -> tuple[float, float, float]:
     """OneFormer's INPUT.TASK_PROB {SEMANTIC, INSTANCE}, cumulative, as three probabilities."""
-    if not cumulative:
-        return 1 / 3, 1 / 3, 1 / 3
     semantic, instance = float(cumulative.SEMANTIC), float(cumulative.INSTANCE)
     if not 0 <= semantic <= instance <= 1:
         raise ValueError(

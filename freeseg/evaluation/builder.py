@@ -1,0 +1,75 @@
+"""Picks Detectron2's evaluators for a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
+from freeseg.data.datasets.custom import register_custom
+from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.semantic import build_semantic_evaluator
+
+ALL_TASKS = ("semantic", "instance", "panoptic")
+
+# metadata.evaluator_type -> tasks that the ground truth can judge. Cityscapes is judged by the same
+# three evaluators as all others, on its 19 classes; its own scripts are not needed.
+TASKS_OF_TYPE: dict[str, Sequence[str]] = {
+    "coco_panoptic_seg": ALL_TASKS,
+    "ade20k_panoptic_seg": ALL_TASKS,
+    "cityscapes_panoptic_seg": ALL_TASKS,
+    "sem_seg": ("semantic",),
+    "cityscapes_sem_seg": ("semantic",),
+    "coco": ("instance",),
+    "cityscapes_instance": ("instance",),
+}
+
+
+def build_evaluators(
+    cfg: Any, dataset_name: str, output_folder: str | os.PathLike[str] | None = None
+) -> list[DatasetEvaluator]:
+    """Evaluators for the tasks that MODEL.MASK_FORMER.TEST has on and the dataset can judge.
+
+    Args:
+        cfg: a config with the freeseg keys.
+        dataset_name: a registered dataset.
+        output_folder: for predictions; default OUTPUT_DIR/inference/dataset_name.
+    """
+    register_custom(cfg.DATASETS.CUSTOM)
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if kind not in TASKS_OF_TYPE:
+        raise NotImplementedError(
+            f"dataset {dataset_name} has evaluator_type {kind!r}; "
+            f"known types are {', '.join(TASKS_OF_TYPE)}"
+        )
+    tasks = _tasks_on(cfg)
+    wanted = [task for task in TASKS_OF_TYPE[kind] if task in tasks]
+    if not wanted:
+        raise ValueError(
+            f"dataset {dataset_name} can evaluate {', '.join(TASKS_OF_TYPE[kind])}, but "
+            f"MODEL.MASK_FORMER.TEST has only {', '.join(tasks) or 'nothing'} on"
+        )
+    folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+    build = {
+        "semantic": build_semantic_evaluator,
+        "instance": ThingEvaluator,
+        "panoptic": _build_panoptic_evaluator,
+    }
+    return [build[task](dataset_name, folder) for task in wanted]
+
+
+def _tasks_on(cfg: Any) -> list[str]:
+    test = cfg.MODEL.MASK_FORMER.TEST
+    switches = {
+        "semantic": test.SEMANTIC_ON,
+        "instance": test.INSTANCE_ON,
+        "panoptic": test.PANOPTIC_ON,
+    }
+    return [task for task, is_on in switches.items() if is_on]
+
+
+def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:
+    return COCOPanopticEvaluator(dataset_name, str(folder))

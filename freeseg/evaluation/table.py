@@ -1,0 +1,83 @@
+"""One table of all results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# what Detectron2's evaluators call a task -> what the table calls it, and its headline metrics
+TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
+    "panoptic_seg": ("panoptic", ("PQ", "SQ", "RQ", "PQ_th", "PQ_st")),
+    "sem_seg": ("semantic", ("mIoU", "mACC", "pACC")),
+    "segm": ("instance", ("AP", "AP50", "AP75")),
+    "bbox": ("boxes", ("AP", "AP50", "AP75")),
+}
+
+
+def results_table(results: Mapping[str, Any]) -> str:
+    """Markdown table of results: a row per dataset and task, a column per metric.
+
+    Args:
+        results: what inference_on_dataset gave, {task: {metric: value}}, or such by dataset name.
+    """
+    by_dataset = {"": results} if _is_single(results) else results
+    rows = [
+        (dataset, task, values)
+        for dataset, tasks in by_dataset.items()
+        for task, values in (tasks or {}).items()
+    ]
+    if not rows:
+        return "no results"
+    columns = _columns([task for _, task, _ in rows], rows)
+    header = ["dataset", "task", *columns]
+    table = [
+        [dataset, TASK_METRICS.get(task, (task, ()))[0], *(_cell(values, task, c) for c in columns)]
+        for dataset, task, values in rows
+    ]
+    if all(not row[0] for row in table):
+        header, table = header[1:], [row[1:] for row in table]
+    return _markdown(header, table)
+
+
+def _is_single(results: Mapping[str, Any]) -> bool:
+    """True for {task: {metric: number}}, False for {dataset: {task: ...}}."""
+    return any(
+        not isinstance(value, Mapping)
+        for values in results.values()
+        for value in (values or {}).values()
+    )
+
+
+def _columns(tasks: Sequence[str], rows: Sequence[tuple[str, str, Any]]) -> list[str]:
+    """Headline metrics of the tasks present, then all metrics of tasks that are not known here."""
+    columns: list[str] = []
+    for task in (*TASK_METRICS, *tasks):
+        if task in tasks:
+            unknown = [name for _, other, values in rows if other == task for name in values]
+            columns += TASK_METRICS.get(task, (task, unknown))[1]
+    return list(dict.fromkeys(columns))
+
+
+def _cell(values: Mapping[str, Any], task: str, column: str) -> str:
+    value = values.get(column)
+    if column not in TASK_METRICS.get(task, (task, [column]))[1] or value is None:
+        return ""
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    is_text = [name in ("dataset", "task") for name in header]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if text else cell.rjust(width)
+            for cell, width, text in zip(cells, widths, is_text)
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * width if text else "-" * (width - 1) + ":" for width, text in zip(widths, is_text)
+    ]
+    return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
