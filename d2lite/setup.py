@@ -4,7 +4,12 @@ opencv is needed but not listed: its four PyPI distributions (with and without G
 the same `cv2` module and break each other when installed together, so the installer chooses one.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+ZOO = Path(__file__).resolve().parent / "detectron2/model_zoo"
+ZOO_CONFIGS = [path.relative_to(ZOO).as_posix() for path in ZOO.glob("configs/**/*.*")]
 
 setup(
     name="detectron2",
@@ -14,7 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["detectron2", "detectron2.*"]),
-    package_data={"detectron2.model_zoo": ["configs/**/*.yaml", "configs/**/*.py", "*.json"]},
+    package_data={"detectron2.model_zoo": ["*.json", *ZOO_CONFIGS]},
     install_requires=[
         "torch>=1.13",
         "numpy",

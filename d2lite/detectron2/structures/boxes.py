@@ -10,6 +10,7 @@ from typing import List, Tuple, Union
 
 import numpy as np
 import torch
+from torch import device  # by this name torchscript finds the type of a property
 
 _RawBoxType = Union[List[float], Tuple[float, ...], torch.Tensor, np.ndarray]
 
@@ -156,7 +157,7 @@ class Boxes:
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     @torch.jit.unused

@@ -4,6 +4,7 @@
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+from torch import device  # by this name torchscript finds the type of a property
 
 from detectron2.layers.wrappers import shapes_to_tensor
 
@@ -31,7 +32,7 @@ class ImageList:
         return ImageList(self.tensor.to(*args, **kwargs), self.image_sizes)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     @staticmethod

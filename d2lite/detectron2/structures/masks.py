@@ -10,6 +10,7 @@ from typing import Any, Iterator, List, Union
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
+from torch import device  # by this name torchscript finds the type of a property
 
 from detectron2.layers.roi_align import ROIAlign
 from detectron2.structures.boxes import Boxes
@@ -18,7 +19,7 @@ from detectron2.utils.memory import retry_if_cuda_oom
 
 def polygon_area(x: np.ndarray, y: np.ndarray) -> float:
     """Return the area of a polygon by the shoelace formula."""
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y))) / 2
+    return np.abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)) / 2
 
 
 def polygons_to_bitmask(polygons: List[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -55,7 +56,7 @@ class BitMasks:
         return BitMasks(self.tensor.to(*args, **kwargs))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     @torch.jit.unused
@@ -245,7 +246,7 @@ class ROIMasks:
         return ROIMasks(self.tensor.to(device))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     def __len__(self):

@@ -5,6 +5,7 @@ import math
 from typing import List, Tuple
 
 import torch
+from torch import device  # by this name torchscript finds the type of a property
 
 from detectron2.layers.rotated_boxes import pairwise_iou_rotated
 from detectron2.structures.boxes import Boxes
@@ -117,7 +118,7 @@ class RotatedBoxes(Boxes):
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     @torch.jit.unused

@@ -19,7 +19,7 @@ import numpy as np
 
 __all__ = ["seed_all_rng"]
 
-DOC_BUILDING = os.getenv("_DOC_BUILDING", False)  # noqa: PLW1508  (upstream's default is a bool)
+DOC_BUILDING = os.getenv("_DOC_BUILDING", False)
 
 _environment_is_ready = False
 

@@ -15,7 +15,7 @@ def locate(name: str) -> Any:
     found = pydoc.locate(name)
     if found is not None:
         return found
-    # pydoc gives up where a package attribute shadows a submodule (torch.optim.sgd.SGD): hydra does not
+    # unlike pydoc, hydra copes with an attribute that hides a submodule (torch.optim.sgd.SGD)
     try:
         from hydra.utils import _locate as locate_in_shadowed_package
     except ImportError as error:
