@@ -41,6 +41,5 @@ setup(
     extras_require={
         "opencv": ["opencv-python-headless"],
         "evaluation": ["scipy", "tensorboard"],
-        "lazy-config-to-py": ["black"],
     },
 )

@@ -15,7 +15,7 @@ INSTALL_REAL = (
 )
 
 
-class MissingFeature(NotImplementedError, AttributeError):
+class MissingFeatureError(NotImplementedError, AttributeError):
     """Raised by every placeholder; also an AttributeError, so that `hasattr` answers False."""
 
 
@@ -45,22 +45,22 @@ def missing(qualified_name: str) -> Any:
 
 
 def missing_names(module: str, names: Iterable[str]) -> Callable[[str], Any]:
-    """Return a module-level `__getattr__` which serves placeholders for the given upstream names."""
+    """Return a module-level `__getattr__` that serves placeholders for these upstream names."""
     known = frozenset(names)
     made: dict[str, Any] = {}
 
-    def __getattr__(name: str) -> Any:
+    def serve(name: str) -> Any:
         if name not in known:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         if name not in made:
             made[name] = missing(f"{module}.{name}")
         return made[name]
 
-    return __getattr__
+    return serve
 
 
-def _error(qualified_name: str) -> MissingFeature:
-    return MissingFeature(
+def _error(qualified_name: str) -> MissingFeatureError:
+    return MissingFeatureError(
         f"{qualified_name} is not part of the pure-Python distribution of detectron2 "
         f"(0.6+lite); to use it, {INSTALL_REAL}"
     )

@@ -1,7 +1,7 @@
 """Runs Python config files so that `from .other import x` inside them reads a file by its path.
 
-Such imports need no package around the files, are never cached (a change made by one config does not
-reach another), may go through the path manager, and turn imported dicts into configs.
+Such imports need no package around the files, are never cached (a change made by one config does
+not reach another), may go through the path manager, and turn imported dicts into configs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run_file(filename: str) -> dict[str, Any]:
 
 @contextmanager
 def relative_imports_read_files(convert: Callable[[Any], Any]):
-    """Within this context, relative imports of config files read files; `convert` maps the values."""
+    """Within this context relative imports of config files read files; `convert` maps values."""
     import_as_usual = builtins.__import__
 
     def import_config(

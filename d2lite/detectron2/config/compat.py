@@ -63,8 +63,8 @@ def upgrade_config(cfg: CfgNode, to_version: int | None = None) -> CfgNode:
     """Return a complete config converted to a newer version, by default the latest."""
     cfg = cfg.clone()
     to_version = _C.VERSION if to_version is None else to_version
-    assert cfg.VERSION <= to_version, f"cannot upgrade from {cfg.VERSION} to {to_version}"
-    while cfg.VERSION < to_version:
+    assert to_version >= cfg.VERSION, f"cannot upgrade from {cfg.VERSION} to {to_version}"
+    while to_version > cfg.VERSION:
         target = cfg.VERSION + 1
         for old, new in _RENAMES[target]:
             _rename(cfg, old, new)
@@ -77,8 +77,8 @@ def upgrade_config(cfg: CfgNode, to_version: int | None = None) -> CfgNode:
 def downgrade_config(cfg: CfgNode, to_version: int) -> CfgNode:
     """Return a complete config in an older version, for an old partial file to be merged into."""
     cfg = cfg.clone()
-    assert cfg.VERSION >= to_version, f"cannot downgrade from {cfg.VERSION} to {to_version}"
-    while cfg.VERSION > to_version:
+    assert to_version <= cfg.VERSION, f"cannot downgrade from {cfg.VERSION} to {to_version}"
+    while to_version < cfg.VERSION:
         for old, new in reversed(_RENAMES[cfg.VERSION]):
             _rename(cfg, new, old)
         if cfg.VERSION == 2:

@@ -84,9 +84,8 @@ def configurable(
     """
     if init_func is not None:
         is_init = inspect.isfunction(init_func) and init_func.__name__ == "__init__"
-        assert is_init and from_config is None, (
-            "@configurable goes on __init__, or is given from_config=... on a function"
-        )
+        assert is_init, "@configurable without from_config=... goes on __init__"
+        assert from_config is None, "on __init__, from_config is a classmethod of the class"
         return _configurable_init(init_func)
     if from_config is None:
         return configurable

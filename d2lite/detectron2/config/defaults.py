@@ -29,7 +29,7 @@ _INPUT = _section(
     MAX_SIZE_TRAIN=1333,
     MAX_SIZE_TEST=1333,
     RANDOM_FLIP="horizontal",
-    CROP=dict(ENABLED=False, TYPE="relative_range", SIZE=[0.9, 0.9]),
+    CROP=_section(ENABLED=False, TYPE="relative_range", SIZE=[0.9, 0.9]),
 )
 
 _DATASETS = _section(
@@ -174,7 +174,7 @@ _SEM_SEG_HEAD = _section(
 
 _PANOPTIC_FPN = _section(
     INSTANCE_LOSS_WEIGHT=1.0,
-    COMBINE=dict(
+    COMBINE=_section(
         ENABLED=True,
         OVERLAP_THRESH=0.5,
         STUFF_AREA_LIMIT=4096,
@@ -191,10 +191,10 @@ _MODEL = _section(
     KEYPOINT_ON=False,
     PIXEL_MEAN=[103.530, 116.280, 123.675],  # ImageNet, in BGR
     PIXEL_STD=[1.0, 1.0, 1.0],
-    BACKBONE=dict(NAME="build_resnet_backbone", FREEZE_AT=2),
-    FPN=dict(IN_FEATURES=[], OUT_CHANNELS=256, NORM="", FUSE_TYPE="sum"),
-    PROPOSAL_GENERATOR=dict(NAME="RPN", MIN_SIZE=0),
-    ANCHOR_GENERATOR=dict(
+    BACKBONE=_section(NAME="build_resnet_backbone", FREEZE_AT=2),
+    FPN=_section(IN_FEATURES=[], OUT_CHANNELS=256, NORM="", FUSE_TYPE="sum"),
+    PROPOSAL_GENERATOR=_section(NAME="RPN", MIN_SIZE=0),
+    ANCHOR_GENERATOR=_section(
         NAME="DefaultAnchorGenerator",
         SIZES=[[32, 64, 128, 256, 512]],
         ASPECT_RATIOS=[[0.5, 1.0, 2.0]],
@@ -234,8 +234,8 @@ _SOLVER = _section(
     WARMUP_FACTOR=1.0 / 1000,
     WARMUP_ITERS=1000,
     WARMUP_METHOD="linear",
-    CLIP_GRADIENTS=dict(ENABLED=False, CLIP_TYPE="value", CLIP_VALUE=1.0, NORM_TYPE=2.0),
-    AMP=dict(ENABLED=False),
+    CLIP_GRADIENTS=_section(ENABLED=False, CLIP_TYPE="value", CLIP_VALUE=1.0, NORM_TYPE=2.0),
+    AMP=_section(ENABLED=False),
 )
 
 _TEST = _section(
@@ -243,8 +243,8 @@ _TEST = _section(
     EVAL_PERIOD=0,
     KEYPOINT_OKS_SIGMAS=[],
     DETECTIONS_PER_IMAGE=100,
-    AUG=dict(ENABLED=False, MIN_SIZES=tuple(range(400, 1201, 100)), MAX_SIZE=4000, FLIP=True),
-    PRECISE_BN=dict(ENABLED=False, NUM_ITER=200),
+    AUG=_section(ENABLED=False, MIN_SIZES=tuple(range(400, 1201, 100)), MAX_SIZE=4000, FLIP=True),
+    PRECISE_BN=_section(ENABLED=False, NUM_ITER=200),
 )
 
 _C = _section(
@@ -260,5 +260,5 @@ _C = _section(
     CUDNN_BENCHMARK=False,
     FLOAT32_PRECISION="",
     VIS_PERIOD=0,
-    GLOBAL=dict(HACK=1.0),
+    GLOBAL=_section(HACK=1.0),
 )

@@ -17,6 +17,7 @@ from typing import Any, Callable
 import yaml
 
 from detectron2.config._lazy_import import CONFIG_PACKAGE, relative_imports_read_files, run_file
+from detectron2.config._lazy_text import to_text
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.registry import _convert_target_to_string
 
@@ -26,7 +27,7 @@ _CFG_PACKAGE_NAME = CONFIG_PACKAGE
 
 
 class LazyCall:
-    """Called with keyword arguments, returns a config that describes the call instead of doing it."""
+    """Called with keyword arguments, returns a config that describes the call: nothing is done."""
 
     def __init__(self, target: Any):
         if not (callable(target) or isinstance(target, (str, Mapping))):
@@ -48,14 +49,14 @@ class LazyConfig:
     """Loads, saves, overrides and prints omegaconf configs that may hold lazy calls."""
 
     @staticmethod
-    def load_rel(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+    def load_rel(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """Load a file named relative to the file of the caller; see `load`."""
         caller = sys._getframe(1).f_code.co_filename
         assert caller != "<string>", "load_rel Unable to find caller"
         return LazyConfig.load(os.path.join(os.path.dirname(caller), filename), keys)
 
     @staticmethod
-    def load(filename: str, keys: None | str | tuple[str, ...] = None) -> Any:
+    def load(filename: str, keys: str | tuple[str, ...] | None = None) -> Any:
         """Load a .py or .yaml config: one value for a key, a tuple for keys, else all configs."""
         from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -112,15 +113,9 @@ class LazyConfig:
     @staticmethod
     def to_py(cfg: Any, prefix: str = "cfg.") -> str:
         """Return the config as Python-like text for people to read."""
-        import black
         from omegaconf import OmegaConf
 
-        lines = _assignments(OmegaConf.to_container(cfg, resolve=True), prefix)
-        text = "\n".join(lines)
-        try:
-            return black.format_str(text, mode=black.Mode())
-        except black.InvalidInput:
-            return text
+        return to_text(OmegaConf.to_container(cfg, resolve=True), prefix)
 
 
 def _cast_to_config(obj: Any) -> Any:
@@ -224,27 +219,3 @@ def _update(cfg: Any, key: str, value: Any) -> None:
                 f"but has type {type(node)}."
             )
     OmegaConf.update(cfg, key, value, merge=True)
-
-
-def _assignments(node: Any, prefix: str) -> list[str]:
-    """Return one `dotted.key=expression` per value, sections opened, calls written as calls."""
-    if not isinstance(node, Mapping) or "_target_" in node:
-        return [prefix + _expression(node)]
-    lines = []
-    for key, value in sorted(node.items()):
-        is_section = isinstance(value, Mapping) and "_target_" not in value
-        below = _assignments(value, f"{prefix}{key}.") if is_section else None
-        lines.extend(below if is_section else [f"{prefix}{key}={_expression(value)}"])
-    return lines
-
-
-def _expression(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(_expression, value)) + "]"
-    if not isinstance(value, Mapping):
-        return repr(value)
-    items = sorted((key, _expression(item)) for key, item in value.items() if key != "_target_")
-    if "_target_" in value:
-        arguments = ", ".join(f"{key}={text}" for key, text in items)
-        return f"{_convert_target_to_string(value['_target_'])}({arguments})"
-    return "{" + ",".join(f"{key!r}: {text}" for key, text in items) + "}"

@@ -10,7 +10,7 @@ from detectron2.export.torchscript_patch import freeze_training_mode, patch_inst
 
 __all__ = ["dump_torchscript_IR", "patch_instances", "scripting_with_instances"]
 
-dump_torchscript_IR = missing("detectron2.export.dump_torchscript_IR")
+dump_torchscript_IR = missing("detectron2.export.dump_torchscript_IR")  # noqa: N816
 
 
 def scripting_with_instances(model: nn.Module, fields: dict[str, type]) -> torch.jit.ScriptModule:

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 import detectron2  # noqa: F401  (torchscript looks up the stand-in's types in this file)
-
 from detectron2._missing import missing_names
 from detectron2.structures import Boxes, Instances
 

@@ -62,7 +62,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     @classmethod
     def convert_frozen_batchnorm(cls, module: nn.Module) -> nn.Module:
-        """Replace every BatchNorm2d and SyncBatchNorm inside (or `module` itself) by a frozen one."""
+        """Replace each BatchNorm2d, SyncBatchNorm inside (or `module` itself) by a frozen one."""
 
         def freeze(batch_norm: nn.Module) -> FrozenBatchNorm2d:
             return _copy_statistics(batch_norm, cls(batch_norm.num_features))
@@ -105,7 +105,7 @@ class NaiveSyncBatchNorm(BatchNorm2d):
     """Batch norm over all processes, by averaging their moments.
 
     stats_mode "" weighs every process the same and refuses an empty batch; "N" weighs by batch size
-    and allows one. Either is exact when all inputs have the same height and width (and size, for "").
+    and allows one. Exact if all inputs have the same height and width (and batch size, for "").
     """
 
     def __init__(self, *args: Any, stats_mode: str = "", **kwargs: Any):
@@ -199,7 +199,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def get_norm(norm: None | str | Callable[[int], nn.Module], out_channels: int) -> nn.Module | None:
+def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -> nn.Module | None:
     """Make the norm with this config name (or from this callable); None for None and ""."""
     if norm is None or norm == "":
         return None

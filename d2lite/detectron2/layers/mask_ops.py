@@ -79,7 +79,7 @@ def _paste_masks_tensor_shape(
 def paste_mask_in_image_old(
     mask: torch.Tensor, box: torch.Tensor, img_h: int, img_w: int, threshold: float
 ) -> torch.Tensor:
-    """Paste one mask [S, S] by Detectron1's whole-pixel boxes: uint8 [H, W]; for comparison only."""
+    """Paste one mask [S, S] by Detectron1's whole-pixel boxes: uint8 [H, W]; for comparison."""
     x0, y0, x1, y1 = box.to(torch.int32).tolist()
     # Parity: a box from 0 to 4 covers five pixels here
     patch = Image.fromarray(mask.cpu().numpy())

@@ -43,10 +43,8 @@ def _suppress(
         best, rest = order[0], order[1:]
         kept.append(best)
         iou = _overlap(boxes[best], boxes[rest])
-        if boxes.shape[-1] == 5:  # Parity: equality suppresses rotated boxes, not upright ones
-            is_covered = iou >= iou_threshold
-        else:
-            is_covered = iou > iou_threshold
+        # Parity: an overlap equal to the threshold suppresses rotated boxes, not upright ones
+        is_covered = iou >= iou_threshold if boxes.shape[-1] == 5 else iou > iou_threshold
         order = rest[~(is_covered & (classes[rest] == classes[best]))]
     return torch.stack(kept) if len(kept) > 0 else order
 

@@ -86,7 +86,8 @@ class ROIAlign(nn.Module):
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Pool [R, 5] regions (image index, x0, y0, x1, y1) from [N, C, H, W]."""
-        assert rois.dim() == 2 and rois.size(1) == 5, rois.shape
+        assert rois.dim() == 2, rois.shape
+        assert rois.size(1) == 5, rois.shape
         options = (self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
         features = input.dequantize() if input.is_quantized else input
         return roi_align(features, rois, *options)

@@ -40,7 +40,7 @@ def _paired_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
 
 
 def _intersection(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
-    """Return the area of overlap [P]: the polygon of corners inside the other and edge crossings."""
+    """Return the area of overlap [P]: a polygon of corners inside the other and edge crossings."""
     offset = boxes2[:, :2] - boxes1[:, :2]  # coordinates are relative to the first centre
     corners1 = _corners(boxes1)
     corners2 = _corners(boxes2) + offset[:, None]  # [P, 4, 2]

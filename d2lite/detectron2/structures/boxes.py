@@ -83,7 +83,7 @@ _CONVERSIONS = {
 
 
 class Boxes:
-    """Boxes in a float32 tensor [N, 4] of x0, y0, x1, y1; indexed, moved and joined like a tensor."""
+    """Boxes as a float32 tensor [N, 4] of x0, y0, x1, y1; indexed and moved like a tensor."""
 
     def __init__(self, tensor: torch.Tensor):
         if not isinstance(tensor, torch.Tensor):
@@ -91,7 +91,8 @@ class Boxes:
         boxes = tensor.to(torch.float32)
         if boxes.numel() == 0:
             boxes = boxes.reshape((-1, 4))
-        assert boxes.dim() == 2 and boxes.size(-1) == 4, boxes.size()
+        assert boxes.dim() == 2, boxes.size()
+        assert boxes.size(-1) == 4, boxes.size()
         self.tensor = boxes
 
     def clone(self) -> "Boxes":

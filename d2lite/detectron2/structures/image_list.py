@@ -51,7 +51,8 @@ class ImageList:
             padding_constraints: "size_divisibility" overrides the argument; a positive
                 "square_size" is the padded height and width before that.
         """
-        assert isinstance(tensors, (tuple, list)) and len(tensors) > 0
+        assert isinstance(tensors, (tuple, list))
+        assert len(tensors) > 0
         for image in tensors:
             assert isinstance(image, torch.Tensor), type(image)
             assert image.shape[:-2] == tensors[0].shape[:-2], image.shape

@@ -19,7 +19,8 @@ class Keypoints:
 
     def __init__(self, keypoints: Union[torch.Tensor, np.ndarray, List[List[float]]]):
         self.tensor = torch.as_tensor(keypoints, dtype=torch.float32)
-        assert self.tensor.dim() == 3 and self.tensor.shape[2] == 3, self.tensor.shape
+        assert self.tensor.dim() == 3, self.tensor.shape
+        assert self.tensor.shape[2] == 3, self.tensor.shape
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -50,7 +51,8 @@ class Keypoints:
 
     @staticmethod
     def cat(keypoints_list: List["Keypoints"]) -> "Keypoints":
-        assert isinstance(keypoints_list, (list, tuple)) and len(keypoints_list) > 0
+        assert isinstance(keypoints_list, (list, tuple))
+        assert len(keypoints_list) > 0
         assert all(isinstance(keypoints, Keypoints) for keypoints in keypoints_list)
         joined = torch.cat([keypoints.tensor for keypoints in keypoints_list], dim=0)
         return type(keypoints_list[0])(joined)

@@ -117,7 +117,8 @@ class BitMasks:
 
     @staticmethod
     def cat(bitmasks_list: List["BitMasks"]) -> "BitMasks":
-        assert isinstance(bitmasks_list, (list, tuple)) and len(bitmasks_list) > 0
+        assert isinstance(bitmasks_list, (list, tuple))
+        assert len(bitmasks_list) > 0
         assert all(isinstance(masks, BitMasks) for masks in bitmasks_list)
         joined = torch.cat([masks.tensor for masks in bitmasks_list], dim=0)
         return type(bitmasks_list[0])(joined)
@@ -205,7 +206,8 @@ class PolygonMasks:
 
     @staticmethod
     def cat(polymasks_list: List["PolygonMasks"]) -> "PolygonMasks":
-        assert isinstance(polymasks_list, (list, tuple)) and len(polymasks_list) > 0
+        assert isinstance(polymasks_list, (list, tuple))
+        assert len(polymasks_list) > 0
         assert all(isinstance(masks, PolygonMasks) for masks in polymasks_list)
         joined = itertools.chain.from_iterable(masks.polygons for masks in polymasks_list)
         return type(polymasks_list[0])(list(joined))

@@ -27,7 +27,8 @@ class RotatedBoxes(Boxes):
         boxes = tensor.to(torch.float32)
         if boxes.numel() == 0:
             boxes = boxes.reshape((0, 5))
-        assert boxes.dim() == 2 and boxes.size(-1) == 5, boxes.size()
+        assert boxes.dim() == 2, boxes.size()
+        assert boxes.size(-1) == 5, boxes.size()
         self.tensor = boxes
 
     def clone(self) -> "RotatedBoxes":

@@ -21,14 +21,17 @@ def _in_distributed_run() -> bool:
 
 
 def get_world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if _in_distributed_run() else 1
 
 
 def get_rank() -> int:
+    """Return the number of this process among all."""
     return dist.get_rank() if _in_distributed_run() else 0
 
 
 def is_main_process() -> bool:
+    """Whether this is the process that logs and saves."""
     return get_rank() == 0
 
 
@@ -53,10 +56,12 @@ def get_local_process_group() -> Any:
 
 
 def get_local_rank() -> int:
+    """Return the number of this process among those of its machine."""
     return dist.get_rank(group=get_local_process_group()) if _in_distributed_run() else 0
 
 
 def get_local_size() -> int:
+    """Return the number of processes on this machine."""
     return dist.get_world_size(group=get_local_process_group()) if _in_distributed_run() else 1
 
 

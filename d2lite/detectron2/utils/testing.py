@@ -21,18 +21,18 @@ __getattr__ = missing_names(
     ["has_dynamic_axes", "register_custom_op_onnx_export", "unregister_custom_op_onnx_export"],
 )
 
-skipIfOnCPUCI = unittest.skipIf(
+skipIfOnCPUCI = unittest.skipIf(  # noqa: N816
     os.environ.get("CI") and not torch.cuda.is_available(), "too slow on CPU for CI"
 )
 
 
-def skipIfUnsupportedMinTorchVersion(min_version: str) -> Callable:
+def skipIfUnsupportedMinTorchVersion(min_version: str) -> Callable:  # noqa: N802
     """Skip a test on an older torch."""
     reason = f"torch is {torch.__version__}, required is {min_version}"
     return unittest.skipIf(not min_torch_version(min_version), reason)
 
 
-def skipIfUnsupportedMinOpsetVersion(
+def skipIfUnsupportedMinOpsetVersion(  # noqa: N802
     min_opset_version: int, current_opset_version: int | None = None
 ) -> Callable:
     """Skip a test method whose case (its `opset_version`, or the argument) has an older opset."""
