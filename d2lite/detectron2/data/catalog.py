@@ -93,14 +93,15 @@ class Metadata(types.SimpleNamespace):
     def __setattr__(self, key: str, val: Any) -> None:
         if key in self._RENAMED:
             key = self._current_name(key)
-        if key in self.__dict__:
-            old = self.__dict__[key]
-            assert old == val, (
-                f"Attribute '{key}' in the metadata of '{self.name}' cannot be set to a "
-                f"different value!\n{old} != {val}"
-            )
-        elif key != "name" or val != self.name:
+        unset = object()
+        old = getattr(self, key, unset)
+        if old is unset:
             super().__setattr__(key, val)
+            return
+        assert old == val, (
+            f"Attribute '{key}' in the metadata of '{self.name}' cannot be set to a "
+            f"different value!\n{old} != {val}"
+        )
 
     def _current_name(self, old_key: str) -> str:
         new_key = self._RENAMED[old_key]

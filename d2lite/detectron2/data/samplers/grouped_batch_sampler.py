@@ -34,8 +34,8 @@ class GroupedBatchSampler(BatchSampler):
             waiting.append(index)
             if len(waiting) == self.batch_size:
                 batch = list(waiting)
+                waiting.clear()  # before yielding: the caller may never come back
                 yield batch
-                waiting.clear()
 
     def __len__(self) -> int:
         raise NotImplementedError("the number of full groups is not known in advance")
