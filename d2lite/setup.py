@@ -37,6 +37,7 @@ setup(
         "omegaconf>=2.1",
         "hydra-core>=1.1",
         "pycocotools>=2.0.2",
+        "shapely",  # fvcore crops polygons with it
     ],
     extras_require={
         "opencv": ["opencv-python-headless"],
