@@ -168,19 +168,7 @@ class BasicLayer(nn.Module):
         use_checkpoint=False,
         **block_options,
     ):
-        """Build a stage.
-
-        Args:
-            dim: width of the stage.
-            depth: number of blocks.
-            num_heads: attention heads of each.
-            window_size: side of an attention window.
-            drop_path: stochastic depth rate, or a list of one per block.
-            norm_layer: constructor of the normalisation layers.
-            downsample: constructor of the downsampling behind the blocks.
-            use_checkpoint: recompute activations in the backward pass.
-            **block_options: further arguments of :class:`SwinTransformerBlock`.
-        """
+        """``drop_path`` is a rate or one per block; ``block_options`` go to every block."""
         super().__init__()
         self.window_size = window_size
         self.shift_size = window_size // 2
