@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import register_all
 from freeseg.data.loader import build_test_loader, build_train_loader
@@ -17,4 +15,4 @@ __all__ = [
     "register_custom",
 ]
 
-register_all(os.getenv("DETECTRON2_DATASETS", "datasets"))
+register_all()

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 VOID_ID = 0  # COCO's segment id for pixels without a label
 MAX_SEGMENT_ID = 256**3 - 1
@@ -45,15 +46,12 @@ def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
     present, inverse = np.unique(ids, return_inverse=True)
     inverse = inverse.reshape(ids.shape)
     areas = np.bincount(inverse.ravel(), minlength=len(present))
-    height, width = ids.shape
-    rows, columns = np.indices((height, width), sparse=True)
+    windows = ndimage.find_objects(inverse + 1)  # numbers from 1 on, so none is its background
     geometry: dict[int, tuple[int, list[int]]] = {}
-    low_x, low_y, high_x, high_y = _extremes(inverse, rows, columns, len(present))
-    for index, segment_id in enumerate(present.tolist()):
+    for segment_id, area, (rows, columns) in zip(present.tolist(), areas.tolist(), windows):
         if segment_id != VOID_ID:
-            x, y = int(low_x[index]), int(low_y[index])
-            box = [x, y, int(high_x[index]) - x + 1, int(high_y[index]) - y + 1]
-            geometry[segment_id] = (int(areas[index]), box)
+            width, height = columns.stop - columns.start, rows.stop - rows.start
+            geometry[segment_id] = (area, [columns.start, rows.start, width, height])
     return geometry
 
 
@@ -119,17 +117,3 @@ def components_to_panoptic(
         if is_tiny.any():
             add(is_tiny[components], label, is_crowd=True)
     return ids, segments
-
-
-def _extremes(
-    groups: npt.NDArray[Any], rows: npt.NDArray[Any], columns: npt.NDArray[Any], count: int
-) -> tuple[npt.NDArray[Any], ...]:
-    """Smallest and largest column and row of every group: low x, low y, high x, high y."""
-    low_x, low_y = np.full(count, groups.shape[1]), np.full(count, groups.shape[0])
-    high_x, high_y = np.full(count, -1), np.full(count, -1)
-    columns, rows = np.broadcast_to(columns, groups.shape), np.broadcast_to(rows, groups.shape)
-    np.minimum.at(low_x, groups, columns)
-    np.minimum.at(low_y, groups, rows)
-    np.maximum.at(high_x, groups, columns)
-    np.maximum.at(high_y, groups, rows)
-    return low_x, low_y, high_x, high_y

@@ -39,6 +39,14 @@ class PanopticFiles:
     instances_json: Path | None = None
     hint: str = field(default="see datasets/README.md", compare=False)
 
+    def image_file(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> Path:
+        """The photo of an annotation `row` and its `image` row ({} if the JSON lists none)."""
+        return self.image_root / image.get("file_name", f"{Path(row['file_name']).stem}.jpg")
+
+    def sem_seg_file(self, row: Mapping[str, Any]) -> Path | None:
+        """The semantic PNG of an annotation row, if the dataset has such PNGs."""
+        return self.sem_seg_root / row["file_name"] if self.sem_seg_root else None
+
 
 def register_panoptic(
     name: str,
@@ -78,9 +86,8 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
     records = []
     for row in content["annotations"]:
         image = images.get(row["image_id"], {})
-        stem = Path(row["file_name"]).stem
         record = {
-            "file_name": str(files.image_root / image.get("file_name", f"{stem}.jpg")),
+            "file_name": str(files.image_file(row, image)),
             "image_id": row["image_id"],
             "pan_seg_file_name": str(files.panoptic_root / row["file_name"]),
             "segments_info": [
@@ -88,8 +95,9 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
                 for segment in row["segments_info"]
             ],
         }
-        if files.sem_seg_root:
-            record["sem_seg_file_name"] = str(files.sem_seg_root / row["file_name"])
+        semantic = files.sem_seg_file(row)
+        if semantic is not None:
+            record["sem_seg_file_name"] = str(semantic)
         record.update({key: image[key] for key in ("height", "width", "caption") if key in image})
         records.append(record)
     if not records:

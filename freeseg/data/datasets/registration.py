@@ -5,10 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
+from freeseg.data.datasets.cityscapes import register_cityscapes
+from freeseg.data.datasets.coco import register_coco
+from freeseg.data.datasets.roots import datasets_root, generated_root
+from freeseg.data.datasets.shapes import register_shapes
+from freeseg.data.datasets.voc import register_voc
 
 
-def register_all(root: str | os.PathLike[str]) -> None:
-    """(Re-)register all datasets with their files under `root`; reads nothing from the disk."""
-    folder = Path(root).expanduser()
+def register_all(root: str | os.PathLike[str] | None = None) -> None:
+    """(Re-)register all datasets with their files under `root`; reads nothing from the disk.
+
+    Args:
+        root: default $DETECTRON2_DATASETS, else ./datasets as in Detectron2. Without both, what is
+            generated (Shapes) goes to the user's cache folder.
+    """
+    folder = Path(root).expanduser() if root else datasets_root()
+    register_coco(folder)
+    register_ade20k(folder)
+    register_cityscapes(folder)
+    register_voc(folder)
     register_camvid(folder)
+    register_shapes(folder if root else generated_root())

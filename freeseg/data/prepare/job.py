@@ -13,6 +13,8 @@ from typing import Any, Callable, TypeVar
 
 from tqdm import tqdm
 
+from freeseg.data.datasets.roots import datasets_root
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,11 +29,6 @@ class MissingFilesError(FileNotFoundError):
         if len(paths) > len(shown):
             shown.append(f"  ... and {len(paths) - len(shown)} more")
         super().__init__("\n".join([f"missing {len(paths)} file(s) or folder(s):", *shown, hint]))
-
-
-def datasets_root() -> Path:
-    """The folder of all datasets: $DETECTRON2_DATASETS, else ./datasets, as in Detectron2."""
-    return Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
 def require(paths: Iterable[Path], hint: str) -> None:

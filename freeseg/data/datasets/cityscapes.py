@@ -1,0 +1,94 @@
+"""Cityscapes fine, 19 classes: panoptic and semantic.
+
+Cityscapes keeps images in one folder per city, which its panoptic JSON does not mention. Detectron2
+registers the same names; they are replaced so that the metadata has the form of all other sets here
+(stuff_classes all 19, thing_classes the 8 things). Its cityscapes_fine_instance_seg_* stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freeseg.data.categories import load_categories, metadata
+from freeseg.data.datasets.catalog import (
+    IGNORE_LABEL,
+    PanopticFiles,
+    Records,
+    register,
+    register_panoptic,
+    require_file,
+)
+
+HINT = "see Cityscapes in datasets/README.md, and run `python datasets/prepare_cityscapes.py`"
+
+
+@dataclass(frozen=True)
+class CityscapesFiles(PanopticFiles):
+    """Panoptic files whose images and semantic PNGs lie in folders of cities."""
+
+    def image_file(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> Path:
+        return self.image_root / _city(row["image_id"]) / f"{row['image_id']}_leftImg8bit.png"
+
+    def sem_seg_file(self, row: Mapping[str, Any]) -> Path | None:
+        if self.sem_seg_root is None:
+            return None
+        name = f"{row['image_id']}_gtFine_labelTrainIds.png"
+        return self.sem_seg_root / _city(row["image_id"]) / name
+
+
+def register_cityscapes(root: Path) -> None:
+    """Register cityscapes_fine_{panoptic,sem_seg}_{train,val} under `root`/cityscapes."""
+    folder = root / "cityscapes"
+    categories = load_categories("cityscapes")
+    for split in ("train", "val"):
+        files = CityscapesFiles(
+            image_root=folder / "leftImg8bit" / split,
+            panoptic_root=folder / "gtFine" / f"cityscapes_panoptic_{split}",
+            panoptic_json=folder / "gtFine" / f"cityscapes_panoptic_{split}.json",
+            sem_seg_root=folder / "gtFine" / split,
+            hint=HINT,
+        )
+        register_panoptic(
+            f"cityscapes_fine_panoptic_{split}",
+            files,
+            categories,
+            "cityscapes_panoptic_seg",
+            gt_dir=str(folder / "gtFine" / split),
+        )
+        _register_semantic(f"cityscapes_fine_sem_seg_{split}", files)
+
+
+def _register_semantic(name: str, files: CityscapesFiles) -> None:
+    values = {
+        "image_dir": str(files.image_root),
+        "gt_dir": str(files.sem_seg_root),
+        "evaluator_type": "cityscapes_sem_seg",
+        "ignore_label": IGNORE_LABEL,
+        **metadata(load_categories("cityscapes")),
+    }
+    register(name, lambda: _load_semantic(files), values)
+
+
+def _load_semantic(files: CityscapesFiles) -> Records:
+    suffix = "_leftImg8bit.png"
+    records = []
+    for image in sorted(files.image_root.glob(f"*/*{suffix}")):
+        row = {"image_id": image.name[: -len(suffix)]}
+        records.append(
+            {
+                "file_name": str(image),
+                "sem_seg_file_name": str(files.sem_seg_file(row)),
+                "image_id": row["image_id"],
+            }
+        )
+    if not records:
+        raise FileNotFoundError(f"no images in {files.image_root}; {files.hint}")
+    require_file(records[0]["sem_seg_file_name"], files.hint)
+    return records
+
+
+def _city(image_id: str) -> str:
+    return image_id.split("_")[0]

@@ -1,0 +1,58 @@
+"""Datasets of images with one semantic PNG each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freeseg.data.categories import Category, metadata
+from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register, require_file
+
+
+@dataclass(frozen=True)
+class SemanticFiles:
+    """Where a dataset with semantic PNGs lies; labels are contiguous, 255 is ignored."""
+
+    image_root: Path
+    sem_seg_root: Path
+    hint: str
+    split_file: Path | None = None  # list of names, one per line; default: every PNG
+
+    def names(self) -> list[str]:
+        """Image names without suffix, in a fixed order."""
+        if self.split_file is not None:
+            require_file(self.split_file, self.hint)
+            return self.split_file.read_text(encoding="utf-8").split()
+        if not self.sem_seg_root.is_dir():
+            raise FileNotFoundError(f"{self.sem_seg_root} does not exist; {self.hint}")
+        return sorted(path.stem for path in self.sem_seg_root.glob("*.png"))
+
+
+def register_semantic(name: str, files: SemanticFiles, categories: Sequence[Category]) -> None:
+    """Register a dataset that has semantic ground truth only."""
+    values = {
+        "image_root": str(files.image_root),
+        "sem_seg_root": str(files.sem_seg_root),
+        "evaluator_type": "sem_seg",
+        "ignore_label": IGNORE_LABEL,
+        **metadata(categories),
+    }
+    register(name, lambda: load_semantic(files), values)
+
+
+def load_semantic(files: SemanticFiles) -> Records:
+    """Detectron2 records of the pairs of image and PNG."""
+    records = [
+        {
+            "file_name": str(files.image_root / f"{name}.jpg"),
+            "sem_seg_file_name": str(files.sem_seg_root / f"{name}.png"),
+            "image_id": name,
+        }
+        for name in files.names()
+    ]
+    if not records:
+        raise FileNotFoundError(f"no PNGs in {files.sem_seg_root}; {files.hint}")
+    for path in (records[0]["file_name"], records[0]["sem_seg_file_name"]):
+        require_file(path, files.hint)
+    return records

@@ -1,0 +1,45 @@
+"""Shapes: generated on first use, so it needs no download and no preparation."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
+from freeseg.data.shapes import UNSEEN, ShapesSplit, categories, ensure_split
+
+SPLITS = (
+    ShapesSplit("train", num_images=2000, seed=1),
+    ShapesSplit("val", num_images=200, seed=2),
+    ShapesSplit("seen_train", num_images=2000, seed=3, with_unseen=False),
+)
+
+
+def register_shapes(root: Path) -> None:
+    """Register shapes_{train,val,seen_train}_panoptic under `root`/shapes.
+
+    "seen_train" has no pixel of the unseen classes, for open-vocabulary training; the metadata of
+    all three names the seen and unseen classes in `evaluation_set`.
+    """
+    names = [row.name for row in categories()]
+    for split in SPLITS:
+        folder = root / "shapes" / split.name
+        files = PanopticFiles(
+            image_root=folder / "images",
+            panoptic_root=folder / f"panoptic_{split.name}",
+            panoptic_json=folder / f"panoptic_{split.name}.json",
+            sem_seg_root=folder / f"sem_seg_{split.name}",
+            instances_json=folder / f"instances_{split.name}.json",
+            hint="remove the folder, it is generated anew",
+        )
+        register_panoptic(
+            f"shapes_{split.name}_panoptic",
+            files,
+            categories(),
+            generate=functools.partial(ensure_split, folder, split),
+            evaluation_set={
+                "seen": [name for name in names if name not in UNSEEN],
+                "unseen": list(UNSEEN),
+            },
+            trainable_flag=[int(name not in UNSEEN) for name in names],
+        )
