@@ -1,0 +1,76 @@
+"""What a segmentation found, as plain JSON values and as one line of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from freeseg.visualization.photo_result import PhotoResult
+
+Json = dict[str, Any]
+
+
+def summarize(result: PhotoResult, min_score: float = 0.5) -> dict[str, list[Json]]:
+    """Returns, by task, what is in the photo, largest or most certain first.
+
+    Args:
+        result: Of any tasks.
+        min_score: Instances below are left out.
+    """
+    summaries: dict[str, list[Json]] = {}
+    if result.panoptic is not None:
+        ordered = sorted(result.panoptic.segments, key=lambda segment: -segment.area)
+        summaries["panoptic"] = [
+            {
+                "id": segment.id,
+                "label": segment.label,
+                "name": segment.name,
+                "is_thing": segment.is_thing,
+                "score": segment.score,
+                "area": segment.area,
+            }
+            for segment in ordered
+        ]
+    if result.instances is not None:
+        summaries["instance"] = _instances(result, min_score)
+    if result.semantic is not None:
+        summaries["semantic"] = _classes(result)
+    return summaries
+
+
+def describe(result: PhotoResult, min_score: float = 0.5, max_names: int = 8) -> str:
+    """Returns the names of what is in the photo, by the first task that has a result."""
+    task = result.require(None)
+    names = [entry["name"] for entry in summarize(result, min_score)[task]]
+    counts = {name: names.count(name) for name in names}
+    parts = [name if count == 1 else f"{name} x{count}" for name, count in counts.items()]
+    more = [f"{len(parts) - max_names} more"] if len(parts) > max_names else []
+    return ", ".join(parts[:max_names] + more) or "nothing found"
+
+
+def _instances(result: PhotoResult, min_score: float) -> list[Json]:
+    assert result.instances is not None
+    found = result.instances
+    return [
+        {
+            "label": int(found.labels[index]),
+            "name": found.names[index],
+            "score": float(found.scores[index]),
+            "box": [float(side) for side in found.boxes[index]],
+            "area": int(np.count_nonzero(found.masks[index])),
+        }
+        for index in np.argsort(-found.scores, kind="stable").tolist()
+        if found.scores[index] >= min_score
+    ]
+
+
+def _classes(result: PhotoResult) -> list[Json]:
+    assert result.semantic is not None
+    labels, areas = np.unique(result.semantic, return_counts=True)
+    entries = [
+        {"label": label, "name": result.vocabulary.names[label], "area": area}
+        for label, area in zip(labels.tolist(), areas.tolist())
+        if 0 <= label < len(result.vocabulary)
+    ]
+    return sorted(entries, key=lambda entry: -entry["area"])
