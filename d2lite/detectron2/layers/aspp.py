@@ -60,15 +60,15 @@ class ASPP(nn.Module):
                 in_channels, out_channels, padding=dilation, dilation=dilation, **both
             )
 
+        self.convs = nn.ModuleList([conv(in_channels, 1)])
+        for dilation in dilations:
+            atrous = separable(dilation) if use_depthwise_separable_conv else None
+            self.convs.append(atrous or conv(in_channels, 3, dilation))
         if pool_kernel_size is None:
             pool: nn.Module = nn.AdaptiveAvgPool2d(1)
         else:
             pool = nn.AvgPool2d(kernel_size=pool_kernel_size, stride=1)
         pooled = Conv2d(in_channels, out_channels, 1, activation=deepcopy(activation))
-        self.convs = nn.ModuleList([conv(in_channels, 1)])
-        for dilation in dilations:
-            atrous = separable(dilation) if use_depthwise_separable_conv else None
-            self.convs.append(atrous or conv(in_channels, 3, dilation))
         self.convs.append(nn.Sequential(pool, _xavier(pooled)))
         self.project = conv(5 * out_channels, 1)
 

@@ -19,6 +19,10 @@ class ImageList:
         self.tensor = tensor
         self.image_sizes = image_sizes
 
+    @property
+    def device(self) -> device:
+        return self.tensor.device
+
     def __len__(self) -> int:
         return len(self.image_sizes)
 
@@ -30,10 +34,6 @@ class ImageList:
     @torch.jit.unused
     def to(self, *args: Any, **kwargs: Any) -> "ImageList":
         return ImageList(self.tensor.to(*args, **kwargs), self.image_sizes)
-
-    @property
-    def device(self) -> device:
-        return self.tensor.device
 
     @staticmethod
     def from_tensors(

@@ -244,14 +244,7 @@ class ROIMasks:
             raise ValueError("ROIMasks must take a masks of 3 dimension.")
         self.tensor = tensor
 
-    def to(self, device: torch.device) -> "ROIMasks":
-        return ROIMasks(self.tensor.to(device))
-
-    @property
-    def device(self) -> device:
-        return self.tensor.device
-
-    def __len__(self):
+    def __len__(self) -> int:
         return self.tensor.shape[0]
 
     def __getitem__(self, item) -> "ROIMasks":
@@ -262,6 +255,13 @@ class ROIMasks:
                 f"Indexing on ROIMasks with {item} returns a tensor with shape {selected.shape}!"
             )
         return ROIMasks(selected)
+
+    @property
+    def device(self) -> device:
+        return self.tensor.device
+
+    def to(self, device: torch.device) -> "ROIMasks":
+        return ROIMasks(self.tensor.to(device=device))
 
     @torch.jit.unused
     def __repr__(self) -> str:

@@ -75,12 +75,12 @@ def fixup_module_metadata(module_name: str, namespace: dict, keys: Any = None) -
 
 
 def _import_file(module_name: str, file_path: str, make_importable: bool = False) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(module_name, file_path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    specification = importlib.util.spec_from_file_location(module_name, file_path)
+    imported = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(imported)
     if make_importable:
-        sys.modules[module_name] = module
-    return module
+        sys.modules[module_name] = imported
+    return imported
 
 
 def _configure_opencv() -> None:
