@@ -1,0 +1,233 @@
+"""The `freeseg` command: which photos it finds, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import freeseg
+from freeseg.cli import find_photos, main, unique_stems
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fixed_model import write_config, write_weights
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    picture = np.full((20, 30, 3), 10, dtype=np.uint8)
+    picture[:, :10, 0] = picture[:, 10:, 1] = 200
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Everything a command needs but its photos."""
+    config, weights = write_config(tmp_path), write_weights(tmp_path)
+    out = tmp_path / "out"
+    return ["--config-file", str(config), "--weights", str(weights), "--out", str(out)]
+
+
+PANOPTIC_FILES = {
+    "photo_panoptic.json",
+    "photo_panoptic.png",
+    "photo_panoptic_colors.png",
+    "photo_panoptic_overlay.png",
+}
+INSTANCE_FILES = {"photo_instance_overlay.png", "photo_instances.json"}
+SEMANTIC_FILES = {"photo_semantic.png", "photo_semantic_colors.png", "photo_semantic_overlay.png"}
+
+
+@pytest.mark.parametrize(
+    ("task", "files"),
+    [
+        ("panoptic", PANOPTIC_FILES),
+        ("instance", INSTANCE_FILES),
+        ("semantic", SEMANTIC_FILES),
+        ("all", PANOPTIC_FILES | INSTANCE_FILES | SEMANTIC_FILES),
+    ],
+)
+def test_each_task_writes_its_files(photo, arguments, tmp_path, task, files, capsys) -> None:
+    assert main(["segment", str(photo), *arguments, "--task", task]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
+    out = capsys.readouterr().out
+    assert out.endswith(f"1 photo segmented into {tmp_path / 'out'}\n")
+    shown = {"all": "panoptic"}.get(task, task)
+    assert str(tmp_path / "out" / f"photo_{shown}_overlay.png") in out
+
+
+def test_panoptic_is_the_default_task(photo, arguments, tmp_path) -> None:
+    assert main(["segment", str(photo), *arguments]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == PANOPTIC_FILES
+
+
+def test_the_files_hold_what_the_segmenter_returns(photo, arguments, tmp_path) -> None:
+    assert main(["segment", str(photo), *arguments, "--task", "semantic"]) == 0
+    result = freeseg_result(arguments, photo)
+    stored = np.asarray(Image.open(tmp_path / "out" / "photo_semantic.png"))
+    np.testing.assert_array_equal(stored, result.semantic)
+
+
+def freeseg_result(arguments: list[str], photo: Path):
+    from freeseg.predictor import Segmenter
+
+    return Segmenter.from_config(arguments[1], arguments[3])(photo, "semantic")
+
+
+def test_json_summary_is_all_that_standard_output_gets(photo, arguments, tmp_path, capsys) -> None:
+    bad = tmp_path / "in" / "bad.jpg"
+    bad.write_bytes(b"no image")
+    assert main(["segment", str(bad), str(photo), *arguments, "--task", "all", "--json"]) == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["version"] == freeseg.__version__
+    assert summary["task"] == "all"
+    [failed] = summary["failed"]
+    assert failed["photo"] == str(bad)
+    assert failed["error"].startswith(f"{bad}: is not an image")
+    [done] = summary["results"]
+    assert (done["photo"], done["height"], done["width"]) == (str(photo), 20, 30)
+    assert done["image_id"] == 2
+    areas = {entry["name"]: entry["area"] for entry in done["found"]["semantic"]}
+    assert set(areas) == {"red ball", "green field"}
+    assert sum(areas.values()) == 600
+    assert done["found"]["panoptic"][0]["name"] == "green field"
+    assert [entry["score"] for entry in done["found"]["instance"]] == [0.875]
+    assert all(Path(path).is_file() for path in done["files"].values())
+
+
+def test_min_score_decides_which_instances_are_listed(photo, arguments, capsys) -> None:
+    command = ["segment", str(photo), *arguments, "--task", "instance", "--json"]
+    main([*command, "--min-score", "0.2"])
+    found = json.loads(capsys.readouterr().out)["results"][0]["found"]["instance"]
+    assert [entry["score"] for entry in found] == [0.875, 0.25]
+
+
+def test_overrides_reach_the_configuration(photo, arguments, tmp_path) -> None:
+    weights = write_weights(tmp_path / "in", gain=(0.0, 1.0, 0.0))
+    command = ["segment", str(photo), *arguments, "--task", "semantic"]
+    del command[command.index("--weights") : command.index("--weights") + 2]
+    assert main([*command, "--opts", "MODEL.WEIGHTS", str(weights)]) == 0
+    assert (np.asarray(Image.open(tmp_path / "out" / "photo_semantic.png")) == 1).all()
+
+
+def test_bad_photos_cost_one_line_each_and_the_rest_go_on(
+    photo, arguments, tmp_path, capsys
+) -> None:
+    folder = photo.parent
+    (folder / "a_empty.jpg").write_bytes(b"")
+    (folder / "b_text.jpg").write_text("words")
+    (folder / "c_cut.png").write_bytes(photo.read_bytes()[:60])
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    absent = tmp_path / "absent.jpg"
+    code = main(["segment", str(absent), str(nothing), str(folder), *arguments])
+    captured = capsys.readouterr()
+    assert code == 1
+    lines = captured.err.strip().splitlines()
+    assert lines[0] == f"freeseg: {absent}: no such file"
+    assert lines[1] == f"freeseg: {nothing}: holds no image files"
+    assert lines[2] == f"freeseg: {folder / 'a_empty.jpg'}: is empty (0 bytes)"
+    assert lines[3].startswith(f"freeseg: {folder / 'b_text.jpg'}: is not an image")
+    assert lines[4].startswith(f"freeseg: {folder / 'c_cut.png'}: is")
+    assert lines[5:] == ["freeseg: 5 of 6 failed"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == PANOPTIC_FILES
+
+
+def test_an_unwritable_result_is_one_line_too(photo, arguments, tmp_path, capsys) -> None:
+    (tmp_path / "out" / "photo_panoptic.png").mkdir(parents=True)
+    assert main(["segment", str(photo), *arguments]) == 1
+    assert f"{photo}: its results cannot be written" in capsys.readouterr().err
+
+
+def test_a_full_memory_is_one_line_but_a_bug_is_a_traceback(
+    photo, arguments, capsys, monkeypatch
+) -> None:
+    def fail_with(message: str):
+        def forward(self, inputs):
+            raise RuntimeError(message)
+
+        return forward
+
+    from fixed_model import StrongestChannel
+
+    full = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    monkeypatch.setattr(StrongestChannel, "forward", fail_with(full))
+    assert main(["segment", str(photo), *arguments]) == 1
+    assert f"{photo}: too large for the memory of this machine" in capsys.readouterr().err
+    monkeypatch.setattr(StrongestChannel, "forward", fail_with("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main(["segment", str(photo), *arguments])
+
+
+USAGE_ERRORS = {
+    "no command": ([], "COMMAND"),
+    "unknown command": (["paint"], "invalid choice"),
+    "no photo": (["segment", "--config-file", "x"], "PHOTO"),
+    "no config": (["segment", "a.jpg"], "--config-file"),
+    "wrong task": (["segment", "a.jpg", "--config-file", "x", "--task", "all3"], "invalid choice"),
+    "wrong score": (["segment", "a.jpg", "--config-file", "x", "--min-score", "7"], "from 0 to 1"),
+    "absent config": (["segment", "a.jpg", "--config-file", "x.yaml"], "x.yaml does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE_ERRORS)
+def test_usage_errors_exit_with_2(case: str, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command, message = USAGE_ERRORS[case]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unusable_weights_exit_with_2_and_one_line(photo, arguments, tmp_path, capsys) -> None:
+    arguments[3] = str(tmp_path / "absent.pth")
+    assert main(["segment", str(photo), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error == f"freeseg: error: weights file {tmp_path / 'absent.pth'} does not exist\n"
+    assert main(["segment", str(photo), *arguments[:2], "--out", str(tmp_path)]) == 2
+    assert "error: no weights" in capsys.readouterr().err
+
+
+def test_help_and_version_exit_with_0(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"freeseg {freeseg.__version__}\n"
+    assert main(["segment", "--help"]) == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+def test_python_m_freeseg_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "freeseg", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"freeseg {freeseg.__version__}\n"
+
+
+def test_files_folders_and_patterns_are_found_once_each(tmp_path: Path) -> None:
+    names = ["b.jpg", "a.PNG", "notes.txt", ".hidden.jpg", "sub/c.webp", "sub/deep/d.tif"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    bracket = tmp_path / "e[1].jpg"
+    bracket.write_bytes(b"x")
+
+    def found(*arguments: str) -> list[str]:
+        paths = find_photos([str(tmp_path / argument) for argument in arguments])
+        return [path.relative_to(tmp_path).as_posix() for path in paths]
+
+    assert found(".") == ["a.PNG", "b.jpg", "e[1].jpg"]
+    assert found("b.jpg", ".") == ["b.jpg", "a.PNG", "e[1].jpg"]
+    assert found("**/*.[tw]*") == ["notes.txt", "sub/c.webp", "sub/deep/d.tif"]
+    assert found("e[1].jpg") == ["e[1].jpg"]
+    assert found("notes.txt", "*.gif") == ["notes.txt", "*.gif"]
+
+
+def test_photos_of_one_name_do_not_overwrite_each_other() -> None:
+    photos = [Path(name) for name in ("a/x.jpg", "b/x.jpg", "x_2.png", "X.png", "y.jpg")]
+    assert unique_stems(photos) == ["x", "x_2", "x_2_2", "X_3", "y"]
