@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from freeseg.data.datasets.roots import datasets_root
 from freeseg.data.prepare.camvid import prepare_camvid
 from freeseg.data.prepare.job import run
 
 if __name__ == "__main__":
-    sys.exit(run(prepare_camvid, __doc__, "camvid"))
+    sys.exit(run({"panoptic": prepare_camvid}, __doc__, datasets_root() / "camvid"))

@@ -107,10 +107,7 @@ def encode_rle(mask: LabelMap) -> Json:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that `path` is either absent, the old file, or complete."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(content, file)
-    os.replace(partial, path)
+    write_bytes(path, json.dumps(content).encode())
 
 
 def write_png(path: Path, image: LabelMap) -> None:
@@ -118,4 +115,11 @@ def write_png(path: Path, image: LabelMap) -> None:
     done, buffer = cv2.imencode(".png", image)
     if not done:
         raise OSError(f"could not encode {path} from an array of {image.dtype} {image.shape}")
-    path.write_bytes(buffer.tobytes())
+    write_bytes(path, buffer.tobytes())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that `path` is either absent, the old file, or complete."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_bytes(content)
+    os.replace(partial, path)

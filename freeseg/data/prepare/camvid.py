@@ -5,7 +5,6 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from tqdm import tqdm
 from freeseg.data.categories import load_categories
 from freeseg.data.coco_writer import CocoWriter
 from freeseg.data.panoptic import LabelMap, components_to_panoptic
-from freeseg.data.prepare.job import MissingFilesError, copy_if_changed, require
+from freeseg.data.prepare.job import Job, MissingFilesError, copy_if_changed, require
 
-SPLITS = ("train", "val")
 # value in CamVid's label files -> name in the category table; 11 is "unlabelled"
 LABEL_NAMES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence",
@@ -37,17 +35,17 @@ APPROXIMATION = (
 logger = logging.getLogger(__name__)
 
 
-def prepare_camvid(options: argparse.Namespace) -> None:
+def prepare_camvid(job: Job) -> None:
     """Write panoptic, semantic and instance annotation of both splits, and copy the images."""
-    source, output = Path(options.source), Path(options.output)
+    source, output = job.source, job.output
     hint = (
         "expected {train,val}/NAME.jpg (or .png) and {train,val}annot/NAME.png of the SegNet "
         "tutorial's CamVid; see datasets/README.md"
     )
-    require([source / f"{split}{kind}" for split in SPLITS for kind in ("", "annot")], hint)
-    pairs = {split: _pairs(source, split, hint) for split in SPLITS}
+    require([source / f"{split}{kind}" for split in job.splits for kind in ("", "annot")], hint)
+    pairs = {split: _pairs(source, split, hint) for split in job.splits}
     logger.info("%s", APPROXIMATION)
-    for split in SPLITS:
+    for split in job.splits:
         _prepare_split(pairs[split], output, split)
 
 

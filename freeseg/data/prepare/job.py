@@ -7,16 +7,17 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 from tqdm import tqdm
 
-from freeseg.data.datasets.roots import datasets_root
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+SPLITS = ("train", "val")
 
 logger = logging.getLogger(__name__)
 
@@ -38,31 +39,57 @@ def require(paths: Iterable[Path], hint: str) -> None:
         raise MissingFilesError(missing, hint)
 
 
+@dataclass(frozen=True)
+class Job:
+    """Options of a preparation."""
+
+    source: Path  # folder of the original files
+    output: Path  # folder to write into
+    workers: int = 1
+    splits: Sequence[str] = SPLITS
+
+
 def run(
-    prepare: Callable[[argparse.Namespace], None],
-    description: str,
-    folder: str,
+    parts: Mapping[str, Callable[[Job], None]],
+    description: str | None,
+    folder: Path,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse the usual options, run a preparation, and return the exit code (1: files missing)."""
-    default = datasets_root() / folder
+    """Run the parts of a preparation that the command line asks for and return the exit code.
+
+    A part whose files are missing does not stop the others; its files are listed at the end, and
+    the exit code is 1.
+
+    Args:
+        parts: functions by name, in order.
+        description: for --help.
+        folder: default of --source.
+        arguments: default the command line.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--source", type=Path, default=default, help="folder of the original files")
+    parser.add_argument("--source", type=Path, default=folder, help="folder of the original files")
     parser.add_argument(
         "--output", type=Path, default=None, help="folder to write into (default: the source)"
     )
     parser.add_argument(
+        "--parts", nargs="+", choices=list(parts), default=list(parts), help="default: all"
+    )
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS))
+    parser.add_argument(
         "--workers", type=int, default=min(os.cpu_count() or 1, 8), help="number of processes"
     )
     options = parser.parse_args(arguments)
-    options.output = options.output or options.source
+    job = Job(options.source, options.output or options.source, options.workers, options.splits)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        prepare(options)
-    except MissingFilesError as error:
-        logger.error("%s", error)
-        return 1
-    return 0
+    failures = []
+    for name in options.parts:
+        try:
+            parts[name](job)
+        except MissingFilesError as error:
+            failures.append(f"{name}: {error}")
+    for failure in failures:
+        logger.error("%s", failure)
+    return 1 if failures else 0
 
 
 def parallel_map(
@@ -80,9 +107,14 @@ def parallel_map(
         return list(tqdm(results, total=len(items), desc=title))
 
 
+def is_fresh(target: Path, source: Path) -> bool:
+    """True if `target` exists and is not older than `source`, so a rerun may skip it."""
+    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
 def copy_if_changed(source: Path, target: Path) -> None:
-    """Copy a file unless the target is the same file or has its size already."""
-    if target.exists() and target.stat().st_size == source.stat().st_size:
+    """Copy a file unless the target is fresh or the same file."""
+    if is_fresh(target, source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")

@@ -130,7 +130,7 @@ def _fill(points: npt.NDArray[np.float64], side: int) -> Floats:
     coverage = np.zeros((side, side), np.uint8)
     fixed = np.round(points * 2**SUBPIXEL_BITS).astype(np.int32)
     cv2.fillPoly(coverage, [fixed], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
-    return coverage.astype(np.float32) / 255
+    return coverage.astype(np.float32) / np.float32(255)
 
 
 def _paint(generator: Generator, image: Floats, alpha: Floats, color: tuple[int, int, int]) -> None:

@@ -1,0 +1,24 @@
+"""Generates Shapes, which the loader would otherwise do on first use.
+
+Writes $DETECTRON2_DATASETS/shapes (without that variable, the user's cache folder) unless --output
+says otherwise; a split that exists is kept.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from freeseg.data.datasets.roots import generated_root
+from freeseg.data.datasets.shapes import SPLITS
+from freeseg.data.prepare.job import Job, run
+from freeseg.data.shapes import ensure_split
+
+
+def prepare_shapes(job: Job) -> None:
+    """Generate every split into its own folder."""
+    for split in SPLITS:
+        ensure_split(job.output / split.name, split)
+
+
+if __name__ == "__main__":
+    sys.exit(run({"shapes": prepare_shapes}, __doc__, generated_root() / "shapes"))

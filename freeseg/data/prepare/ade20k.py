@@ -1,0 +1,181 @@
+"""ADE20K's SceneParse150: labels from 0, and its instance challenge as COCO and panoptic JSON.
+
+Shapes: H W image size.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freeseg.data.categories import load_categories
+from freeseg.data.coco_writer import encode_rle, write_json, write_png
+from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
+from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
+from freeseg.data.prepare.labels import read_labels, recode, value_table
+
+FOLDERS = {"train": "training", "val": "validation"}
+SEMANTIC_HINT = (
+    "download ADEChallengeData2016.zip from sceneparsing.csail.mit.edu and unpack it here"
+)
+INSTANCE_HINT = (
+    "download annotations_instance.tar of ChallengeData2017 from sceneparsing.csail.mit.edu and "
+    "unpack it here"
+)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one image."""
+
+    image_id: str
+    semantic: Path
+    instance: Path
+
+
+def prepare_semantic(job: Job) -> None:
+    """Write annotations_detectron2/: classes from 0, and 255 where the original has 0."""
+    folders = [FOLDERS[split] for split in job.splits]
+    sources = {folder: job.source / "annotations" / folder for folder in folders}
+    require(sources.values(), SEMANTIC_HINT)
+    table = value_table({value: value - 1 for value in range(1, 151)})
+    for folder, source in sources.items():
+        files = sorted(source.glob("*.png"))
+        if not files:
+            raise MissingFilesError([source / "*.png"], SEMANTIC_HINT)
+        output = job.output / "annotations_detectron2" / folder
+        pairs = [(file, output / file.name) for file in files]
+        recode(pairs, table, job.workers, f"ade20k semantic {folder}")
+
+
+def prepare_instances(job: Job) -> None:
+    """Write ade20k_instance_{train,val}.json: COCO instances of the 100 things."""
+    things = [row.to_json() for row in load_categories("ade20k") if row.is_thing]
+    for split, files in _all_files(job).items():
+        found = parallel_map(_read_instances, files, job.workers, f"ade20k instance {split}")
+        annotations: list[Json] = []
+        for _, rows in found:
+            annotations += [{"id": len(annotations) + i, **row} for i, row in enumerate(rows, 1)]
+        content = {
+            "images": [image for image, _ in found],
+            "annotations": annotations,
+            "categories": things,
+        }
+        write_json(job.output / f"ade20k_instance_{split}.json", content)
+
+
+def prepare_panoptic(job: Job) -> None:
+    """Write ade20k_panoptic_{train,val}: the stuff of the semantic labels under the instances.
+
+    Unlike the files that Mask2Former's script makes, "area" and "bbox" are those of what is visible
+    in the PNG, and a stuff segment that instances cover completely is left out.
+    """
+    for split, files in _all_files(job).items():
+        output = job.output / f"ade20k_panoptic_{split}"
+        output.mkdir(parents=True, exist_ok=True)
+        work = functools.partial(_write_panoptic, output=output)
+        found = parallel_map(work, files, job.workers, f"ade20k panoptic {split}")
+        content = {
+            "images": [image for image, _ in found],
+            "annotations": [annotation for _, annotation in found],
+            "categories": [row.to_json() for row in load_categories("ade20k")],
+        }
+        write_json(job.output / f"ade20k_panoptic_{split}.json", content)
+
+
+def panoptic_from_labels(semantic: LabelMap, instance: LabelMap) -> tuple[IdMap, list[Json]]:
+    """Segment ids and segments of original semantic [H, W] and instance [H, W, 3] labels.
+
+    The instance PNG's red channel is the thing class 1..100, in the order of the things among the
+    150 classes; its green channel numbers the instances of the image from 1.
+    """
+    things = [row.id for row in load_categories("ade20k") if row.is_thing]
+    ids = np.zeros(semantic.shape, dtype=np.int32)
+    categories: dict[int, int] = {}
+    for label in np.unique(semantic).tolist():
+        if label != 0 and label - 1 not in things:
+            categories[len(categories) + 1] = label - 1
+            ids[semantic == label] = len(categories)
+    for number, thing in _instances(instance):
+        categories[len(categories) + 1] = things[thing - 1]
+        ids[instance[..., 1] == number] = len(categories)
+    segments = [
+        {"id": key, "category_id": categories[key], "iscrowd": 0, "area": area, "bbox": box}
+        for key, (area, box) in segment_geometry(ids).items()
+    ]
+    return ids, segments
+
+
+def _all_files(job: Job) -> dict[str, list[Files]]:
+    """Files of every image by split; all are checked before anything is written."""
+    result: dict[str, list[Files]] = {}
+    for split in job.splits:
+        folder = FOLDERS[split]
+        images = job.source / "images" / folder
+        semantic = job.source / "annotations" / folder
+        instance = job.source / "annotations_instance" / folder
+        require([images, semantic], SEMANTIC_HINT)
+        require([instance], INSTANCE_HINT)
+        names = sorted(path.stem for path in images.glob("*.jpg"))
+        if not names:
+            raise MissingFilesError([images / "*.jpg"], SEMANTIC_HINT)
+        files = [Files(name, semantic / f"{name}.png", instance / f"{name}.png") for name in names]
+        require([file.semantic for file in files], SEMANTIC_HINT)
+        require([file.instance for file in files], INSTANCE_HINT)
+        result[split] = files
+    return result
+
+
+def _read_instances(files: Files) -> tuple[Json, list[Json]]:
+    """The image's row and its annotations' rows, without annotation ids."""
+    things = [row.id for row in load_categories("ade20k") if row.is_thing]
+    instance = read_labels(files.instance)
+    numbers: IdMap = instance[..., 1].astype(np.int32)
+    geometry = segment_geometry(numbers)
+    rows = [
+        {
+            "image_id": files.image_id,
+            "category_id": things[thing - 1],
+            "iscrowd": 0,
+            "area": geometry[number][0],
+            "bbox": geometry[number][1],
+            "segmentation": encode_rle(numbers == number),
+        }
+        for number, thing in _instances(instance)
+    ]
+    return _image_row(files, instance), rows
+
+
+def _write_panoptic(files: Files, output: Path) -> tuple[Json, Json]:
+    """Write the PNG; return the image's and the annotation's row."""
+    instance = read_labels(files.instance)
+    ids, segments = panoptic_from_labels(read_labels(files.semantic), instance)
+    name = f"{files.image_id}.png"
+    write_png(output / name, id2rgb(ids)[..., ::-1])
+    annotation = {"image_id": files.image_id, "file_name": name, "segments_info": segments}
+    return _image_row(files, instance), annotation
+
+
+def _instances(instance: LabelMap) -> list[tuple[int, int]]:
+    """(number, thing class from 1) of every instance."""
+    pairs = np.unique(instance[..., [1, 0]].reshape(-1, 2), axis=0)
+    pairs = pairs[pairs[:, 0] > 0]
+    if len(np.unique(pairs[:, 0])) != len(pairs) or (pairs[:, 1] == 0).any():
+        raise ValueError("an instance number of annotations_instance has no unique class")
+    return [(int(number), int(thing)) for number, thing in pairs]
+
+
+def _image_row(files: Files, labels: LabelMap) -> Json:
+    height, width = labels.shape[:2]
+    return {
+        "id": files.image_id,
+        "file_name": f"{files.image_id}.jpg",
+        "height": height,
+        "width": width,
+    }

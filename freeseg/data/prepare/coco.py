@@ -1,0 +1,73 @@
+"""COCO 2017's derived label PNGs."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from freeseg.data.categories import load_categories
+from freeseg.data.coco_writer import write_png
+from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
+from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, require
+from freeseg.data.prepare.labels import read_labels, recode, value_table
+
+PANOPTIC_HINT = (
+    "download panoptic_annotations_trainval2017.zip from cocodataset.org and unpack it, and the "
+    "two zips inside it, so that these paths exist"
+)
+STUFF_HINT = (
+    "download stuffthingmaps_trainval2017.zip from github.com/nightrome/cocostuff and unpack it "
+    "into stuffthingmaps/"
+)
+
+
+def prepare_panoptic_semantic(job: Job) -> None:
+    """Write panoptic_semseg_SPLIT/*.png: contiguous classes 0..132 of the panoptic annotation."""
+    sources = {
+        split: (
+            job.source / "annotations" / f"panoptic_{split}2017.json",
+            job.source / f"panoptic_{split}2017",
+        )
+        for split in job.splits
+    }
+    require([path for paths in sources.values() for path in paths], PANOPTIC_HINT)
+    classes = {row.id: index for index, row in enumerate(load_categories("coco_panoptic"))}
+    for split, (json_file, folder) in sources.items():
+        with open(json_file, encoding="utf-8") as file:
+            rows = json.load(file)["annotations"]
+        require([folder / row["file_name"] for row in rows], PANOPTIC_HINT)
+        output = job.output / f"panoptic_semseg_{split}2017"
+        output.mkdir(parents=True, exist_ok=True)
+        work = functools.partial(
+            _write_semantic, json_file=json_file, folder=folder, output=output, classes=classes
+        )
+        parallel_map(work, rows, job.workers, f"coco panoptic {split}")
+
+
+def prepare_stuff(job: Job) -> None:
+    """Write stuffthingmaps_detectron2/SPLIT/*.png: contiguous classes 0..170 of COCO-Stuff."""
+    folders = {split: job.source / "stuffthingmaps" / f"{split}2017" for split in job.splits}
+    require(folders.values(), STUFF_HINT)
+    # a label map holds id - 1, and 255 for unlabelled
+    table = value_table(
+        {row.id - 1: index for index, row in enumerate(load_categories("coco_stuff"))}
+    )
+    for split, folder in folders.items():
+        sources = sorted(folder.glob("*.png"))
+        if not sources:
+            raise MissingFilesError([folder / "*.png"], STUFF_HINT)
+        output = job.output / "stuffthingmaps_detectron2" / f"{split}2017"
+        pairs = [(source, output / source.name) for source in sources]
+        recode(pairs, table, job.workers, f"coco-stuff {split}")
+
+
+def _write_semantic(
+    row: dict[str, Any], json_file: Path, folder: Path, output: Path, classes: dict[int, int]
+) -> None:
+    source, target = folder / row["file_name"], output / row["file_name"]
+    if is_fresh(target, source) and is_fresh(target, json_file):
+        return
+    ids = rgb2id(read_labels(source))
+    write_png(target, panoptic_to_semantic(ids, row["segments_info"], classes))
