@@ -1,0 +1,43 @@
+# make demo [IMAGE=photo.jpg]   train a small model, evaluate it, segment a photo
+# make test                     the whole test-suite
+# make lint                     ruff and mypy
+# make install                  .venv alone; every other target makes it when it is not there
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+IMAGE ?=
+OUTPUT ?= output/demo
+
+.PHONY: install demo test lint format clean
+
+install: $(READY)
+
+$(READY): constraints.txt setup.py d2lite/setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ./d2lite -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0  # it asks for numpy<2, needlessly
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python tools/train_net.py --config-file configs/shapes/mask2former_tiny.yaml \
+	    OUTPUT_DIR $(OUTPUT)/training
+	$(BIN)/python tools/demo.py --output $(OUTPUT) --training $(OUTPUT)/training \
+	    $(if $(IMAGE),--image "$(IMAGE)")
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) output build *.egg-info d2lite/*.egg-info
