@@ -47,7 +47,7 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
         for image, output in zip(inputs, outputs):
             instances = output["instances"].to(self._cpu_device)
             # The official format has one-based pixels and few decimals.
-            boxes = instances.pred_boxes.tensor.double().numpy() + [1, 1, 0, 0]
+            boxes = instances.pred_boxes.tensor.double().numpy() + np.array([1, 1, 0, 0])
             boxes = boxes.round(1)
             scores = instances.scores.double().numpy().round(3)
             for label, score, box in zip(instances.pred_classes.tolist(), scores, boxes):
