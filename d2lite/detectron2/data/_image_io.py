@@ -87,7 +87,8 @@ def check_image_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:
     if "width" in dataset_dict or "height" in dataset_dict:
         expected = dataset_dict["width"], dataset_dict["height"]
         if expected != (width, height):
-            of_image = f" for image {dataset_dict['file_name']}" * ("file_name" in dataset_dict)
+            file_name = dataset_dict.get("file_name")
+            of_image = f" for image {file_name}" if file_name else ""
             raise SizeMismatchError(
                 f"Mismatched image shape{of_image}, got {(width, height)}, expect {expected}. "
                 "Please check the width/height in your annotation."
