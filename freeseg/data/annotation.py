@@ -142,7 +142,7 @@ class InstanceMasks(Annotation):
     def __init__(self, annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> None:
         """Args: annotations are Detectron2 dicts with "segmentation"; size is of the image."""
         self._size = size
-        self._annotations = [row for row in annotations if row.get("segmentation")]
+        self._annotations = [row for row in annotations if _has_mask(row.get("segmentation"))]
         self.segments = tuple(
             Segment(int(row["category_id"]), True, bool(row.get("iscrowd", 0)))
             for row in self._annotations
@@ -173,6 +173,10 @@ class InstanceMasks(Annotation):
             return _rasterise([polygon.ravel().tolist() for polygon in moved], size)
         mask = _rasterise(segmentation, self._size).astype(np.uint8)
         return transforms.apply_segmentation(mask) == 1
+
+
+def _has_mask(segmentation: Any) -> bool:
+    return segmentation is not None and len(segmentation) > 0
 
 
 def _rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMasks:
