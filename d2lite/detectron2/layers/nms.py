@@ -38,23 +38,38 @@ def _suppress(
     boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor, iou_threshold: float
 ) -> torch.Tensor:
     order = torch.argsort(scores, descending=True, stable=True)
-    kept = torch.jit.annotate(list[torch.Tensor], [])
-    while len(order) > 0:
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        iou = _overlap(boxes[best], boxes[rest])
+    covers = _covers(boxes[order], classes[order], iou_threshold)
+    # A box is kept if no kept better box covers it. Starting from all, each round settles at least
+    # the best unsettled box, in practice all but chains of overlaps; a round without change is it.
+    kept = torch.ones_like(order, dtype=torch.bool)
+    is_settled = False
+    while not is_settled:
+        now_kept = ~(covers & kept[:, None]).any(dim=0)
+        is_settled = torch.equal(now_kept, kept)
+        kept = now_kept
+    return order[kept]
+
+
+def _covers(boxes: torch.Tensor, classes: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Return bool [N, N]: whether the first is better, of the same class and overlaps enough."""
+    num_boxes = len(boxes)
+    covers = torch.zeros(num_boxes, num_boxes, dtype=torch.bool, device=boxes.device)
+    rows = max(1, (1 << 22) // max(1, num_boxes))  # bounds the memory of the overlaps
+    for start in range(0, num_boxes, rows):
+        chunk = boxes[start : start + rows]
         # Parity: an overlap equal to the threshold suppresses rotated boxes, not upright ones
-        is_covered = iou >= iou_threshold if boxes.shape[-1] == 5 else iou > iou_threshold
-        order = rest[~(is_covered & (classes[rest] == classes[best]))]
-    return torch.stack(kept) if len(kept) > 0 else order
+        if boxes.shape[-1] == 5:
+            is_overlap = pairwise_iou_rotated(chunk, boxes) >= iou_threshold
+        else:
+            is_overlap = _pairwise_iou(chunk, boxes) > iou_threshold
+        covers[start : start + rows] = is_overlap
+    return covers.triu(diagonal=1) & (classes[:, None] == classes)
 
 
-def _overlap(box: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Return the IoU [N] of one box with others."""
-    if others.shape[-1] == 5:
-        return pairwise_iou_rotated(box[None], others)[0]
-    overlap = torch.min(box[2:], others[:, 2:]) - torch.max(box[:2], others[:, :2])
-    intersection = overlap.clamp(min=0).prod(dim=1)
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
-    return intersection / (area + areas - intersection)
+def _pairwise_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
+    start = torch.max(boxes1[:, None, :2], boxes2[:, :2])
+    size = (torch.min(boxes1[:, None, 2:], boxes2[:, 2:]) - start).clamp(min=0)
+    intersection = size[..., 0] * size[..., 1]
+    area1 = (boxes1[:, 2] - boxes1[:, 0]) * (boxes1[:, 3] - boxes1[:, 1])
+    area2 = (boxes2[:, 2] - boxes2[:, 0]) * (boxes2[:, 3] - boxes2[:, 1])
+    return intersection / (area1[:, None] + area2 - intersection)

@@ -5,11 +5,9 @@ Shapes: N M boxes, P = N*M pairs.
 
 # scripted: torchscript reads the annotations, so they are not postponed
 import math
+from typing import Tuple
 
 import torch
-
-_PAIRS_AT_ONCE = 1 << 16  # bounds the memory of the intermediate corner tables (about 100 MB)
-_SMALLEST_AREA = 1e-14
 
 
 def pairwise_iou_rotated(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
@@ -17,7 +15,8 @@ def pairwise_iou_rotated(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Te
     ious = boxes1.new_zeros(len(boxes1), len(boxes2))
     if ious.numel() == 0:
         return ious
-    rows = max(1, _PAIRS_AT_ONCE // len(boxes2))
+    pairs_at_once = 1 << 16  # bounds the memory of the corner tables to about 100 MB
+    rows = max(1, pairs_at_once // len(boxes2))
     for start in range(0, len(boxes1), rows):
         chunk = boxes1[start : start + rows].double()
         first = chunk.repeat_interleave(len(boxes2), dim=0)  # [P, 5]
@@ -31,12 +30,13 @@ def _paired_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
     intersection = torch.zeros_like(area1)
     reach = torch.hypot(boxes1[:, 2], boxes1[:, 3]) + torch.hypot(boxes2[:, 2], boxes2[:, 3])
     distance = torch.hypot(boxes1[:, 0] - boxes2[:, 0], boxes1[:, 1] - boxes2[:, 1])
-    is_solid = (area1 >= _SMALLEST_AREA) & (area2 >= _SMALLEST_AREA)
+    smallest_area = 1e-14
+    is_solid = (area1 >= smallest_area) & (area2 >= smallest_area)
     near = torch.nonzero(is_solid & (2 * distance < reach)).flatten()
     if len(near) > 0:
         intersection[near] = _intersection(boxes1[near], boxes2[near])
     # no solid overlap: 0, also where both areas are 0
-    return intersection / (area1 + area2 - intersection).clamp(min=_SMALLEST_AREA)
+    return intersection / (area1 + area2 - intersection).clamp(min=smallest_area)
 
 
 def _intersection(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
@@ -74,13 +74,15 @@ def _is_inside(points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     return fits_width & (along_height.abs() <= half_size[..., 1] + slack)
 
 
-def _edge_crossings(corners1: torch.Tensor, corners2: torch.Tensor):
+def _edge_crossings(
+    corners1: torch.Tensor, corners2: torch.Tensor
+) -> Tuple[torch.Tensor, torch.Tensor]:
     """Return where the edges' lines cross [P, 16, 2], and whether that is on both edges [P, 16]."""
     edges1 = (corners1.roll(-1, 1) - corners1)[:, :, None]  # [P, 4, 1, 2]
     edges2 = (corners2.roll(-1, 1) - corners2)[:, None]  # [P, 1, 4, 2]
     between = corners2[:, None] - corners1[:, :, None]  # [P, 4, 4, 2]
     denominator = _cross(edges1, edges2)
-    is_parallel = denominator.abs() <= _SMALLEST_AREA
+    is_parallel = denominator.abs() <= 1e-14
     denominator = denominator.masked_fill(is_parallel, 1.0)
     t1 = _cross(between, edges2) / denominator
     t2 = _cross(between, edges1) / denominator
