@@ -1,0 +1,49 @@
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from detectron2.utils import comm
+
+
+def test_alone():
+    assert (comm.get_world_size(), comm.get_rank(), comm.get_local_rank()) == (1, 0, 0)
+    assert comm.get_local_size() == 1
+    assert comm.is_main_process()
+    assert comm.all_gather({"a": 1}) == [{"a": 1}]
+    assert comm.gather("x") == ["x"]
+    losses = {"loss": torch.tensor(2.0)}
+    assert comm.reduce_dict(losses) == losses
+    assert 0 <= comm.shared_random_seed() < 2**31
+    comm.synchronize()
+
+
+def _work(rank, address, results):
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    comm.create_local_process_group(2)
+    comm.synchronize()
+    reduced = comm.reduce_dict({"b": torch.tensor(rank + 1.0), "a": torch.tensor(10.0 * rank)})
+    results[rank] = {
+        "ranks": (comm.get_world_size(), comm.get_rank(), comm.get_local_rank()),
+        "local_size": comm.get_local_size(),
+        "main": comm.is_main_process(),
+        "all_gather": comm.all_gather(("from", rank)),
+        "gather": comm.gather(rank, dst=1),
+        "seed": comm.shared_random_seed(),
+        "reduced": {name: value.item() for name, value in reduced.items()},
+    }
+    dist.destroy_process_group()
+
+
+def test_two_processes(tmp_path):
+    with mp.get_context("spawn").Manager() as manager:
+        results = manager.dict()
+        mp.spawn(_work, args=(f"file://{tmp_path / 'meet'}", results), nprocs=2)
+        first, second = results[0], results[1]
+    assert first["ranks"] == (2, 0, 0)
+    assert second["ranks"] == (2, 1, 1)
+    assert first["local_size"] == second["local_size"] == 2
+    assert (first["main"], second["main"]) == (True, False)
+    assert first["all_gather"] == second["all_gather"] == [("from", 0), ("from", 1)]
+    assert (first["gather"], second["gather"]) == ([], [0, 1])
+    assert first["seed"] == second["seed"]
+    assert first["reduced"] == {"a": 5.0, "b": 1.5}
