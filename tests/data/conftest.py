@@ -12,6 +12,8 @@ from PIL import Image
 from detectron2.config import get_cfg
 from freeseg.config import add_freeseg_config
 from freeseg.data import register_all
+from freeseg.data.datasets.shapes import register_split
+from freeseg.data.shapes import ShapesSplit
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def root(tmp_path):
     register_all(tmp_path)
     yield tmp_path
     register_all()
+
+
+@pytest.fixture(scope="session")
+def tiny_shapes(tmp_path_factory):
+    """Name of a registered Shapes split of eight images; its folder is in its metadata."""
+    folder = tmp_path_factory.mktemp("shapes") / "tiny"
+    split = ShapesSplit("tiny", num_images=8, seed=5, side=64)
+    register_split("tiny_shapes", folder, split)
+    return "tiny_shapes"
 
 
 @pytest.fixture

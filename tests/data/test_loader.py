@@ -113,8 +113,8 @@ def test_a_negative_seed_is_drawn_once_for_the_loader(cfg):
     assert len({row["seed"] for batch in take(loader, 3) for row in batch}) == 1
 
 
-def test_real_samples_are_identical_after_resume(cfg, root):
-    cfg.DATASETS.TRAIN = ("shapes_val_panoptic",)
+def test_real_samples_are_identical_after_resume(cfg, tiny_shapes):
+    cfg.DATASETS.TRAIN = (tiny_shapes,)
     cfg.INPUT.DATASET_MAPPER_NAME = "coco_panoptic_lsj"
     cfg.INPUT.IMAGE_SIZE = 64
     cfg.INPUT.COLOR_AUG_SSD = True
@@ -129,7 +129,7 @@ def test_real_samples_are_identical_after_resume(cfg, root):
         assert torch.equal(one["instances"].gt_masks.tensor, other["instances"].gt_masks.tensor)
 
 
-def test_sets_with_different_classes_are_not_mixed(cfg, root):
+def test_sets_with_different_classes_are_not_mixed(cfg):
     cfg.DATASETS.TRAIN = ("shapes_val_panoptic", "camvid_train_panoptic")
     with pytest.raises(ValueError, match="have different stuff_classes"):
         build_train_loader(cfg)

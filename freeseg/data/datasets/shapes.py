@@ -21,25 +21,29 @@ def register_shapes(root: Path) -> None:
     "seen_train" has no pixel of the unseen classes, for open-vocabulary training; the metadata of
     all three names the seen and unseen classes in `evaluation_set`.
     """
-    names = [row.name for row in categories()]
     for split in SPLITS:
-        folder = root / "shapes" / split.name
-        files = PanopticFiles(
-            image_root=folder / "images",
-            panoptic_root=folder / f"panoptic_{split.name}",
-            panoptic_json=folder / f"panoptic_{split.name}.json",
-            sem_seg_root=folder / f"sem_seg_{split.name}",
-            instances_json=folder / f"instances_{split.name}.json",
-            hint="remove the folder, it is generated anew",
-        )
-        register_panoptic(
-            f"shapes_{split.name}_panoptic",
-            files,
-            categories(),
-            generate=functools.partial(ensure_split, folder, split),
-            evaluation_set={
-                "seen": [name for name in names if name not in UNSEEN],
-                "unseen": list(UNSEEN),
-            },
-            trainable_flag=[int(name not in UNSEEN) for name in names],
-        )
+        register_split(f"shapes_{split.name}_panoptic", root / "shapes" / split.name, split)
+
+
+def register_split(name: str, folder: Path, split: ShapesSplit) -> None:
+    """Register one split, which is generated into `folder` when it is first loaded."""
+    names = [row.name for row in categories()]
+    files = PanopticFiles(
+        image_root=folder / "images",
+        panoptic_root=folder / f"panoptic_{split.name}",
+        panoptic_json=folder / f"panoptic_{split.name}.json",
+        sem_seg_root=folder / f"sem_seg_{split.name}",
+        instances_json=folder / f"instances_{split.name}.json",
+        hint="remove the folder, it is generated anew",
+    )
+    register_panoptic(
+        name,
+        files,
+        categories(),
+        generate=functools.partial(ensure_split, folder, split),
+        evaluation_set={
+            "seen": [name for name in names if name not in UNSEEN],
+            "unseen": list(UNSEEN),
+        },
+        trainable_flag=[int(name not in UNSEEN) for name in names],
+    )

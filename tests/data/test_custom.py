@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.data import build_train_loader, register_custom
+from freeseg.data.panoptic import id2rgb
+
+PANOPTIC = {
+    "images": [{"id": 3, "file_name": "photo.png", "height": 8, "width": 8}],
+    "annotations": [
+        {
+            "image_id": 3,
+            "file_name": "photo.png",
+            "segments_info": [{"id": 7, "category_id": 40, "iscrowd": 0}],
+        }
+    ],
+    "categories": [
+        {"id": 1, "name": "sky", "isthing": 0},
+        {"id": 40, "name": "kite", "isthing": 1},
+    ],
+}
+INSTANCE = {
+    "images": [{"id": 3, "file_name": "photo.png", "height": 8, "width": 8}],
+    "annotations": [
+        {
+            "id": 1,
+            "image_id": 3,
+            "category_id": 40,
+            "bbox": [1, 1, 4, 4],
+            "area": 16,
+            "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]],
+        }
+    ],
+    "categories": [{"id": 40, "name": "kite"}, {"id": 1, "name": "dog"}],
+}
+
+
+@pytest.fixture
+def row(tmp_path, write_image, request):
+    """Makes a row of DATASETS.CUSTOM for a JSON content, with a name of its own per test."""
+    write_image(tmp_path / "photo.png", np.zeros((8, 8, 3)))
+    write_image(tmp_path / "ids" / "photo.png", id2rgb(np.full((8, 8), 7)))
+
+    def make(content, panoptic_root=None, name=None):
+        (tmp_path / "set.json").write_text(json.dumps(content))
+        root = str(tmp_path / "ids") if panoptic_root is None else panoptic_root
+        name = name or f"custom_{request.node.name}"
+        return [name, str(tmp_path / "set.json"), str(tmp_path), root]
+
+    return make
+
+
+def test_a_panoptic_json_gives_names_and_thing_flags(row):
+    rows = [row(PANOPTIC)]
+    register_custom(rows)
+    metadata = MetadataCatalog.get(rows[0][0])
+    assert metadata.stuff_classes == ["kite", "sky"], "things come first"
+    assert metadata.thing_classes == ["kite"]
+    assert metadata.evaluator_type == "coco_panoptic_seg"
+    (record,) = DatasetCatalog.get(rows[0][0])
+    assert record["segments_info"][0]["category_id"] == 0
+    register_custom(rows)  # again: nothing to do
+
+
+def test_an_instance_json_has_only_things_in_order_of_id(row):
+    rows = [row(INSTANCE, panoptic_root="")]
+    register_custom(rows)
+    metadata = MetadataCatalog.get(rows[0][0])
+    assert metadata.thing_classes == ["dog", "kite"]
+    assert metadata.evaluator_type == "coco"
+    (record,) = DatasetCatalog.get(rows[0][0])
+    assert record["annotations"][0]["category_id"] == 1
+
+
+def test_one_line_of_configuration_trains(cfg, row):
+    cfg.merge_from_list(["DATASETS.CUSTOM", repr([row(PANOPTIC)])])
+    cfg.DATASETS.TRAIN = (cfg.DATASETS.CUSTOM[0][0],)
+    cfg.INPUT.DATASET_MAPPER_NAME = "coco_panoptic_lsj"
+    cfg.INPUT.IMAGE_SIZE = 16
+    cfg.INPUT.MIN_SCALE = 1.0
+    batch = next(iter(build_train_loader(cfg)))
+    assert [sample["instances"].gt_classes.tolist() for sample in batch] == [[0]] * 4
+
+
+def test_a_changed_row_is_registered_again(row):
+    name = "custom_changed"
+    register_custom([row(PANOPTIC, name=name)])
+    register_custom([row(INSTANCE, panoptic_root="", name=name)])
+    assert MetadataCatalog.get(name).evaluator_type == "coco"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [["a", "b.json", "images"], "a b c d", ["a", "b.json", 3, ""], ["", "b.json", "images", ""]],
+    ids=["too short", "a string", "no string", "no name"],
+)
+def test_a_malformed_row_says_what_a_row_is(bad):
+    with pytest.raises(ValueError, match=r"a row is \[name, json_file, image_root, panoptic_root"):
+        register_custom([bad])
+
+
+def test_the_name_of_a_builtin_set_is_refused(row):
+    with pytest.raises(ValueError, match="'coco_2017_val' is the name of a built-in dataset"):
+        register_custom([row(PANOPTIC, name="coco_2017_val")])
+
+
+def without(content, key):
+    return {name: value for name, value in content.items() if name != key}
+
+
+BAD_CONTENT = {
+    "no categories": (without(PANOPTIC, "categories"), None, "needs the lists images, annotations"),
+    "empty categories": ({**PANOPTIC, "categories": []}, None, "at least one row"),
+    "double ids": (
+        {**PANOPTIC, "categories": PANOPTIC["categories"] * 2},
+        None,
+        "categories need unique ids",
+    ),
+    "no thing flags": (
+        {**PANOPTIC, "categories": INSTANCE["categories"]},
+        None,
+        'needs "isthing": 0 or 1',
+    ),
+    "panoptic without PNGs": (PANOPTIC, "", "must be the folder of its PNGs, got ''"),
+    "instance with PNGs": (INSTANCE, None, 'is a COCO-instance JSON, so panoptic_root must be ""'),
+    "a list": ([1, 2], None, "is not a COCO JSON"),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "panoptic_root", "message"), BAD_CONTENT.values(), ids=BAD_CONTENT
+)
+def test_a_wrong_json_says_what_is_wrong(row, content, panoptic_root, message):
+    with pytest.raises(ValueError, match=message):
+        register_custom([row(content, panoptic_root)])
+
+
+@pytest.mark.parametrize("place", [1, 2, 3], ids=["json", "images", "PNGs"])
+def test_a_missing_path_is_named(row, place):
+    rows = [row(PANOPTIC)]
+    rows[0][place] = "/nowhere/at/all"
+    with pytest.raises(FileNotFoundError, match="/nowhere/at/all does not exist"):
+        register_custom(rows)
+
+
+def test_an_annotation_of_an_unknown_image_is_an_error(row):
+    content = json.loads(json.dumps(INSTANCE))
+    content["annotations"][0]["image_id"] = 99
+    rows = [row(content, panoptic_root="")]
+    register_custom(rows)
+    with pytest.raises(ValueError, match="annotation 1 has image 99 and category 40"):
+        DatasetCatalog.get(rows[0][0])
+
+
+def test_the_real_samples_load(shared):
+    sample, fruits = shared / "coco_panoptic_sample", shared / "fruits_nuts"
+    register_custom(
+        [
+            [
+                "custom_sample",
+                str(sample / "panoptic_examples.json"),
+                str(sample / "input_images"),
+                str(sample / "panoptic_examples"),
+            ],
+            ["custom_fruits", str(fruits / "trainval.json"), str(fruits / "images"), ""],
+        ]
+    )
+    assert len(DatasetCatalog.get("custom_sample")) == 2
+    assert len(MetadataCatalog.get("custom_sample").stuff_classes) == 133
+    records = DatasetCatalog.get("custom_fruits")
+    assert sum(len(record["annotations"]) for record in records) == 165
+    assert len(MetadataCatalog.get("custom_fruits").thing_classes) == 3
