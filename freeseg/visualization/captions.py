@@ -131,10 +131,17 @@ def _box_size(text: str, font_size: int) -> tuple[int, int]:
 
 
 def _depth_inside(visible: npt.NDArray[np.bool_]) -> FloatGrid:
-    """Returns the distance to the edge of region or picture, 1 where it is largest."""
+    """Returns how deep each point lies in the region, at most 1; among equals, the middle counts.
+
+    The edge of the picture is an edge of the region.
+    """
     padded = np.pad(visible, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    return np.asarray(distance / distance.max(), dtype=np.float32)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rows, columns = np.nonzero(visible)
+    all_rows, all_columns = np.ogrid[: visible.shape[0], : visible.shape[1]]
+    from_middle = np.hypot(all_rows - rows.mean(), all_columns - columns.mean())
+    merit = depth / depth.max() - 0.2 * from_middle / max(visible.shape)
+    return np.asarray(merit, dtype=np.float32)
 
 
 def _best_place(
