@@ -80,7 +80,9 @@ def _add_mask_former_keys(cfg: CfgNode) -> None:
     head = cfg.MODEL.SEM_SEG_HEAD
     head.MASK_DIM = 256  # channels of the per-pixel mask embedding
     head.TRANSFORMER_ENC_LAYERS = 0
-    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = 1024  # a constant in every release; small models take less
+    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = (
+        1024  # a constant in every release; small models take less
+    )
     head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
     head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4

@@ -42,12 +42,12 @@ class MultiheadAttention(nn.Module):
         """
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
-        heads = [
+        queries, keys, values = (
             F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for x, weight, bias in zip((query, key, value), weights, biases)
-        ]  # each [B, M, Q or S, C/M]
+        )  # each [B, M, Q or S, C/M]
         mask = None if visible is None else visible[:, None]
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 

@@ -19,6 +19,7 @@ from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks
 from freeseg.inference import Thresholds, assemble
+from freeseg.modeling import MaskFormerHead
 from freeseg.structures import (
     ImageFeatures,
     MaskPrediction,
@@ -41,7 +42,7 @@ class Mask2Former(nn.Module):
         self,
         *,
         backbone: Backbone,
-        sem_seg_head: nn.Module,
+        sem_seg_head: MaskFormerHead,
         criterion: nn.Module,
         vocabulary: Vocabulary,
         thresholds: Thresholds,

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from freeseg.structures import MaskPrediction, SegmentationTarget
 from freeseg.training.losses import pairwise_dice, pairwise_sigmoid_cross_entropy
 
-Assignment = tuple  # (query indices, target indices), int64 tensors of length min(Q, T)
+Assignment = tuple[Tensor, Tensor]  # query and target indices, int64 [min(Q, T)]
 
 
 class HungarianMatcher(nn.Module):

@@ -15,7 +15,7 @@ _PUBLISHED_NAMES = {"p0": "res2", "p1": "res3", "p2": "res4", "p3": "res5"}
 
 
 @BACKBONE_REGISTRY.register()
-class D2SwinTransformer(SwinTransformer):  # type: ignore[misc]
+class D2SwinTransformer(SwinTransformer):
     """Detectron2's Swin Transformer with feature names ``res2`` to ``res5``.
 
     Takes the arguments of ``detectron2.modeling.backbone.swin.SwinTransformer``; which maps it

@@ -13,7 +13,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 
 
 @BACKBONE_REGISTRY.register()
-class TimmBackbone(Backbone):  # type: ignore[misc]
+class TimmBackbone(Backbone):
     """Feature pyramid of a timm model, named as Detectron2's ResNet names it.
 
     A map of stride 2^n is called ``res<n>``, so ``res2`` to ``res5`` have strides 4 to 32. Models

@@ -127,8 +127,7 @@ class DeformableEncoder(nn.Module):
         super().__init__()
         self.level_embed = nn.Parameter(torch.empty(num_levels, channels))
         nn.init.normal_(self.level_embed)
-        self.encoder = nn.Module()  # Parity: the releases nest the layers one name deeper
-        self.encoder.layers = nn.ModuleList(
+        layers = nn.ModuleList(
             DeformableEncoderLayer(
                 channels=channels,
                 hidden_channels=hidden_channels,
@@ -139,6 +138,8 @@ class DeformableEncoder(nn.Module):
             )
             for _ in range(num_layers)
         )
+        # Parity: the releases nest the layers one name deeper, as encoder.layers.N
+        self.encoder = nn.ModuleDict({"layers": layers})
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Takes and returns maps [B, C, h, w], in the same order."""
@@ -156,7 +157,7 @@ class DeformableEncoder(nn.Module):
         level_start_index = starts.to(source.device)
         references = pixel_centres(sizes, source)
 
-        for layer in self.encoder.layers:
+        for layer in self.encoder["layers"]:  # type: ignore[attr-defined]
             source = layer(source, position, references, spatial_shapes, level_start_index)
 
         return [
@@ -168,7 +169,8 @@ class DeformableEncoder(nn.Module):
 def _input_projection(in_channels: int, channels: int) -> nn.Sequential:
     convolution = nn.Conv2d(in_channels, channels, kernel_size=1)
     nn.init.xavier_uniform_(convolution.weight)
-    nn.init.zeros_(convolution.bias)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolution, nn.GroupNorm(NUM_NORM_GROUPS, channels))
 
 

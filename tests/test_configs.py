@@ -1,0 +1,71 @@
+"""Every configuration is read, built and, shrunk, trained for one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Instances
+from freeseg import add_freeseg_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+ALL = sorted(
+    path.relative_to(CONFIGS).as_posix()
+    for path in CONFIGS.rglob("*.yaml")
+    if not path.name.startswith("Base-")
+)
+# Millions of parameters, Mask2Former paper, tables 1 to 3 (arXiv 2112.01527).
+PUBLISHED_SIZES = {
+    "mask2former/coco/panoptic_R50.yaml": 44,
+    "mask2former/coco/panoptic_R101.yaml": 63,
+    "mask2former/coco/panoptic_swin_tiny.yaml": 47,
+    "mask2former/coco/panoptic_swin_large.yaml": 216,
+    "mask2former/coco/instance_R50.yaml": 44,
+}
+
+
+def load(name: str):
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / name))
+    cfg.MODEL.DEVICE = "cpu"
+    return cfg
+
+
+def test_there_are_configurations():
+    assert len(ALL) >= 10
+
+
+@pytest.mark.parametrize(("name", "millions"), PUBLISHED_SIZES.items())
+def test_published_models_have_the_published_size(name, millions):
+    count = sum(parameter.numel() for parameter in build_model(load(name)).parameters()) / 1e6
+    assert round(count) == millions
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_configuration_trains_a_step_when_shrunk(name):
+    cfg = load(name)
+    cfg.MODEL.RESNETS.DEPTH = 50
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = cfg.MODEL.RESNETS.STEM_OUT_CHANNELS = 8
+    cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 4
+    cfg.MODEL.RESNETS.NORM = "FrozenBN"  # SyncBN needs several GPUs
+    cfg.MODEL.SWIN.EMBED_DIM, cfg.MODEL.SWIN.DEPTHS = 24, [1, 1, 1, 1]
+    cfg.MODEL.SWIN.NUM_HEADS = [1, 2, 4, 8]
+    cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 1
+    cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = cfg.MODEL.SEM_SEG_HEAD.MASK_DIM = 32
+    cfg.MODEL.MASK_FORMER.HIDDEN_DIM = 32
+    cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 16
+    model = build_model(cfg).train()
+    instances = Instances((64, 64))
+    instances.gt_classes = torch.tensor([0, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - 1])
+    instances.gt_masks = BitMasks(torch.ones(2, 64, 64, dtype=torch.bool))
+    image = torch.zeros(3, 64, 64)
+    losses = model([{"image": image, "instances": instances}] * 2)
+    total = sum(losses.values())
+    total.backward()
+    assert torch.isfinite(total)
+    assert len(losses) == 3 * cfg.MODEL.MASK_FORMER.DEC_LAYERS
