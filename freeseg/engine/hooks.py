@@ -19,17 +19,18 @@ class MetricHistory(HookBase):
     """Carries the recent values of smoothed metrics through a checkpoint.
 
     Writers report the median of the last iterations; without the values from before the kill, a
-    resumed run with equal losses would report different ones.
+    resumed run with equal losses would report different ones. Timings are measured anew.
     """
 
     def __init__(self) -> None:
         self._restored: dict[str, list[list[float]]] = {}
 
     def before_train(self) -> None:
+        if self.trainer.start_iter >= self.trainer.max_iter:
+            return  # nothing to smooth, and a writer would report the old values again
         for name, values in self._restored.items():
             for value, iteration in values:
                 self.trainer.storage.put_scalar(name, value, cur_iter=int(iteration))
-        self._restored = {}
 
     def state_dict(self) -> dict[str, Any]:
         storage = getattr(self.trainer, "storage", None)
@@ -38,7 +39,7 @@ class MetricHistory(HookBase):
         recent = {
             name: [[float(value), int(step)] for value, step in buffer.values()[-SMOOTHING_WINDOW:]]
             for name, buffer in storage.histories().items()
-            if storage.smoothing_hints()[name]
+            if storage.smoothing_hints()[name] and not name.endswith("time")
         }
         return {"recent": recent}
 

@@ -63,6 +63,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(self.cfg, model)
         loader = self.build_train_loader(self.cfg)
         model = _distribute(model)
+        model.register_forward_pre_hook(self._seed_forward)
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
@@ -141,9 +142,9 @@ class Trainer(DefaultTrainer):
                 verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
-    def run_step(self) -> None:
-        seed_generators(self.seed, self.iter, comm.get_rank())
-        super().run_step()
+    def after_train(self) -> None:
+        self.iter = min(self.iter, self.max_iter)  # one more when a finished run is resumed
+        super().after_train()
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "seed": self.seed}
@@ -154,6 +155,11 @@ class Trainer(DefaultTrainer):
         if self._is_seed_given and seed != self.seed:
             logger.warning("SEED %d is ignored: the resumed run uses seed %d", self.seed, seed)
         self.seed = seed
+
+    def _seed_forward(self, model: nn.Module, _inputs: Any) -> None:
+        """Seeds after the batch is there: starting a data loader draws random numbers too."""
+        if model.training:
+            seed_generators(self.seed, self.iter, comm.get_rank())
 
     def _skip_seen_data(self) -> None:
         sampler = getattr(self.data_loader, "loader_sampler", None)
