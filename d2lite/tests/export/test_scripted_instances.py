@@ -48,7 +48,7 @@ def test_fields_are_fixed():
 def test_instances_are_as_before_afterwards():
     with patch_instances(FIELDS):
         pass
-    with pytest.raises(Exception, match="not supported|aren't supported|Unknown|has no attribute"):
+    with pytest.raises(Exception, match="being compiled"):
         torch.jit.script(KeepBest())
     assert len(make()[:1]) == 1
 

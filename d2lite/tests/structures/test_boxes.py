@@ -34,18 +34,15 @@ def cells(box):
 
 def test_overlaps_equal_counting_cells():
     a, b = random_boxes(15), random_boxes(11, seed=1)
-    count = np.array([[[f(cells(p), cells(q)).sum() for f in (np.logical_and, np.logical_or)]
-                       for q in b] for p in a], dtype=float)  # fmt: skip
-    area_b = np.array([cells(q).sum() for q in b])
-    torch.testing.assert_close(
-        pairwise_intersection(Boxes(a), Boxes(b)).numpy(), count[..., 0].astype(np.float32)
-    )
-    np.testing.assert_allclose(
-        pairwise_iou(Boxes(a), Boxes(b)), count[..., 0] / count[..., 1], rtol=1e-6
-    )
-    np.testing.assert_allclose(pairwise_ioa(Boxes(a), Boxes(b)), count[..., 0] / area_b, rtol=1e-6)
+    drawn_a, drawn_b = (np.stack([cells(box) for box in boxes]) for boxes in (a, b))
+    both = (drawn_a[:, None] & drawn_b).sum((2, 3))
+    either = (drawn_a[:, None] | drawn_b).sum((2, 3))
+    area_b = drawn_b.sum((1, 2))
+    np.testing.assert_array_equal(pairwise_intersection(Boxes(a), Boxes(b)), both)
+    np.testing.assert_allclose(pairwise_iou(Boxes(a), Boxes(b)), both / either, rtol=1e-6)
+    np.testing.assert_allclose(pairwise_ioa(Boxes(a), Boxes(b)), both / area_b, rtol=1e-6)
     matched = matched_pairwise_iou(Boxes(a[:11]), Boxes(b))
-    np.testing.assert_allclose(matched, np.diag(count[:11, :, 0] / count[:11, :, 1]), rtol=1e-6)
+    np.testing.assert_allclose(matched, np.diag((both / either)[:11]), rtol=1e-6)
     with pytest.raises(AssertionError):
         matched_pairwise_iou(Boxes(a), Boxes(b))
 

@@ -17,12 +17,12 @@ def test_alone():
     comm.synchronize()
 
 
-def _work(rank, address, results):
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+def _work(rank, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     comm.create_local_process_group(2)
     comm.synchronize()
     reduced = comm.reduce_dict({"b": torch.tensor(rank + 1.0), "a": torch.tensor(10.0 * rank)})
-    results[rank] = {
+    results = {
         "ranks": (comm.get_world_size(), comm.get_rank(), comm.get_local_rank()),
         "local_size": comm.get_local_size(),
         "main": comm.is_main_process(),
@@ -32,13 +32,12 @@ def _work(rank, address, results):
         "reduced": {name: value.item() for name, value in reduced.items()},
     }
     dist.destroy_process_group()
+    torch.save(results, f"{folder}/{rank}.pt")
 
 
 def test_two_processes(tmp_path):
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(_work, args=(f"file://{tmp_path / 'meet'}", results), nprocs=2)
-        first, second = results[0], results[1]
+    mp.spawn(_work, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["ranks"] == (2, 0, 0)
     assert second["ranks"] == (2, 1, 1)
     assert first["local_size"] == second["local_size"] == 2
