@@ -21,14 +21,23 @@ except ImportError as error:
         "or the pure-Python subset in this repository with `pip install ./d2lite`"
     ) from error
 
-from freeseg import meta_arch, modeling  # noqa: E402
+from detectron2.modeling import build_model  # noqa: E402
+from freeseg import data, meta_arch, modeling  # noqa: E402
 from freeseg.config import add_freeseg_config  # noqa: E402
+from freeseg.images import ImageError  # noqa: E402
+from freeseg.predictor import Segmenter  # noqa: E402
 from freeseg.structures import Vocabulary  # noqa: E402
+from freeseg.visualization import Segmentation  # noqa: E402
 
 __all__ = [
+    "ImageError",
+    "Segmentation",
+    "Segmenter",
     "Vocabulary",
     "__version__",
     "add_freeseg_config",
+    "build_model",
+    "data",
     "meta_arch",
     "modeling",
 ]

@@ -1,0 +1,162 @@
+"""The house rules that a machine can check: import direction, cycles, sizes, documentation."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "freeseg"
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+# A part may import itself and what stands before it.
+ORDER = (
+    "_torchvision",
+    "structures",
+    "ops",
+    "layers",
+    "config",
+    "modeling",
+    "inference",
+    "training",
+    "meta_arch",
+    "images",
+    "data",
+    "evaluation",
+    "visualization",
+    "engine",
+    "predictor",
+    "demo",
+    "cli",
+    "__main__",
+)
+LIBRARY = sorted(PACKAGE.rglob("*.py"))
+CHECKED = [
+    *LIBRARY,
+    *sorted((ROOT / "tools").glob("*.py")),
+    *sorted((ROOT / "datasets").glob("*.py")),
+    *sorted((ROOT / "d2lite/detectron2").rglob("*.py")),
+]
+TREES = {path: ast.parse(path.read_text()) for path in CHECKED}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def part_of(module: str) -> str:
+    """freeseg.<part>...: the part, or an empty string for the package itself."""
+    pieces = module.split(".")
+    return pieces[1] if len(pieces) > 1 else ""
+
+
+def module_of(path: Path) -> str:
+    pieces = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(pieces[:-1] if pieces[-1] == "__init__" else pieces)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Names of the freeseg modules that a file imports, at top level or inside functions."""
+    found = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "freeseg"}
+
+
+def test_every_part_has_a_place_in_the_order():
+    parts = {part_of(module_of(path)) for path in LIBRARY} - {""}
+    assert parts <= set(ORDER)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_imports_go_one_way(path):
+    own = part_of(module_of(path))
+    if own == "":
+        return  # the package itself gathers everything
+    allowed = set(ORDER[: ORDER.index(own) + 1])
+    modules = {module_of(other) for other in LIBRARY}
+    parts = {part_of(name) for name in imports_of(path) if name in modules}
+    assert parts - {""} <= allowed
+
+
+def test_there_are_no_import_cycles():
+    modules = {module_of(path): path for path in LIBRARY}
+    edges = {
+        module: {name for name in imports_of(path) if name in modules} - {module, "freeseg"}
+        for module, path in modules.items()
+    }
+    # A package's __init__ re-exports its files; a file that imports its own package is a cycle.
+    state: dict[str, str] = {}
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert state.get(module) != "open", f"cycle: {' -> '.join((*trail, module))}"
+        if module in state:
+            return
+        state[module] = "open"
+        for target in sorted(edges[module]):
+            visit(target, (*trail, module))
+        state[module] = "done"
+
+    for module in edges:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", CHECKED, ids=name_of)
+def test_files_and_functions_keep_their_size(path):
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+    too_long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(TREES[path])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno - node.lineno + 1 > MAX_FUNCTION_LINES
+    }
+    assert too_long == {}
+
+
+@pytest.mark.parametrize("path", CHECKED, ids=name_of)
+def test_no_star_imports(path):
+    stars = [
+        node.module
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
+    assert stars == []
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_public_names_are_documented_and_files_say_what_they_are_for(path):
+    tree = TREES[path]
+    assert ast.get_docstring(tree)
+    silent = [
+        node.name
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_names_of_files_are_nouns_of_the_field(path):
+    assert path.stem not in {"utils", "util", "misc", "common", "helpers"}
+
+
+def test_tools_are_thin():
+    for path in sorted((ROOT / "tools").glob("*.py")):
+        functions = [node for node in TREES[path].body if isinstance(node, ast.FunctionDef)]
+        main = [node for node in functions if node.name == "main"]
+        assert len(main) == 1, path.name
+        assert main[0].end_lineno - main[0].lineno + 1 <= 40, path.name
+
+
+def test_the_package_never_asks_which_detectron2_is_there():
+    for path in LIBRARY:
+        assert "+lite" not in path.read_text(), name_of(path)
+        assert "d2lite" not in path.read_text() or path.name == "__init__.py", name_of(path)
