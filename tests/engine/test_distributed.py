@@ -17,9 +17,9 @@ RELATIVE_NOISE = 1e-4
 
 
 def run_in_two_processes(root, folder, options):
+    flags = ("--num-gpus", "2", "--dist-url", "auto")
     job = subprocess.run(
-        [*(sys.executable, str(JOB), "--num-gpus", "2", "--dist-url", "auto"), *options]
-        + ["OUTPUT_DIR", str(folder)],
+        [sys.executable, str(JOB), *flags, "OUTPUT_DIR", str(folder), *options],
         env={**os.environ, "TINY_ROOT": str(root), "TINY_PLAIN": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         timeout=300,
