@@ -81,6 +81,15 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
     )
 
 
+def sample_photo() -> RgbImage:
+    """Returns the photo that scikit-learn ships: a palace, trees and sky, uint8 [427, 640, 3]."""
+    try:
+        from sklearn.datasets import load_sample_image
+    except ImportError as error:
+        raise ImageError("china.jpg", "needs scikit-learn, which ships the photo") from error
+    return read_image(load_sample_image("china.jpg"))
+
+
 def describe_source(source: object) -> str:
     """Returns how messages call a picture: its file name where it has one, else what it is."""
     if isinstance(source, (str, os.PathLike)):

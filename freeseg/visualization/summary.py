@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,30 @@ def describe(result: PhotoResult, min_score: float = 0.5, max_names: int = 8) ->
     parts = [name if count == 1 else f"{name} x{count}" for name, count in counts.items()]
     more = [f"{len(parts) - max_names} more"] if len(parts) > max_names else []
     return ", ".join(parts[:max_names] + more) or "nothing found"
+
+
+def report(result: PhotoResult, paths: Mapping[str, Path]) -> str:
+    """Returns what was found and, one line each, what `Segmentation.save` wrote where."""
+    height, width = result.image.shape[:2]
+    lines = [f"  {width}x{height} pixels: {describe(result)}"]
+    column = max(len(meaning) for meaning in _MEANINGS.values())
+    ordered = sorted(paths, key=list(_MEANINGS).index)
+    lines += [f"  {_MEANINGS[key]:<{column}}  {paths[key]}" for key in ordered]
+    return "\n".join(lines)
+
+
+# what `Segmentation.save` calls a file -> what a reader of the list wants to know
+_MEANINGS = {
+    "panoptic_overlay": "panoptic, drawn with a legend",
+    "instance_overlay": "instances, drawn with a legend",
+    "semantic_overlay": "semantic, drawn with a legend",
+    "panoptic": "panoptic segment ids, COCO's PNG",
+    "panoptic_json": "panoptic segments, COCO's JSON",
+    "panoptic_colors": "panoptic segments as flat colours",
+    "semantic": "semantic label map, one class id per pixel",
+    "semantic_colors": "semantic label map as flat colours",
+    "instances_json": "instances with scores and masks, COCO results",
+}
 
 
 def _instances(result: PhotoResult, min_score: float) -> list[Json]:
