@@ -133,5 +133,3 @@ def test_sets_with_different_classes_are_not_mixed(cfg):
     cfg.DATASETS.TRAIN = ("shapes_val_panoptic", "camvid_train_panoptic")
     with pytest.raises(ValueError, match="have different stuff_classes"):
         build_train_loader(cfg)
-
-

@@ -146,10 +146,10 @@ def test_instance_annotation_gives_the_same_targets_as_the_same_panoptic_one(rec
         {"category_id": 0, "iscrowd": 0, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
         for x, y, w, h in boxes.values()
     ]
-    rows.append({"category_id": 1, "iscrowd": 1, "segmentation": [[50, 30, 60, 30, 60, 35, 50, 35]]})
-    annotated = {
-        key: value for key, value in record.items() if not key.startswith(("pan", "segm"))
-    }
+    rows.append(
+        {"category_id": 1, "iscrowd": 1, "segmentation": [[50, 30, 60, 30, 60, 35, 50, 35]]}
+    )
+    annotated = {key: value for key, value in record.items() if not key.startswith(("pan", "segm"))}
     expected = plain("instance")(record)["instances"]
     actual = plain("instance")({**annotated, "annotations": rows})["instances"]
     assert torch.equal(actual.gt_classes, expected.gt_classes)
@@ -272,7 +272,7 @@ def test_the_task_key_overrides_the_name(train_cfg, record):
 
 def test_task_probabilities_must_be_cumulative(train_cfg):
     train_cfg.INPUT.TASK_PROB.SEMANTIC = 0.7
-    with pytest.raises(ValueError, match="cumulative: 0 <= SEMANTIC <= INSTANCE <= 1, got 0.7"):
+    with pytest.raises(ValueError, match=r"cumulative: 0 <= SEMANTIC <= INSTANCE <= 1, got 0\.7"):
         SegmentationMapper(train_cfg, True)
 
 

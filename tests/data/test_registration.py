@@ -67,7 +67,11 @@ def test_another_root_moves_every_set_of_ours(tmp_path):
 
 def test_importing_reads_and_writes_nothing(tmp_path):
     """In a fresh process whose datasets folder does not exist, and stays absent."""
-    code = "import freeseg.data; from detectron2.data import DatasetCatalog as C; print(len(C.list()))"
+    code = """if True:
+        import freeseg.data
+        from detectron2.data import DatasetCatalog
+        print(len(DatasetCatalog.list()))
+    """
     environment = {
         **os.environ,
         "DETECTRON2_DATASETS": str(tmp_path / "absent"),
@@ -116,9 +120,10 @@ def test_panoptic_records_have_contiguous_classes_and_sizes(root, write_image):
     assert record["file_name"] == str(coco / "val2017" / "000000000009.jpg")
     assert (record["image_id"], record["height"], record["width"]) == (9, 4, 6)
     names = MetadataCatalog.get("coco_2017_val_panoptic").stuff_classes
-    assert [
-        (names[row["category_id"]], row["isthing"]) for row in record["segments_info"]
-    ] == [("toothbrush", True), ("rug-merged", False)]
+    assert [(names[row["category_id"]], row["isthing"]) for row in record["segments_info"]] == [
+        ("toothbrush", True),
+        ("rug-merged", False),
+    ]
     assert "sem_seg_file_name" not in record
     with pytest.raises(FileNotFoundError, match="panoptic_semseg_val2017"):
         DatasetCatalog.get("coco_2017_val_panoptic_with_sem_seg")

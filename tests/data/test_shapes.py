@@ -38,7 +38,7 @@ def test_the_vocabulary_is_48_things_and_5_stuff():
 
 
 def test_unseen_are_eight_pairs_and_one_stuff_whose_parts_are_all_seen():
-    assert ALL - SEEN == set(UNSEEN)
+    assert set(UNSEEN) == ALL - SEEN
     pairs = [name.split() for name in UNSEEN if name not in STUFF]
     assert len(pairs) == 8
     assert len(UNSEEN) == 9

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_halved_things_agree_with_panopticapi(evaluate, shapes, cfg, tmp_path):
     metadata = MetadataCatalog.get(shapes)
     folder = tmp_path / "predictions"
     folder.mkdir()
-    content = json.loads(open(metadata.panoptic_json).read())
+    content = json.loads(Path(metadata.panoptic_json).read_text())
     for record, annotation in zip(DatasetCatalog.get(shapes), content["annotations"]):
         ids = rgb2id(np.array(Image.open(record["pan_seg_file_name"])))
         outputs = {
@@ -222,7 +223,7 @@ def interleaved(tmp_path):
 
 
 def test_things_may_be_anywhere_among_the_classes(evaluate, interleaved):
-    """Also: ground truth for AP and mIoU comes from the panoptic PNG, and the crowd is no target."""
+    """Also: truth for AP and mIoU comes from the panoptic PNG, and the crowd is no target."""
     assert headline(evaluate(interleaved)) == pytest.approx(PERFECT)
 
 
@@ -265,11 +266,11 @@ def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
 
 def test_nothing_to_evaluate_is_an_error(cfg, samples):
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
-    with pytest.raises(ValueError, match="can evaluate instance, but .* has only semantic, pan"):
+    with pytest.raises(ValueError, match=r"can evaluate instance, but .* has only semantic, pan"):
         build_evaluators(cfg, samples[1])
 
 
 def test_an_unknown_kind_of_dataset_lists_the_known_ones(cfg):
-    with pytest.raises(NotImplementedError, match=r"evaluator_type 'lvis'; known types are coco_p"):
-        MetadataCatalog.get("evaluated_lvis").set(evaluator_type="lvis")
+    MetadataCatalog.get("evaluated_lvis").set(evaluator_type="lvis")
+    with pytest.raises(NotImplementedError, match="evaluator_type 'lvis'; known types are coco_p"):
         build_evaluators(cfg, "evaluated_lvis")

@@ -101,8 +101,7 @@ def parallel_map(
     """
     if workers <= 1 or len(items) < 2:
         return [work(item) for item in tqdm(items, desc=title)]
-    # spawn, not fork: the parent may hold threads (OpenCV, torch) that a fork would copy locked
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(items))) as pool:
+    with multiprocessing.Pool(min(workers, len(items))) as pool:
         results: Any = pool.imap(work, items, chunksize=max(1, min(64, len(items) // workers // 4)))
         return list(tqdm(results, total=len(items), desc=title))
 

@@ -1,0 +1,443 @@
+"""Each preparation on a miniature tree in exactly the official layout, through to the records."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.data.categories import load_categories
+from freeseg.data.panoptic import id2rgb, panoptic_to_semantic, rgb2id
+from freeseg.data.prepare import ade20k, camvid, cityscapes, coco, voc
+from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, run
+from freeseg.data.prepare.labels import read_labels
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "datasets"
+PHOTO = np.zeros((20, 30, 3))
+
+
+def names_of(dataset: str, record) -> set[str]:
+    classes = MetadataCatalog.get(dataset).stuff_classes
+    return {classes[row["category_id"]] for row in record["segments_info"]}
+
+
+# what all scripts share
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parallel_results_are_all_collected_in_order(workers):
+    assert parallel_map(abs, list(range(-50, 0)), workers, "test") == list(range(50, 0, -1))
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    with pytest.raises(TypeError, match="bad operand"):
+        parallel_map(abs, [1, 2, "three"], 2, "test")
+
+
+def test_a_part_with_missing_files_does_not_stop_the_others(tmp_path, caplog):
+    done = []
+
+    def fail(job: Job) -> None:
+        raise MissingFilesError([job.source / f"{i}.png" for i in range(12)], "get them")
+
+    parts = {"first": fail, "second": lambda job: done.append(job)}
+    assert run(parts, "", tmp_path, ["--workers", "1", "--splits", "val"]) == 1
+    (job,) = done
+    assert (job.source, job.output, list(job.splits)) == (tmp_path, tmp_path, ["val"])
+    assert "first: missing 12 file(s)" in caplog.text
+    assert f"{tmp_path}/9.png\n  ... and 2 more\nget them" in caplog.text
+    assert run(parts, "", tmp_path, ["--parts", "second"]) == 0
+
+
+def test_fresh_means_existing_and_not_older(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("1")
+    assert not is_fresh(target, source)
+    target.write_text("1")
+    assert is_fresh(target, source)
+    later = source.stat().st_mtime + 10
+    os.utime(source, (later, later))
+    assert not is_fresh(target, source)
+
+
+PREPARATIONS = ("ade20k", "camvid", "cityscapes", "coco", "voc")
+
+
+def run_script(monkeypatch, name: str, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPTS / f"prepare_{name}.py"), run_name="__main__")
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_a_script_says_what_is_missing_and_exits_with_1(name, monkeypatch, tmp_path, caplog):
+    empty = tmp_path / "empty"
+    assert run_script(monkeypatch, name, "--source", str(empty)) == 1
+    assert "missing" in caplog.text
+    assert str(empty) in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_dataset_has_a_script_and_a_section_in_the_readme():
+    scripts = {path.stem for path in SCRIPTS.glob("prepare_*.py")}
+    assert scripts == {f"prepare_{name}" for name in (*PREPARATIONS, "shapes")}
+    readme = (SCRIPTS / "README.md").read_text()
+    for script in scripts:
+        assert f"python datasets/{script}.py" in readme
+
+
+# CamVid
+
+
+def camvid_labels(seed: int) -> np.ndarray:
+    labels = np.random.default_rng(seed).integers(0, 12, (3, 3)).repeat(20, 0).repeat(30, 1)
+    labels[0:3, 0:3] = 9  # a pedestrian too small to be trusted
+    labels[10:30, 40:60] = 8
+    return labels
+
+
+@pytest.fixture
+def camvid_tree(tmp_path, write_image):
+    for split, seeds in (("train", (0, 1)), ("val", (2,))):
+        for seed in seeds:
+            write_image(tmp_path / "source" / split / f"{seed}.jpg", np.zeros((60, 90, 3)))
+            write_image(tmp_path / "source" / f"{split}annot" / f"{seed}.png", camvid_labels(seed))
+    return tmp_path / "source"
+
+
+def test_camvid_keeps_the_semantic_labels_pixel_for_pixel(root, camvid_tree):
+    camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
+    names = MetadataCatalog.get("camvid_train_panoptic").stuff_classes
+    assert names[:3] == ["car", "pedestrian", "bicyclist"]
+    for split, count in (("train", 2), ("val", 1)):
+        records = DatasetCatalog.get(f"camvid_{split}_panoptic")
+        assert len(records) == count
+        for record in records:
+            original = read_labels(
+                camvid_tree / f"{split}annot" / f"{Path(record['file_name']).stem}.png"
+            )
+            semantic = read_labels(record["sem_seg_file_name"])
+            decoded = np.array([*(names.index(n) for n in camvid.LABEL_NAMES), 255])[original]
+            assert np.array_equal(semantic, decoded)
+            ids = rgb2id(read_labels(record["pan_seg_file_name"]))
+            identity = {index: index for index in range(len(names))}
+            derived = panoptic_to_semantic(ids, record["segments_info"], identity)
+            assert np.array_equal(derived, semantic)
+
+
+def test_the_camvid_script_works_from_end_to_end(monkeypatch, camvid_tree, tmp_path):
+    arguments = ["--source", str(camvid_tree), "--output", str(tmp_path / "out")]
+    assert run_script(monkeypatch, "camvid", *arguments, "--splits", "val") == 0
+    assert (tmp_path / "out" / "panoptic_val.json").is_file()
+    assert not (tmp_path / "out" / "panoptic_train.json").exists()
+
+
+def test_camvid_says_that_its_things_are_an_approximation(root, camvid_tree, caplog):
+    caplog.set_level("INFO")
+    camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
+    assert "an approximation" in caplog.text
+    for name in ("panoptic_val.json", "instances_val.json"):
+        content = json.loads((root / "camvid" / name).read_text())
+        assert "an approximation" in content["info"]["approximation"]
+
+
+def test_camvid_instances_are_the_things_of_the_panoptic_annotation(root, camvid_tree):
+    from pycocotools.coco import COCO
+
+    camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
+    truth = COCO(str(root / "camvid" / "instances_train.json"))
+    for record in DatasetCatalog.get("camvid_train_panoptic"):
+        ids = rgb2id(read_labels(record["pan_seg_file_name"]))
+        things = [row for row in record["segments_info"] if row["isthing"]]
+        rows = truth.loadAnns(truth.getAnnIds(record["image_id"]))
+        assert len(rows) == len(things) > 1
+        for row, segment in zip(rows, things):
+            assert np.array_equal(truth.annToMask(row) > 0, ids == segment["id"])
+            assert row["iscrowd"] == segment["iscrowd"]
+    assert any(row["iscrowd"] for row in truth.dataset["annotations"])
+
+
+def test_camvid_may_be_prepared_again_and_in_place(root, camvid_tree):
+    for _ in range(2):
+        camvid.prepare_camvid(Job(camvid_tree, camvid_tree))
+    content = json.loads((camvid_tree / "panoptic_train.json").read_text())
+    assert len(content["annotations"]) == 2
+
+
+def test_camvid_refuses_other_labels(root, camvid_tree, write_image):
+    write_image(camvid_tree / "valannot" / "2.png", np.full((60, 90), 31))
+    with pytest.raises(ValueError, match=r"CamVid labels are 0\.\.11, got \[31\]"):
+        camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
+
+
+def test_camvid_names_a_missing_label_file(camvid_tree, root):
+    (camvid_tree / "trainannot" / "1.png").unlink()
+    with pytest.raises(MissingFilesError, match=r"trainannot/1\.png"):
+        camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
+    assert not (root / "camvid").exists()
+
+
+# COCO
+
+
+@pytest.fixture
+def coco_tree(root, write_image):
+    folder = root / "coco"
+    ids = np.full((20, 30), 70000, dtype=np.int32)
+    ids[:10], ids[10:12] = 5, 0
+    for split in ("train2017", "val2017"):
+        write_image(folder / split / "000000000001.jpg", PHOTO)
+        write_image(folder / f"panoptic_{split}" / "000000000001.png", id2rgb(ids))
+        stuff = np.full((20, 30), 255)
+        stuff[:5], stuff[5:9] = 0, 181
+        write_image(folder / "stuffthingmaps" / split / "000000000001.png", stuff)
+        segments = [
+            {"id": 5, "category_id": 90, "iscrowd": 0, "area": 300, "bbox": [0, 0, 30, 10]},
+            {"id": 70000, "category_id": 200, "iscrowd": 1, "area": 240, "bbox": [0, 12, 30, 8]},
+        ]
+        content = {
+            "images": [
+                {"id": 1, "file_name": "000000000001.jpg", "height": 20, "width": 30},
+            ],
+            "annotations": [
+                {"image_id": 1, "file_name": "000000000001.png", "segments_info": segments}
+            ],
+            "categories": [row.to_json() for row in load_categories("coco_panoptic")],
+        }
+        (folder / "annotations").mkdir(exist_ok=True)
+        (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_coco_panoptic_becomes_semantic(coco_tree, workers):
+    coco.prepare_panoptic_semantic(Job(coco_tree, coco_tree, workers))
+    (record,) = DatasetCatalog.get("coco_2017_val_panoptic_with_sem_seg")
+    labels = read_labels(record["sem_seg_file_name"])
+    names = MetadataCatalog.get("coco_2017_val_panoptic_with_sem_seg").stuff_classes
+    assert names[labels[0, 0]] == "toothbrush"
+    assert names[labels[15, 0]] == "rug-merged", "a crowd has its class"
+    assert (labels[10:12] == 255).all()
+
+
+def test_a_changed_annotation_is_converted_again(coco_tree):
+    job = Job(coco_tree, coco_tree)
+    coco.prepare_panoptic_semantic(job)
+    output = coco_tree / "panoptic_semseg_val2017" / "000000000001.png"
+    stamp = output.stat().st_mtime_ns
+    coco.prepare_panoptic_semantic(job)
+    assert output.stat().st_mtime_ns == stamp, "a rerun skips what is done"
+    json_file = coco_tree / "annotations" / "panoptic_val2017.json"
+    json_file.write_text(json_file.read_text().replace('"category_id": 90', '"category_id": 1'))
+    coco.prepare_panoptic_semantic(job)
+    assert read_labels(output)[0, 0] == 0
+
+
+def test_coco_stuff_gets_contiguous_classes(coco_tree):
+    coco.prepare_stuff(Job(coco_tree, coco_tree))
+    (record,) = DatasetCatalog.get("coco_2017_val_stuff_sem_seg")
+    labels = read_labels(record["sem_seg_file_name"])
+    names = MetadataCatalog.get("coco_2017_val_stuff_sem_seg").stuff_classes
+    assert [names[labels[0, 0]], names[labels[5, 0]]] == ["person", "wood"]
+    assert (labels[9:] == 255).all()
+
+
+def test_one_split_of_coco_is_enough(coco_tree):
+    (coco_tree / "annotations" / "panoptic_train2017.json").unlink()
+    with pytest.raises(MissingFilesError, match=r"panoptic_train2017\.json"):
+        coco.prepare_panoptic_semantic(Job(coco_tree, coco_tree))
+    coco.prepare_panoptic_semantic(Job(coco_tree, coco_tree, splits=["val"]))
+    assert (coco_tree / "panoptic_semseg_val2017" / "000000000001.png").is_file()
+
+
+# ADE20K
+
+
+@pytest.fixture
+def ade_tree(root, write_image):
+    folder = root / "ADEChallengeData2016"
+    semantic = np.zeros((20, 30))
+    semantic[:10], semantic[10:] = 1, 13  # wall, person (class 12)
+    semantic[0:2, 0:2] = 4  # floor, hidden below by an instance
+    instance = np.zeros((20, 30, 3))
+    instance[12:18, 2:8] = (4, 1, 0)  # thing 4 of 100 is "person"
+    instance[12:18, 20:28] = (4, 2, 0)
+    instance[0:3, 0:3] = (1, 3, 0)  # "bed" over the floor and the wall
+    for split, number in (("training", 1), ("validation", 2)):
+        kind = {"training": "train", "validation": "val"}[split]
+        name = f"ADE_{kind}_0000000{number}"
+        write_image(folder / "images" / split / f"{name}.jpg", PHOTO)
+        write_image(folder / "annotations" / split / f"{name}.png", semantic)
+        write_image(folder / "annotations_instance" / split / f"{name}.png", instance)
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ade20k_becomes_semantic_instance_and_panoptic(ade_tree, workers):
+    job = Job(ade_tree, ade_tree, workers)
+    ade20k.prepare_semantic(job)
+    ade20k.prepare_instances(job)
+    ade20k.prepare_panoptic(job)
+
+    (record,) = DatasetCatalog.get("ade20k_sem_seg_val")
+    labels = read_labels(record["sem_seg_file_name"])
+    assert (labels[5, 5], labels[15, 0], labels[0, 0]) == (0, 12, 3)
+
+    (record,) = DatasetCatalog.get("ade20k_instance_val")
+    things = MetadataCatalog.get("ade20k_instance_val").thing_classes
+    found = [(things[row["category_id"]], row["bbox"]) for row in record["annotations"]]
+    assert found == [
+        ("person", [2, 12, 6, 6]),
+        ("person", [20, 12, 8, 6]),
+        ("bed", [0, 0, 3, 3]),
+    ]
+
+    (record,) = DatasetCatalog.get("ade20k_panoptic_val")
+    ids = rgb2id(read_labels(record["pan_seg_file_name"]))
+    assert names_of("ade20k_panoptic_val", record) == {"wall", "person", "bed"}
+    for segment in record["segments_info"]:
+        assert segment["area"] == (ids == segment["id"]).sum(), "the area is the visible one"
+    assert (ids[18:] == 0).all(), "people outside every instance are void"
+
+
+def test_ade20k_instances_keep_the_published_numbers(ade_tree):
+    ade20k.prepare_instances(Job(ade_tree, ade_tree))
+    content = json.loads((ade_tree / "ade20k_instance_train.json").read_text())
+    assert [row["id"] for row in content["categories"]][:4] == [7, 8, 10, 12]
+    assert [row["id"] for row in content["annotations"]] == [1, 2, 3]
+    assert len(content["categories"]) == 100
+
+
+def test_ade20k_names_a_missing_instance_file(ade_tree):
+    path = ade_tree / "annotations_instance" / "validation" / "ADE_val_00000002.png"
+    path.unlink()
+    with pytest.raises(MissingFilesError, match=str(path)):
+        ade20k.prepare_panoptic(Job(ade_tree, ade_tree))
+    assert not (ade_tree / "ade20k_panoptic_train.json").exists()
+
+
+def test_an_instance_number_of_two_classes_is_an_error():
+    instance = np.zeros((2, 2, 3), dtype=np.uint8)
+    instance[0] = (1, 1, 0)
+    instance[1] = (2, 1, 0)
+    with pytest.raises(ValueError, match="no unique class"):
+        ade20k.panoptic_from_labels(np.zeros((2, 2), dtype=np.uint8), instance)
+
+
+# Cityscapes
+
+CITY_IDS = np.array([[7, 7, 24, 26001, 26002, 0], [7, 23, 24, 26001, 29001, 5]])
+
+
+@pytest.fixture
+def city_tree(root, write_image):
+    folder = root / "cityscapes"
+    for split, city in (("train", "aachen"), ("val", "munster")):
+        stem = f"{city}_000000_000019"
+        write_image(
+            folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", np.zeros((2, 6, 3))
+        )
+        target = folder / "gtFine" / split / city
+        labels = np.where(CITY_IDS < 1000, CITY_IDS, CITY_IDS // 1000)
+        write_image(target / f"{stem}_gtFine_labelIds.png", labels)
+        Image.fromarray(CITY_IDS.astype(np.uint16)).save(target / f"{stem}_gtFine_instanceIds.png")
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cityscapes_becomes_semantic_and_panoptic(city_tree, workers):
+    job = Job(city_tree, city_tree, workers)
+    cityscapes.prepare_semantic(job)
+    cityscapes.prepare_panoptic(job)
+    (record,) = DatasetCatalog.get("cityscapes_fine_panoptic_val")
+    assert record["image_id"] == "munster_000000_000019"
+    assert record["file_name"].endswith(
+        "leftImg8bit/val/munster/munster_000000_000019_leftImg8bit.png"
+    )
+    assert (record["height"], record["width"]) == (2, 6)
+    names = MetadataCatalog.get("cityscapes_fine_panoptic_val").stuff_classes
+    ids = rgb2id(read_labels(record["pan_seg_file_name"]))
+    kept = np.isin(CITY_IDS, [7, 23, 24, 26001, 26002])
+    assert np.array_equal(ids, np.where(kept, CITY_IDS, 0)), "caravan (29) is not evaluated"
+    segments = {
+        row["id"]: (names[row["category_id"]], row["isthing"], row["iscrowd"], row["area"])
+        for row in record["segments_info"]
+    }
+    assert segments == {
+        7: ("road", False, 0, 3),
+        23: ("sky", False, 0, 1),
+        24: ("person", True, 1, 2),
+        26001: ("car", True, 0, 2),
+        26002: ("car", True, 0, 1),
+    }
+    labels = read_labels(record["sem_seg_file_name"])
+    assert labels.tolist() == [[0, 0, 11, 13, 13, 255], [0, 10, 11, 13, 255, 255]]
+    (semantic,) = DatasetCatalog.get("cityscapes_fine_sem_seg_val")
+    assert semantic["sem_seg_file_name"] == record["sem_seg_file_name"]
+
+
+# Pascal VOC
+
+
+@pytest.fixture
+def voc_tree(root, write_image):
+    folder = root / "VOC2012"
+    labels = np.zeros((20, 30), dtype=np.uint8)
+    labels[:5], labels[5:6] = 15, 255
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for name, split in (("2007_000001", "train"), ("2007_000002", "val"), ("2008_000003", None)):
+        write_image(folder / "JPEGImages" / f"{name}.jpg", PHOTO)
+        if split:
+            (lists / f"{split}.txt").write_text(f"{name}\n")
+            coloured = Image.fromarray(labels, mode="P")  # VOC's PNGs have a palette
+            coloured.putpalette([channel for index in range(256) for channel in (index, 7, 9)])
+            (folder / "SegmentationClass").mkdir(exist_ok=True)
+            coloured.save(folder / "SegmentationClass" / f"{name}.png")
+    return folder
+
+
+def test_voc_is_written_with_and_without_background(voc_tree):
+    voc.prepare_semantic(Job(voc_tree, voc_tree))
+    (record,) = DatasetCatalog.get("voc_2012_sem_seg_val")
+    assert record["file_name"] == str(voc_tree / "JPEGImages" / "2007_000002.jpg")
+    labels = read_labels(record["sem_seg_file_name"])
+    assert [labels[0, 0], labels[5, 0], labels[9, 0]] == [15, 255, 0]
+    names = MetadataCatalog.get("voc_2012_sem_seg_val").stuff_classes
+    assert names[15] == "person"
+    (record,) = DatasetCatalog.get("voc_sem_seg_test")
+    labels = read_labels(record["sem_seg_file_name"])
+    assert [labels[0, 0], labels[5, 0], labels[9, 0]] == [14, 255, 255]
+    assert MetadataCatalog.get("voc_sem_seg_test").stuff_classes[14] == "person"
+
+
+def test_voc_trains_on_the_augmented_set_without_val(voc_tree, write_image):
+    for name in ("2007_000001", "2007_000002", "2008_000003"):
+        write_image(voc_tree / "SegmentationClassAug" / f"{name}.png", np.ones((20, 30)))
+    voc.prepare_semantic(Job(voc_tree, voc_tree))
+    train = [record["image_id"] for record in DatasetCatalog.get("voc_2012_sem_seg_train")]
+    assert train == ["2007_000001", "2008_000003"]
+    (val,) = DatasetCatalog.get("voc_2012_sem_seg_val")
+    assert read_labels(val["sem_seg_file_name"])[0, 0] == 15, "val keeps VOC's own labels"
+
+
+def test_voc_names_a_missing_photo(voc_tree):
+    (voc_tree / "JPEGImages" / "2007_000002.jpg").unlink()
+    with pytest.raises(MissingFilesError, match=r"2007_000002\.jpg"):
+        voc.prepare_semantic(Job(voc_tree, voc_tree))
+
+
+def test_colour_pngs_are_no_labels(voc_tree, write_image):
+    write_image(voc_tree / "SegmentationClass" / "2007_000002.png", PHOTO)
+    with pytest.raises(
+        ValueError, match=r"must be an 8-bit one-channel PNG, got uint8 \[20, 30, 3\]"
+    ):
+        voc.prepare_semantic(Job(voc_tree, voc_tree))
