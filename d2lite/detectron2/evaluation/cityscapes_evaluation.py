@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib
 import logging
 import os
 import tempfile
 from collections import OrderedDict
+from unittest import mock
 
 import numpy as np
 import torch
@@ -92,7 +94,8 @@ class CityscapesInstanceEvaluator(CityscapesEvaluator):
         api.args.gtInstancesFile = os.path.join(self._temp_dir, "gtInstances.json")
         gt_files = self._ground_truth_files("_gtFine_instanceIds.png")
         predictions = [api.getPrediction(path, api.args) for path in gt_files]
-        scores = api.evaluateImgLists(predictions, gt_files, api.args)["averages"]
+        with _running(api):
+            scores = api.evaluateImgLists(predictions, gt_files, api.args)["averages"]
         self._working_dir.cleanup()
         return OrderedDict(segm={"AP": scores["allAp"] * 100, "AP50": scores["allAp50%"] * 100})
 
@@ -119,7 +122,8 @@ class CityscapesSemSegEvaluator(CityscapesEvaluator):
         api = self._prepare_api("evalPixelLevelSemanticLabeling")
         gt_files = self._ground_truth_files("_gtFine_labelIds.png")
         predictions = [api.getPrediction(api.args, path) for path in gt_files]
-        scores = api.evaluateImgLists(predictions, gt_files, api.args)
+        with _running(api):
+            scores = api.evaluateImgLists(predictions, gt_files, api.args)
         self._working_dir.cleanup()
         keys = {
             "IoU": "averageScoreClasses",
@@ -130,10 +134,24 @@ class CityscapesSemSegEvaluator(CityscapesEvaluator):
         return OrderedDict(sem_seg={ours: 100.0 * scores[theirs] for ours, theirs in keys.items()})
 
 
+@contextlib.contextmanager
+def _running(script):
+    """Let a script of cityscapesscripts 2.3 run on current numpy, without leaving files behind.
+
+    It calls ``np.in1d``, which numpy 2.4 dropped, and dumps its matches into the working
+    directory as JSON, which fails on numpy integers.
+    """
+    with contextlib.ExitStack() as patches:
+        if not hasattr(np, "in1d"):
+            patches.enter_context(mock.patch.object(np, "in1d", np.isin, create=True))
+        patches.enter_context(mock.patch.object(script, "writeDict2JSON"))
+        yield
+
+
 def _cityscapes_module(name):
     try:
         return importlib.import_module(f"cityscapesscripts.{name}")
     except ImportError as error:
         raise ImportError(
-            "Cityscapes evaluation needs the official scripts: pip install cityscapesscripts"
+            f"Cityscapes evaluation needs `pip install cityscapesscripts` ({error})"
         ) from error

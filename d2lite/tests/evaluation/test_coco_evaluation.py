@@ -382,7 +382,8 @@ def test_real_instances_against_themselves(shared_data, tmp_path, register):
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(json_file))
     predictions = {}
-    for image in content["images"]:
+    some = content["images"][:5]  # of 18, for speed
+    for image in some:
         mine = truth.loadAnns(truth.getAnnIds(imgIds=image["id"]))
         instances = Instances((image["height"], image["width"]))
         boxes = torch.tensor([a["bbox"] for a in mine], dtype=torch.float64)
@@ -392,7 +393,7 @@ def test_real_instances_against_themselves(shared_data, tmp_path, register):
         instances.pred_classes = torch.tensor([to_contiguous[a["category_id"]] for a in mine])
         instances.scores = torch.ones(len(mine))
         predictions[image["id"]] = instances
-    scores = evaluate(COCOEvaluator(name), predictions)
+    scores = evaluate(COCOEvaluator(name), predictions, img_ids=[image["id"] for image in some])
     assert scores["bbox"]["AP"] == pytest.approx(100)
     assert scores["segm"]["AP"] == pytest.approx(100)
     assert scores["segm"]["AP-hazelnut"] == pytest.approx(100)
