@@ -81,6 +81,13 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
     )
 
 
+def order_channels(image: RgbImage, image_format: str) -> npt.NDArray[np.uint8]:
+    """Returns a view of an RGB array [H, W, 3] in the channel order a model reads, RGB or BGR."""
+    if image_format not in ("RGB", "BGR"):
+        raise ValueError(f"INPUT.FORMAT must be RGB or BGR, got {image_format!r}")
+    return image if image_format == "RGB" else image[:, :, ::-1]
+
+
 def sample_photo() -> RgbImage:
     """Returns the photo that scikit-learn ships: a palace, trees and sky, uint8 [427, 640, 3]."""
     try:

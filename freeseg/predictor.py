@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Union, overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -24,7 +23,14 @@ from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, register_custom
-from freeseg.images import ImageError, ImageSource, RgbImage, describe_source, read_image
+from freeseg.images import (
+    ImageError,
+    ImageSource,
+    RgbImage,
+    describe_source,
+    order_channels,
+    read_image,
+)
 from freeseg.structures import Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
@@ -55,8 +61,6 @@ class Segmenter:
             vocabulary: Names of the classes the model predicts.
             category_ids: The dataset's own id of every class, for COCO files.
         """
-        if mapper.image_format not in ("RGB", "BGR"):
-            raise ValueError(f"INPUT.FORMAT must be RGB or BGR, got {mapper.image_format!r}")
         self.model = model.eval()
         self.mapper = mapper
         self.vocabulary = vocabulary
@@ -145,10 +149,7 @@ class Segmenter:
 
     def _prepare(self, image: RgbImage, name: str) -> Tensor:
         """Returns the photo as the test loader would give it to the model, [3, h, w]."""
-        ordered: npt.NDArray[np.uint8] = image
-        if self.mapper.image_format == "BGR":
-            ordered = image[:, :, ::-1]
-        inputs = T.AugInput(ordered)
+        inputs = T.AugInput(order_channels(image, self.mapper.image_format))
         try:
             self.mapper.augmentations(inputs)
         except ValueError:

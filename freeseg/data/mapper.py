@@ -21,6 +21,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
+from detectron2.utils.file_io import PathManager
 from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
 from freeseg.data.augmentation import (
     LargeScaleJitter,
@@ -29,6 +30,7 @@ from freeseg.data.augmentation import (
     build_flip,
 )
 from freeseg.data.panoptic import rgb2id
+from freeseg.images import order_channels, read_image
 
 TASKS = ("semantic", "instance", "panoptic")
 IMAGE_PADDING = 128  # grey, near the mean colour, as published
@@ -124,7 +126,8 @@ class SegmentationMapper:
         """Model input of a record: image [3, H, W] and, in training, "task" and "instances"."""
         output = {key: value for key, value in record.items() if key not in _ANNOTATION_KEYS}
         with seeded(record.get("seed"), record.get("position")):
-            image = utils.read_image(record["file_name"], format=self.image_format)
+            photo = read_image(PathManager.get_local_path(record["file_name"]))
+            image = order_channels(photo, self.image_format)
             utils.check_image_size(output, image)
             if not self.is_train:
                 inputs = T.AugInput(image)
