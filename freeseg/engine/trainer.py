@@ -25,7 +25,7 @@ from detectron2.engine import (
 )
 from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
-from freeseg.data import build_test_loader, build_train_loader
+from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.hooks import (
     BestCheckpointer,
@@ -73,6 +73,11 @@ class Trainer(DefaultTrainer):
         self.max_iter = self.cfg.SOLVER.MAX_ITER
         self._last_eval_results: dict[str, Any] = {}
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        register_custom(cfg.DATASETS.CUSTOM)  # a model may ask a dataset for its class names
+        return super().build_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
