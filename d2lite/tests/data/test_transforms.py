@@ -84,12 +84,11 @@ def test_a_spot_goes_where_its_point_goes(make, seed):
     assert np.abs(center - expected).max() < 0.6
 
 
-@pytest.mark.parametrize("make", GEOMETRIC.values(), ids=GEOMETRIC)
-def test_no_new_labels_appear(make):
-    if "Extent" in repr(make()):
-        pytest.skip("resamples labels like images")
+# "extent" is left out: upstream resamples its labels like an image.
+@pytest.mark.parametrize("name", sorted(set(GEOMETRIC) - {"extent"}))
+def test_no_new_labels_appear(name):
     labels = (np.add.outer(np.arange(HEIGHT) // 9, np.arange(WIDTH) // 13) % 3 * 50).astype("u1")
-    inputs, _ = augment(make, 1, random_image(), sem_seg=labels)
+    inputs, _ = augment(GEOMETRIC[name], 1, random_image(), sem_seg=labels)
     assert set(np.unique(inputs.sem_seg)) <= {0, 50, 100, 255}
 
 
