@@ -118,8 +118,8 @@ class SegmentMap(Annotation):
         index = self._decode(transforms.apply_segmentation(self._map))
         if index.shape != size:
             raise ValueError(f"the transformed image is {size} but its labels are {index.shape}")
-        present = np.unique(index)
-        present = present[(present >= 0) & (present < len(self.segments))]
+        pixels = np.bincount(index.ravel() + 1, minlength=len(self.segments) + 1)
+        present = np.flatnonzero(pixels[1 : len(self.segments) + 1])
         masks = index[None] == present[:, None, None]  # [S, H, W]
         return SegmentMasks(tuple(self.segments[i] for i in present.tolist()), masks)
 
@@ -201,6 +201,9 @@ def _rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMasks:
 
 def _relabel(labels: LabelMap, position: dict[int, int]) -> npt.NDArray[np.int64]:
     """Position of every pixel's label, -1 where it has none."""
-    present, inverse = np.unique(labels, return_inverse=True)
-    table = np.array([position.get(int(label), -1) for label in present.tolist()], dtype=np.int64)
-    return table[inverse.reshape(labels.shape)]
+    if not position:
+        return np.full(labels.shape, -1, dtype=np.int64)
+    known = np.array(sorted(position), dtype=np.int64)
+    place = np.minimum(np.searchsorted(known, labels), len(known) - 1)
+    positions = np.array([position[int(label)] for label in known], dtype=np.int64)
+    return np.where(known[place] == labels, positions[place], -1)

@@ -164,13 +164,13 @@ class SegmentationMapper:
     ) -> tuple[Annotation, tuple[str, ...]]:
         """The record's annotation and the tasks whose targets it can give."""
         if "pan_seg_file_name" in record:
-            colors = utils.read_image(record["pan_seg_file_name"], "RGB")
+            colors = _read(record["pan_seg_file_name"], "RGB")
             segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
             return segments, TASKS
         if "annotations" in record:
             return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
         if "sem_seg_file_name" in record:
-            labels = utils.read_image(record["sem_seg_file_name"])
+            labels = _read(record["sem_seg_file_name"])
             labels = labels[..., 0] if labels.ndim == 3 else labels
             return SegmentMap.from_semantic(labels, self.ignore_label), ("semantic", "panoptic")
         raise ValueError(
@@ -254,6 +254,14 @@ def _ignore_label(dataset_names: Sequence[str]) -> int:
     if len(labels) > 1:
         raise ValueError(f"training sets have different ignore labels: {sorted(labels)}")
     return labels.pop() if labels else 255
+
+
+def _read(file_name: str, image_format: str | None = None) -> npt.NDArray[Any]:
+    """Detectron2's read_image, whose errors do not always name the file."""
+    try:
+        return utils.read_image(file_name, format=image_format)
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
+        raise OSError(f"cannot read {file_name}: {error}") from error
 
 
 def _round_up(side: int, divisor: int) -> int:

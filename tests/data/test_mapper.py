@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -208,6 +209,14 @@ def test_a_record_without_ground_truth_is_refused(record):
 def test_wrong_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SegmentationMapper(augmentations=[], image_format="RGB", **options)
+
+
+@pytest.mark.parametrize("key", ["file_name", "pan_seg_file_name"])
+def test_a_damaged_file_is_named(record, key):
+    with open(record[key], "r+b") as file:
+        file.truncate(100)
+    with pytest.raises((OSError, ValueError), match=re.escape(record[key])):
+        plain()(record)
 
 
 def test_an_image_of_another_size_than_annotated_is_refused(record):

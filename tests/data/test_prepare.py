@@ -380,6 +380,13 @@ def test_cityscapes_becomes_semantic_and_panoptic(city_tree, workers):
     }
     labels = read_labels(record["sem_seg_file_name"])
     assert labels.tolist() == [[0, 0, 11, 13, 13, 255], [0, 10, 11, 13, 255, 255]]
+    (instance,) = DatasetCatalog.get("cityscapes_fine_instance_seg_val")
+    things = MetadataCatalog.get("cityscapes_fine_instance_seg_val").thing_classes
+    assert [(row["id"], things[row["category_id"]]) for row in instance["segments_info"]] == [
+        (24, "person"),
+        (26001, "car"),
+        (26002, "car"),
+    ]
     (semantic,) = DatasetCatalog.get("cityscapes_fine_sem_seg_val")
     assert semantic["sem_seg_file_name"] == record["sem_seg_file_name"]
 

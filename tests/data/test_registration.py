@@ -22,6 +22,7 @@ NAMES = {
     "ade20k_instance_val": (100, 100, "coco"),
     "ade20k_panoptic_val": (150, 100, "ade20k_panoptic_seg"),
     "cityscapes_fine_panoptic_val": (19, 8, "cityscapes_panoptic_seg"),
+    "cityscapes_fine_instance_seg_val": (8, 8, "cityscapes_instance"),
     "cityscapes_fine_sem_seg_val": (19, 8, "cityscapes_sem_seg"),
     "voc_2012_sem_seg_val": (21, 20, "sem_seg"),
     "voc_2012_objects_sem_seg_val": (20, 20, "sem_seg"),

@@ -1,12 +1,14 @@
-"""Cityscapes fine, 19 classes: panoptic and semantic.
+"""Cityscapes fine: panoptic and semantic with 19 classes, instances with the 8 things.
 
 Cityscapes keeps images in one folder per city, which its panoptic JSON does not mention. Detectron2
 registers the same names; they are replaced so that the metadata has the form of all other sets here
-(stuff_classes all 19, thing_classes the 8 things). Its cityscapes_fine_instance_seg_* stay.
+(stuff_classes all 19, thing_classes the 8 things), and so that nothing needs cityscapesScripts:
+instances are the things of the panoptic annotation.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from freeseg.data.datasets.catalog import (
     IGNORE_LABEL,
     PanopticFiles,
     Records,
+    load_panoptic,
     register,
     register_panoptic,
     require_file,
@@ -40,7 +43,7 @@ class CityscapesFiles(PanopticFiles):
 
 
 def register_cityscapes(root: Path) -> None:
-    """Register cityscapes_fine_{panoptic,sem_seg}_{train,val} under `root`/cityscapes."""
+    """Register cityscapes_fine_{panoptic,sem_seg,instance_seg}_{train,val}, `root`/cityscapes."""
     folder = root / "cityscapes"
     categories = load_categories("cityscapes")
     for split in ("train", "val"):
@@ -59,6 +62,7 @@ def register_cityscapes(root: Path) -> None:
             gt_dir=str(folder / "gtFine" / split),
         )
         _register_semantic(f"cityscapes_fine_sem_seg_{split}", files)
+        _register_instances(f"cityscapes_fine_instance_seg_{split}", files)
 
 
 def _register_semantic(name: str, files: CityscapesFiles) -> None:
@@ -70,6 +74,31 @@ def _register_semantic(name: str, files: CityscapesFiles) -> None:
         **metadata(load_categories("cityscapes")),
     }
     register(name, lambda: _load_semantic(files), values)
+
+
+def _register_instances(name: str, files: CityscapesFiles) -> None:
+    values = {
+        "image_dir": str(files.image_root),
+        "gt_dir": str(files.sem_seg_root),
+        "evaluator_type": "cityscapes_instance",
+        "ignore_label": IGNORE_LABEL,
+        **metadata([row for row in load_categories("cityscapes") if row.is_thing]),
+    }
+    register(name, lambda: _load_instances(files), values)
+
+
+def _load_instances(files: CityscapesFiles) -> Records:
+    """Panoptic records without stuff, classes counted from the first thing."""
+    categories = load_categories("cityscapes")
+    first_thing = [row.is_thing for row in categories].index(True)  # things are the last classes
+    records = load_panoptic(dataclasses.replace(files, sem_seg_root=None), categories)
+    for record in records:
+        record["segments_info"] = [
+            {**row, "category_id": row["category_id"] - first_thing}
+            for row in record["segments_info"]
+            if row["isthing"]
+        ]
+    return records
 
 
 def _load_semantic(files: CityscapesFiles) -> Records:
