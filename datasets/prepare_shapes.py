@@ -15,9 +15,10 @@ from freeseg.data.shapes import ensure_split
 
 
 def prepare_shapes(job: Job) -> None:
-    """Generate every split into its own folder."""
+    """Generate splits into a folder each; "seen_train" goes with "train"."""
     for split in SPLITS:
-        ensure_split(job.output / split.name, split)
+        if split.name.endswith(tuple(job.splits)):
+            ensure_split(job.output / split.name, split)
 
 
 if __name__ == "__main__":
