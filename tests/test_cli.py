@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -202,11 +202,12 @@ def test_help_and_version_exit_with_0(capsys) -> None:
     assert "examples:" in capsys.readouterr().out
 
 
-def test_python_m_freeseg_is_the_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "freeseg", "--version"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"freeseg {freeseg.__version__}\n"
+def test_python_m_freeseg_is_the_command(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["freeseg", "--version"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("freeseg", run_name="__main__")
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"freeseg {freeseg.__version__}\n"
 
 
 def test_files_folders_and_patterns_are_found_once_each(tmp_path: Path) -> None:
