@@ -27,6 +27,7 @@ setup(
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
         "pycocotools>=2.0.2",
+        "shapely",  # fvcore crops polygons with it
         "opencv-python-headless",
         "pillow",
         "safetensors",
