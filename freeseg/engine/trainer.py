@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 
@@ -50,6 +51,8 @@ class Trainer(DefaultTrainer):
     history and seed. The repetition is exact where the device's operators are deterministic: on
     CPU always, given an equal number of threads.
     """
+
+    iter: int
 
     def __init__(self, cfg: CfgNode) -> None:
         super(DefaultTrainer, self).__init__()  # what DefaultTrainer would build is built below
@@ -174,6 +177,7 @@ class Trainer(DefaultTrainer):
             logger.warning("the train loader has no loader_sampler: its data begin anew")
 
     def _evaluate(self) -> dict[str, Any]:
+        _share_buffers(self.model)
         self._last_eval_results = self.test(self.cfg, self.model)
         return self._last_eval_results
 
@@ -236,7 +240,17 @@ def _distribute(model: nn.Module) -> nn.Module:
     """Averages gradients over the processes of a distributed job, on CPU as on GPUs."""
     on_gpu = next(model.parameters()).is_cuda
     device_ids = [comm.get_local_rank()] if on_gpu else None
-    return create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+    return create_ddp_model(model, device_ids=device_ids)
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Gives every process the main one's buffers, so that all evaluate what a checkpoint holds.
+
+    Batch norms see only their own process's share of the last batch.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def _step_runner(cfg: CfgNode) -> type[SimpleTrainer]:

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from freeseg.engine import evaluate
+
 JOB = Path(__file__).with_name("tiny_job.py")
 # float32 sums in another order; AdamW divides by the root of tiny second moments
 RELATIVE_NOISE = 1e-4
 
 
-def run_in_two_processes(root, folder, options):
+def run_in_two_processes(root, folder, options, **environment):
     flags = ("--num-gpus", "2", "--dist-url", "auto")
     job = subprocess.run(
         [sys.executable, str(JOB), *flags, "OUTPUT_DIR", str(folder), *options],
-        env={**os.environ, "TINY_ROOT": str(root), "TINY_PLAIN": "1", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "TINY_ROOT": str(root), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         timeout=300,
         check=False,
@@ -43,7 +45,7 @@ def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained,
     one, two = tmp_path / "one", tmp_path / "two"
     monkeypatch.setenv("TINY_PLAIN", "1")
     trained("OUTPUT_DIR", one, *options)
-    run_in_two_processes(tiny_root, two, options)
+    run_in_two_processes(tiny_root, two, options, TINY_PLAIN="1")
 
     assert (two / "log.txt.rank1").exists()
     assert losses(two) == pytest.approx(losses(one), rel=RELATIVE_NOISE)
@@ -52,3 +54,13 @@ def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained,
     weights = [torch.load(folder / "model_final.pth")["model"] for folder in (one, two)]
     for key in weights[0]:
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_the_model_that_is_saved(tiny_root, tiny_config, tmp_path):
+    """Batch norms differ between processes; every one must evaluate the main process's."""
+    two, again = tmp_path / "two", tmp_path / "again"
+    run_in_two_processes(tiny_root, two, ("SOLVER.MAX_ITER", "3", "SOLVER.BASE_LR", "0.1"))
+    cfg = tiny_config("OUTPUT_DIR", again, "MODEL.WEIGHTS", two / "model_final.pth")
+    evaluate(cfg, resume=False)
+    assert results(two) == pytest.approx(results(again))
