@@ -9,7 +9,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ZOO = Path(__file__).resolve().parent / "detectron2/model_zoo"
-ZOO_CONFIGS = [path.relative_to(ZOO).as_posix() for path in ZOO.glob("configs/**/*.*")]
+ZOO_FILES = [
+    p.relative_to(ZOO).as_posix()
+    for kind in ("yaml", "py")
+    for p in ZOO.rglob(f"configs/**/*.{kind}")
+]
 
 setup(
     name="detectron2",
@@ -19,9 +23,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["detectron2", "detectron2.*"]),
-    package_data={"detectron2.model_zoo": ["*.json", *ZOO_CONFIGS]},
+    package_data={"detectron2.model_zoo": ["*.json", *ZOO_FILES]},
     install_requires=[
-        "torch>=1.13",
+        "torch>=2.0",
         "numpy",
         "pillow",
         "matplotlib",
@@ -38,9 +42,9 @@ setup(
         "hydra-core>=1.1",
         "pycocotools>=2.0.2",
         "shapely",  # fvcore crops polygons with it
+        "tensorboard",
     ],
     extras_require={
         "opencv": ["opencv-python-headless"],
-        "evaluation": ["scipy", "tensorboard"],
     },
 )
