@@ -47,7 +47,7 @@ class TinySegmenter(nn.Module):
         super().__init__()
         self.is_plain = os.environ.get("TINY_PLAIN") == "1"  # nothing that depends on the split
         self.backbone = nn.Conv2d(3, 8, 3, padding=1)
-        self.norm = nn.GroupNorm(2, 8) if self.is_plain else nn.BatchNorm2d(8)
+        self.norm = nn.GroupNorm(2, 8) if self.is_plain else nn.BatchNorm2d(8, momentum=0.9)
         self.classifier = nn.Conv2d(8, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, 1)
 
     def forward(self, inputs):

@@ -140,10 +140,7 @@ def build_batch_data_loader(
     """
     batch_size = _local_batch_size(total_batch_size, single_gpu_batch_size)
     logger.info("Making batched data loader with batch_size=%d", batch_size)
-    if isinstance(dataset, torchdata.IterableDataset):
-        assert sampler is None, "sampler must be None if dataset is IterableDataset"
-    else:
-        dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=batch_size)
+    dataset = _iterable(dataset, sampler, batch_size)
     if seed is not None:
         kwargs["generator"] = torch.Generator()
         kwargs["generator"].manual_seed(seed)
@@ -166,6 +163,13 @@ def build_batch_data_loader(
     one_by_one = torchdata.DataLoader(dataset, collate_fn=operator.itemgetter(0), **kwargs)
     grouped = AspectRatioGroupedDataset(one_by_one, batch_size)
     return grouped if collate_fn is None else MapDataset(grouped, collate_fn)
+
+
+def _iterable(dataset: torchdata.Dataset, sampler: Any, batch_size: int) -> torchdata.Dataset:
+    if isinstance(dataset, torchdata.IterableDataset):
+        assert sampler is None, "sampler must be None if dataset is IterableDataset"
+        return dataset
+    return ToIterableDataset(dataset, sampler, shard_chunk_size=batch_size)
 
 
 def _local_batch_size(total_batch_size: int, single_gpu_batch_size: int | None) -> int:

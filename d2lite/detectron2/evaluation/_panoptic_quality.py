@@ -25,10 +25,10 @@ def id2rgb(ids):
 
 
 def read_ids(file):
-    """Read a COCO-panoptic PNG (path or open file) as segment ids, int64 [H, W]."""
+    """Read a COCO-panoptic PNG (path or open file) as segment ids, uint32 [H, W]."""
     with Image.open(file) as image:
-        rgba = np.array(image.convert("RGBA"))  # [H, W, 4]
-    return (rgba.view("<u4")[..., 0] & (2**_ID_BITS - 1)).astype(np.int64)
+        rgba = np.asarray(image.convert("RGBA"))  # [H, W, 4], alpha is the highest byte
+    return rgba.view("<u4")[..., 0] & np.uint32(2**_ID_BITS - 1)
 
 
 @dataclass(frozen=True)
@@ -218,10 +218,12 @@ def _overlaps(gt_ids, pred_ids, gt, pred, image_id):
             f"image {image_id}: prediction has shape {pred_ids.shape}, truth {gt_ids.shape}"
         )
     # Maps are made of long runs: sorting the runs is much cheaper than sorting the pixels.
-    joint = ((gt_ids.astype(np.int64) << _ID_BITS) | pred_ids).reshape(-1)
-    starts = np.concatenate([[0], np.flatnonzero(joint[1:] != joint[:-1]) + 1])
-    lengths = np.diff(starts, append=joint.size)
-    pairs, inverse = np.unique(joint[starts], return_inverse=True)
+    flat_gt, flat_pred = gt_ids.reshape(-1), pred_ids.reshape(-1)
+    is_new = (flat_gt[1:] != flat_gt[:-1]) | (flat_pred[1:] != flat_pred[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(is_new) + 1])
+    lengths = np.diff(starts, append=flat_gt.size)
+    joint = (flat_gt[starts].astype(np.int64) << _ID_BITS) | flat_pred[starts].astype(np.int64)
+    pairs, inverse = np.unique(joint, return_inverse=True)
     pixels = np.bincount(inverse, weights=lengths)
     pair_gt, pair_pred = pairs >> _ID_BITS, pairs & (2**_ID_BITS - 1)
 

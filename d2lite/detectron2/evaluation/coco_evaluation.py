@@ -108,14 +108,15 @@ class COCOEvaluator(DatasetEvaluator):
         """Take in one batch; outputs are dicts with "instances" or "proposals"."""
         for image, output in zip(inputs, outputs):
             image_id = image["image_id"]
-            prediction = {"image_id": image_id}
-            if "instances" in output:
-                instances = output["instances"].to(self._cpu_device)
-                prediction["instances"] = instances_to_coco_json(instances, image_id)
-            if "proposals" in output:
-                prediction["proposals"] = output["proposals"].to(self._cpu_device)
-            if len(prediction) > 1:
-                self._predictions.append(prediction)
+            on_cpu = {
+                kind: output[kind].to(self._cpu_device)
+                for kind in ("instances", "proposals")
+                if kind in output
+            }
+            if "instances" in on_cpu:  # as RLE, since masks of a whole dataset do not fit
+                on_cpu["instances"] = instances_to_coco_json(on_cpu["instances"], image_id)
+            if on_cpu:
+                self._predictions.append({"image_id": image_id, **on_cpu})
 
     def evaluate(self, img_ids=None):
         """Return {task: scores}, {} on other than the main rank.
@@ -138,9 +139,10 @@ class COCOEvaluator(DatasetEvaluator):
                 torch.save(predictions, f)
 
         self._results = OrderedDict()
-        if "proposals" in predictions[0]:
+        kinds = predictions[0].keys()
+        if "proposals" in kinds:
             self._eval_box_proposals(predictions)
-        if "instances" in predictions[0]:
+        if "instances" in kinds:
             self._eval_predictions(predictions, img_ids=img_ids)
         return copy.deepcopy(self._results)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import json
@@ -16,10 +17,16 @@ from PIL import Image
 from tabulate import tabulate
 
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation._panoptic_quality import evaluate_annotations, id2rgb, read_ids
+from detectron2.evaluation._panoptic_quality import (
+    evaluate_annotations,
+    id2rgb,
+    pq_compute,
+    read_ids,
+)
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +41,13 @@ class COCOPanopticEvaluator(DatasetEvaluator):
     """
 
     def __init__(self, dataset_name: str, output_dir: Optional[str] = None):
-        self._metadata = MetadataCatalog.get(dataset_name)
-        self._thing_contiguous_id_to_dataset_id = _inverse(
-            self._metadata.thing_dataset_id_to_contiguous_id
-        )
-        self._stuff_contiguous_id_to_dataset_id = _inverse(
-            self._metadata.stuff_dataset_id_to_contiguous_id
-        )
+        meta = MetadataCatalog.get(dataset_name)
+        self._metadata = meta
+        self._thing_contiguous_id_to_dataset_id = _inverse(meta.thing_dataset_id_to_contiguous_id)
+        self._stuff_contiguous_id_to_dataset_id = _inverse(meta.stuff_dataset_id_to_contiguous_id)
         self._output_dir = output_dir
-        if self._output_dir is not None:
-            PathManager.mkdirs(self._output_dir)
+        if output_dir is not None:
+            PathManager.mkdirs(output_dir)
 
     def reset(self):
         self._predictions = []
@@ -139,3 +143,17 @@ def _print_panoptic_results(pq_res):
         numalign="center",
     )
     logger.info("Panoptic Evaluation Results:\n" + table)
+
+
+def _main():
+    """Score a folder of predictions: python -m detectron2.evaluation.panoptic_evaluation."""
+    parser = argparse.ArgumentParser()
+    for option in ("--gt-json", "--gt-dir", "--pred-json", "--pred-dir"):
+        parser.add_argument(option, required=option.endswith("json"))
+    args = parser.parse_args()
+    setup_logger(name=__name__)
+    _print_panoptic_results(pq_compute(args.gt_json, args.pred_json, args.gt_dir, args.pred_dir))
+
+
+if __name__ == "__main__":
+    _main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 import pycocotools.mask as mask_util
@@ -19,18 +21,17 @@ class GenericMask:
 
     def __init__(self, mask_or_polygons, height, width):
         self.height, self.width = height, width
-        self._mask = self._polygons = self._has_holes = None
-
         source = mask_or_polygons
         if isinstance(source, dict):
-            self._mask = self._decode(source)
+            self.mask = self._decode(source)
         elif isinstance(source, list):
-            self._polygons = [np.asarray(polygon).reshape(-1) for polygon in source]
+            self.polygons = [np.asarray(polygon).reshape(-1) for polygon in source]
+            self.has_holes = False
         elif isinstance(source, np.ndarray):
             assert source.shape == (height, width), (
                 f"mask has shape {source.shape}, the image {(height, width)}"
             )
-            self._mask = source.astype("uint8")
+            self.mask = source.astype("uint8")
         else:
             raise ValueError(
                 f"a mask is an RLE dict, a list of polygons or an array, not {source!r}"
@@ -44,26 +45,23 @@ class GenericMask:
             rle = mask_util.frPyObjects(rle, self.height, self.width)
         return mask_util.decode(rle)
 
-    @property
+    # Whichever of these the constructor did not set is made when first asked for.
+
+    @cached_property
     def mask(self):
-        if self._mask is None:
-            self._mask = self.polygons_to_mask(self._polygons)
-        return self._mask
+        return self.polygons_to_mask(self.polygons)
 
-    @property
+    @cached_property
     def polygons(self):
-        if self._polygons is None:
-            self._polygons, self._has_holes = self.mask_to_polygons(self._mask)
-        return self._polygons
+        return self._contours[0]
 
-    @property
+    @cached_property
     def has_holes(self):
-        if self._has_holes is None:
-            if self._mask is None:
-                self._has_holes = False
-            else:
-                self._polygons, self._has_holes = self.mask_to_polygons(self._mask)
-        return self._has_holes
+        return self._contours[1]
+
+    @cached_property
+    def _contours(self):
+        return self.mask_to_polygons(self.mask)
 
     def mask_to_polygons(self, mask):
         """Trace all contours, holes included; return (polygons, whether there are holes)."""

@@ -91,7 +91,9 @@ def test_old_names_of_attributes_are_understood():
     assert "class_names" not in metadata.as_dict()
 
 
-def test_registering_needs_no_files(no_catalogs, tmp_path):
+@pytest.fixture
+def builtin_catalogs(no_catalogs, tmp_path):
+    """The catalogs with Detectron2's own entries alone: extensions may have replaced some."""
     for register in (
         builtin.register_all_coco,
         builtin.register_all_cityscapes,
@@ -100,6 +102,9 @@ def test_registering_needs_no_files(no_catalogs, tmp_path):
         builtin.register_all_ade20k,
     ):
         register(str(tmp_path / "nowhere"))
+
+
+def test_registering_needs_no_files(builtin_catalogs, tmp_path):
     assert not list(tmp_path.iterdir())
     assert {
         "coco_2017_train",
@@ -139,7 +144,7 @@ def test_registering_needs_no_files(no_catalogs, tmp_path):
         ("ade20k_sem_seg_val", "image_root", "ADEChallengeData2016/images/validation"),
     ],
 )
-def test_paths_are_the_well_known_ones(name, key, path):
+def test_paths_are_the_well_known_ones(builtin_catalogs, name, key, path):
     assert getattr(MetadataCatalog.get(name), key).endswith(path)
 
 
@@ -158,7 +163,7 @@ def test_paths_are_the_well_known_ones(name, key, path):
         ("ade20k_sem_seg_train", "sem_seg", None, 150),
     ],
 )
-def test_numbers_of_classes(name, evaluator, num_things, num_stuff):
+def test_numbers_of_classes(builtin_catalogs, name, evaluator, num_things, num_stuff):
     metadata = MetadataCatalog.get(name)
     assert metadata.evaluator_type == evaluator
     for kind, number in (("thing", num_things), ("stuff", num_stuff)):

@@ -90,7 +90,7 @@ def test_frozen_and_shared_parameters():
     ids=["bias factor without rate", "factors without rate", "two bias overrides"],
 )
 def test_conflicting_options_are_refused(options):
-    with pytest.raises(ValueError, match="base_lr|Conflicting"):
+    with pytest.raises(ValueError, match=r"base_lr|Conflicting"):
         get_default_optimizer_params(network(), **options)
 
 

@@ -101,7 +101,7 @@ def test_wrong_arguments_are_refused():
         LRMultiplier(sgd(1.0), lambda x: x, max_iter=10)
     with pytest.raises(ValueError, match="sudden"):
         WarmupParamScheduler(CosineParamScheduler(1, 0), 0.1, 0.1, "sudden")
-    with pytest.raises(ValueError, match="(?i)milestones"):
+    with pytest.raises(ValueError, match=r"(?i)milestones"):
         WarmupMultiStepLR(sgd(1.0), [6, 4])
     cfg = get_cfg()
     cfg.SOLVER.LR_SCHEDULER_NAME = "Nothing"

@@ -109,10 +109,11 @@ def test_json_lines_hold_each_value_once(tmp_path):
 
 def printed(caplog, printer):
     caplog.clear()
-    with caplog.at_level(logging.INFO, logger="detectron2.utils.events"):
+    name = "detectron2.utils.events"
+    with caplog.at_level(logging.INFO, logger=name):
         logging.getLogger("detectron2").propagate = True
         printer.write()
-    return [record.getMessage() for record in caplog.records]
+    return [record.getMessage() for record in caplog.records if record.name == name]
 
 
 def test_printed_line(caplog):

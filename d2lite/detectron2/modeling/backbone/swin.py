@@ -281,27 +281,19 @@ class SwinTransformer(Backbone):
             nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
         self.pos_drop = nn.Dropout(p=drop_rate)
 
-        block_options = {
-            "mlp_ratio": mlp_ratio,
-            "qkv_bias": qkv_bias,
-            "qk_scale": qk_scale,
-            "drop": drop_rate,
-            "attn_drop": attn_drop_rate,
-        }
-        rates = torch.linspace(0, drop_path_rate, sum(depths)).split(list(depths))
-        self.layers = nn.ModuleList(
-            BasicLayer(
-                self.num_features[i],
-                depths[i],
-                num_heads[i],
-                window_size,
-                drop_path=rates[i].tolist(),
-                norm_layer=norm_layer,
-                downsample=PatchMerging if i + 1 < self.num_layers else None,
-                use_checkpoint=use_checkpoint,
-                **block_options,
-            )
-            for i in range(self.num_layers)
+        self.layers = _build_stages(
+            self.num_features,
+            depths,
+            num_heads,
+            drop_path_rate,
+            window_size=window_size,
+            norm_layer=norm_layer,
+            use_checkpoint=use_checkpoint,
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            drop=drop_rate,
+            attn_drop=attn_drop_rate,
         )
         for i in out_indices:
             self.add_module(f"norm{i}", norm_layer(self.num_features[i]))
@@ -338,6 +330,15 @@ class SwinTransformer(Backbone):
             frozen += [self.pos_drop, *self.layers[: self.frozen_stages - 1]]
         for module in frozen:
             module.eval().requires_grad_(False)
+
+
+def _build_stages(widths, depths, num_heads, drop_path_rate, **options):
+    rates = torch.linspace(0, drop_path_rate, sum(depths)).split(list(depths))
+    downsample = [PatchMerging] * (len(depths) - 1) + [None]
+    return nn.ModuleList(
+        BasicLayer(*sizes, drop_path=rate.tolist(), downsample=down, **options)
+        for *sizes, rate, down in zip(widths, depths, num_heads, rates, downsample)
+    )
 
 
 class _DropPath(nn.Module):
@@ -384,10 +385,7 @@ def _shift_mask(height, width, size, shift, device):
 
 def _relative_positions(height, width):
     """Row of the bias table for every pair of tokens of a window, [N, N]."""
-    y, x = (
-        c.flatten()
-        for c in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    )
+    y, x = torch.cartesian_prod(torch.arange(height), torch.arange(width)).unbind(1)
     dy = y[:, None] - y[None, :] + height - 1
     dx = x[:, None] - x[None, :] + width - 1
     return dy * (2 * width - 1) + dx

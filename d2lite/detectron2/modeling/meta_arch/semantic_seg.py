@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 
 import fvcore.nn.weight_init as weight_init
-import torch
 import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, get_norm
-from detectron2.structures import ImageList
 from detectron2.utils.registry import Registry
 
 from ..backbone import build_backbone
 from ..postprocessing import sem_seg_postprocess
+from ._image_model import ImageModel
 from .build import META_ARCH_REGISTRY
 
 __all__ = [
@@ -40,17 +39,14 @@ def build_sem_seg_head(cfg, input_shape):
 
 
 @META_ARCH_REGISTRY.register()
-class SemanticSegmentor(nn.Module):
+class SemanticSegmentor(ImageModel):
     """Segments images semantically with any backbone and any semantic head."""
 
     @configurable
     def __init__(self, *, backbone, sem_seg_head, pixel_mean, pixel_std):
         """Take the two networks and, per channel, mean and deviation of the pixel values."""
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone, pixel_mean, pixel_std)
         self.sem_seg_head = sem_seg_head
-        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @classmethod
     def from_config(cls, cfg):
@@ -61,10 +57,6 @@ class SemanticSegmentor(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
-
-    @property
-    def device(self):
-        return self.pixel_mean.device
 
     def forward(self, batched_inputs):
         """Train or segment.
@@ -77,12 +69,11 @@ class SemanticSegmentor(nn.Module):
             In training the losses, otherwise one ``{"sem_seg": scores [K, height, width]}`` per
             image.
         """
-        images = [item["image"].to(self.device) for item in batched_inputs]
-        images = self._batch([(i - self.pixel_mean) / self.pixel_std for i in images], 0.0)
+        images = self.preprocess_image(batched_inputs)
         targets = None
         if "sem_seg" in batched_inputs[0]:
             labels = [item["sem_seg"].to(self.device) for item in batched_inputs]
-            targets = self._batch(labels, self.sem_seg_head.ignore_value).tensor
+            targets = self._pad(labels, self.sem_seg_head.ignore_value).tensor
         results, losses = self.sem_seg_head(self.backbone(images.tensor), targets)
         if self.training:
             return losses
@@ -91,14 +82,6 @@ class SemanticSegmentor(nn.Module):
             height, width = item.get("height", size[0]), item.get("width", size[1])
             outputs.append({"sem_seg": sem_seg_postprocess(scores, size, height, width)})
         return outputs
-
-    def _batch(self, tensors, fill):
-        return ImageList.from_tensors(
-            tensors,
-            self.backbone.size_divisibility,
-            fill,
-            padding_constraints=self.backbone.padding_constraints,
-        )
 
 
 @SEM_SEG_HEADS_REGISTRY.register()

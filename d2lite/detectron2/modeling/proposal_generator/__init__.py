@@ -1,4 +1,4 @@
-"""Proposal generators: the registries work, the networks are in the real package only."""
+"""Proposal generators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from .build import PROPOSAL_GENERATOR_REGISTRY, build_proposal_generator
 from .rpn import RPN, RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
 from .rrpn import RRPN
 
-PROPOSAL_GENERATOR_REGISTRY.register(RPN)
 PROPOSAL_GENERATOR_REGISTRY.register(RRPN)
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""RoI heads: the registries work, the networks are in the real package only."""
+"""What is computed per region."""
 
 from __future__ import annotations
 
