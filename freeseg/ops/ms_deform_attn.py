@@ -1,4 +1,4 @@
-"""The one public function for multi-scale deformable attention.
+"""The one public function for multi-scale deformable attention, and its registration in PyTorch.
 
 Shapes: B images, S summed pixels of all levels, M heads, D channels per head, Q queries,
 L levels, P points.
@@ -6,9 +6,18 @@ L levels, P points.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from freeseg.ops.reference import ms_deform_attn_reference
+from freeseg.ops.implementations import choose
+from freeseg.ops.samples import Samples, check_arguments
+
+_ARGUMENTS = (
+    "Tensor value, Tensor spatial_shapes, Tensor level_start_index, "
+    "Tensor sampling_locations, Tensor attention_weights"
+)
 
 
 def ms_deform_attn(
@@ -20,56 +29,95 @@ def ms_deform_attn(
 ) -> Tensor:
     """Multi-scale deformable attention (Zhu et al., Deformable DETR, arXiv 2010.04159, eq. 3).
 
+    One operator ``torch.ops.freeseg.ms_deform_attn`` for PyTorch, whatever computes it (see
+    `freeseg.ops.available`): it goes through autograd, autocast, ``torch.compile`` and
+    ``torch.export``. Sums are in float32, or float64 for a float64 value.
+
     Args:
-        value: [B, S, M, D], the levels flattened one after the other, rows first.
-        spatial_shapes: int64 [L, 2], (height, width) of every level.
-        level_start_index: int64 [L], first pixel of every level in S.
+        value: [B, S, M, D], the levels flattened one after the other, rows first. Float of 16, 32
+            or 64 bits; the last goes with locations and weights of 64 bits only.
+        spatial_shapes: int32 or int64 [L, 2], (height, width) of every level. May stay on the CPU.
+        level_start_index: int32 or int64 [L], first pixel of every level in S. Likewise.
         sampling_locations: [B, Q, M, L, P, 2], (x, y) in [0, 1] of the level; anything outside
-            reads zeros.
+            reads zeros. Best left in float32 beside a value of 16 bits.
         attention_weights: [B, Q, M, L, P].
 
     Returns:
-        [B, Q, M * D].
+        [B, Q, M * D] in the number type of `value`.
 
     Raises:
-        ValueError: When shapes disagree; the message names the argument.
+        ValueError: When shapes, devices or levels disagree; the message names the argument.
+        TypeError: On a number type that it does not take.
+        NotImplementedError: Under ``torch.func.vmap``.
     """
-    _check(value, spatial_shapes, level_start_index, sampling_locations, attention_weights)
-    return ms_deform_attn_reference(value, spatial_shapes, sampling_locations, attention_weights)
+    return _operator(
+        value, spatial_shapes, level_start_index, sampling_locations, attention_weights
+    )
 
 
-def _check(
-    value: Tensor,
-    spatial_shapes: Tensor,
-    level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-) -> None:
-    if value.dim() != 4:
-        raise ValueError(f"value must be [B, S, M, D], got shape {tuple(value.shape)}")
-    batch_size, _, num_heads, _ = value.shape
-    if spatial_shapes.dim() != 2 or spatial_shapes.shape[1] != 2:
-        raise ValueError(f"spatial_shapes must be [L, 2], got {tuple(spatial_shapes.shape)}")
-    num_levels = spatial_shapes.shape[0]
-    if level_start_index.shape != (num_levels,):
-        raise ValueError(
-            f"level_start_index must be [{num_levels}], got {tuple(level_start_index.shape)}"
-        )
-    if sampling_locations.dim() != 6 or sampling_locations.shape[5] != 2:
-        raise ValueError(
-            f"sampling_locations must be [B, Q, M, L, P, 2], got {tuple(sampling_locations.shape)}"
-        )
-    found = tuple(sampling_locations.shape[axis] for axis in (0, 2, 3))
-    if found != (batch_size, num_heads, num_levels):
-        raise ValueError(
-            f"sampling_locations holds (B, M, L) = {found}, "
-            f"value and spatial_shapes hold {(batch_size, num_heads, num_levels)}"
-        )
-    if attention_weights.shape != sampling_locations.shape[:5]:
-        raise ValueError(
-            f"attention_weights must be {tuple(sampling_locations.shape[:5])}, "
-            f"got {tuple(attention_weights.shape)}"
-        )
-    pixels = int(spatial_shapes.prod(1).sum())
-    if pixels != value.shape[1]:
-        raise ValueError(f"value holds {value.shape[1]} pixels, spatial_shapes add up to {pixels}")
+@torch.library.custom_op(
+    "freeseg::ms_deform_attn", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor"
+)
+def _operator(*arguments: Tensor) -> Tensor:
+    check_arguments(*arguments)
+    samples = Samples.prepare(*arguments)
+    if samples.locations.numel() == 0:
+        return samples.value.new_zeros(samples.output_shape)
+    return choose(samples.value.device).forward(samples)
+
+
+@torch.library.custom_op(
+    "freeseg::ms_deform_attn_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_output, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+)
+def _backward_operator(grad_output: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    samples = Samples.prepare(*arguments)
+    inputs = _differentiable(arguments)
+    if samples.locations.numel() == 0:
+        value, locations, weights = (torch.zeros_like(tensor) for tensor in inputs)
+        return value, locations, weights
+    gradients = choose(samples.value.device).backward(samples, grad_output)
+    value, locations, weights = (
+        gradient.to(tensor.dtype).contiguous() for gradient, tensor in zip(gradients, inputs)
+    )
+    return value, locations, weights
+
+
+@_operator.register_fake
+def _(*arguments: Tensor) -> Tensor:
+    check_arguments(*arguments)
+    value, _, _, locations, _ = arguments
+    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+
+
+@_backward_operator.register_fake
+def _(grad_output: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    value, locations, weights = (
+        tensor.new_empty(tensor.shape) for tensor in _differentiable(arguments)
+    )
+    return value, locations, weights
+
+
+def _differentiable(arguments: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    value, _, _, locations, weights = arguments
+    return value, locations, weights
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    value, locations, weights = _backward_operator(grad_output, *ctx.saved_tensors)
+    return value, None, None, locations, weights
+
+
+def _refuse_vmap(*_: Any) -> Any:
+    raise NotImplementedError(
+        "ms_deform_attn does not run under vmap: it takes a batch already, move the axis there"
+    )
+
+
+_operator.register_autograd(_differentiate, setup_context=_save)
+torch.library.register_vmap("freeseg::ms_deform_attn", _refuse_vmap)
