@@ -2,7 +2,7 @@
 
 They are plain C libraries: no header of PyTorch or Python goes in, so that one build serves every
 version of both, takes seconds, and needs no more than a compiler. `setup.py` loads this file by
-its path, in an environment where neither PyTorch nor freeseg can be imported: standard library only.
+its path, where neither PyTorch nor freeseg can be imported: standard library only.
 """
 
 from __future__ import annotations
@@ -72,15 +72,13 @@ def build_cpp() -> Path:
     flags = [*CPU_FLAGS, *(["-DFREESEG_X86"] if is_x86 else [])]
     with tempfile.TemporaryDirectory() as folder:
         threads = _first_that_compiles(compiler, THREADS, Path(folder))
-        objects = []
+        compile_ = [compiler, *flags, *threads]
         for name, machine in sets.items():
-            objects.append(f"{folder}/{name}.o")
-            source = SOURCES / "cpu_kernels.cpp"
-            _run([compiler, *flags, *threads, *machine, f"-DFREESEG_ISA={name}", "-c", str(source)]
-                 + ["-o", objects[-1]])  # fmt: skip
+            target = ["-c", str(SOURCES / "cpu_kernels.cpp"), "-o", f"{folder}/{name}.o"]
+            _run([*compile_, *machine, f"-DFREESEG_ISA={name}", *target])
+        objects = [str(SOURCES / "cpu_library.cpp"), *(f"{folder}/{name}.o" for name in sets)]
         library = f"{folder}/library.so"
-        source = SOURCES / "cpu_library.cpp"
-        _run([compiler, *flags, *threads, "-shared", str(source), *objects, "-o", library])
+        _run([*compile_, "-shared", *objects, "-o", library])
         return _put(library, library_path("cpp"))
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from freeseg.ops import native, triton_library
-from freeseg.ops.reference import ms_deform_attn_reference
+import freeseg.ops.native as native
+import freeseg.ops.triton_library as triton_library
+from freeseg.ops.reference import ms_deform_attn_reference, ms_deform_attn_reference_backward
 from freeseg.ops.samples import Samples
 
 VARIABLE = "FREESEG_MSDA"  # environment variable that forces one by name
@@ -77,14 +78,16 @@ def _forced(name: str, device_type: str) -> Implementation:
     if not state.is_usable:
         raise RuntimeError(f"{VARIABLE}={name} cannot run: {state.reason}")
     if one.device_types and device_type not in one.device_types:
-        raise RuntimeError(f"{VARIABLE}={name} runs {state.reason}, the tensors are on {device_type}")
+        raise RuntimeError(
+            f"{VARIABLE}={name} runs {state.reason}, the tensors are on {device_type}"
+        )
     return one
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fastest(device_type: str) -> Implementation:
     """The first usable one; the reference, which is slow, with one warning that says why."""
-    reasons = []
+    reasons: list[str] = []
     for one in IMPLEMENTATIONS:
         if one.device_types and device_type not in one.device_types:
             continue
@@ -113,24 +116,21 @@ def _reference_forward(samples: Samples) -> Tensor:
 
 
 def _reference_backward(samples: Samples, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Runs the forward again: the operator keeps its inputs only."""
     dtype = samples.locations.dtype
-    with torch.enable_grad():
-        value, locations, weights = (
-            tensor.detach().to(dtype).requires_grad_()
-            for tensor in (samples.value, samples.locations, samples.weights)
-        )
-        attended = ms_deform_attn_reference(value, samples.sizes, locations, weights)
-        gradients = torch.autograd.grad(
-            attended, (value, locations, weights), grad_output.to(dtype)
-        )
-    return gradients[0], gradients[1], gradients[2]
+    return ms_deform_attn_reference_backward(
+        samples.value.to(dtype),
+        samples.sizes,
+        samples.locations,
+        samples.weights,
+        grad_output.to(dtype),
+    )
 
 
 IMPLEMENTATIONS = (
     Implementation(
         "cuda", ("cuda",), native.cuda_forward, native.cuda_backward, native.why_no_cuda
     ),
+    Implementation("cpp", ("cpu",), native.cpp_forward, native.cpp_backward, native.why_no_cpp),
     Implementation(
         "triton",
         triton_library.device_types(),
@@ -138,6 +138,5 @@ IMPLEMENTATIONS = (
         triton_library.backward,
         triton_library.why_not,
     ),
-    Implementation("cpp", ("cpu",), native.cpp_forward, native.cpp_backward, native.why_no_cpp),
     Implementation("reference", (), _reference_forward, _reference_backward, lambda: None),
 )

@@ -5,13 +5,15 @@ Shapes: B images, S summed pixels of all levels, M heads, D channels per head, Q
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from freeseg.ops import build
+from freeseg.ops.build import library_path
 from freeseg.ops.samples import Samples
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
@@ -29,10 +31,10 @@ class Problem(ctypes.Structure):
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(name: str) -> ctypes.CDLL | str:
     """Library "cpp" or "cuda", or a sentence that says why there is none."""
-    path = build.library_path(name)
+    path = library_path(name)
     if not path.exists():
         return "not built, see python -m freeseg.ops.build"
     try:
@@ -126,13 +128,17 @@ def _call(
         weights=samples.weights.data_ptr(),
         **{key: tensor.data_ptr() for key, tensor in arrays.items()},
     )
-    code = getattr(library, function)(ctypes.byref(problem), _where(value))
+    with _on(value) as where:
+        code = getattr(library, function)(ctypes.byref(problem), where)
     if code:
         raise RuntimeError(f"ms_deform_attn, {name}: {function} failed with error {code}")
 
 
-def _where(value: Tensor) -> ctypes.c_int | ctypes.c_void_p:
-    """What the function runs on: a number of threads, or a stream."""
+@contextlib.contextmanager
+def _on(value: Tensor) -> Iterator[ctypes.c_int | ctypes.c_void_p]:
+    """What a function takes beside the problem: a number of threads, or a stream."""
     if value.is_cuda:
-        return ctypes.c_void_p(torch.cuda.current_stream(value.device).cuda_stream)
-    return ctypes.c_int(torch.get_num_threads())
+        with torch.cuda.device(value.device):
+            yield ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+    else:
+        yield ctypes.c_int(torch.get_num_threads())

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freeseg.ops import build
+
+ROOT = Path(__file__).resolve().parents[2]
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler"
+)
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path)
+    return tmp_path
+
+
+@needs_compiler
+def test_built_library_has_its_functions_and_replaces_older_ones(folder, monkeypatch):
+    monkeypatch.setattr(build.platform, "machine", lambda: "unheard")  # no x86: one instruction set
+    old = folder / build.library_path("cpp").name.replace(
+        build.library_path("cpp").stem[-10:], "0123456789"
+    )
+    old.write_bytes(b"old")
+    path = build.build_cpp()
+    assert list(folder.iterdir()) == [path] == [build.library_path("cpp")]
+    library = ctypes.CDLL(str(path))
+    library.freeseg_cpu_instruction_set.restype = ctypes.c_char_p
+    assert library.freeseg_cpu_instruction_set() == b"baseline"
+
+
+def test_library_of_other_sources_is_not_taken(monkeypatch, tmp_path):
+    before = build.library_path("cpp").name
+    shutil.copytree(build.SOURCES, tmp_path / "csrc")
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "csrc")
+    assert build.library_path("cpp").name == before
+    with (tmp_path / "csrc/problem.h").open("a") as file:
+        file.write("// changed\n")
+    assert build.library_path("cpp").name != before
+
+
+def test_no_compiler_is_one_line_and_no_failure(folder, monkeypatch):
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    lines = build.build_available()
+    assert len(lines) == 2
+    assert "cpp not built, another implementation serves: no C++ compiler" in lines[0]
+    assert "cuda not built, another implementation serves: no nvcc" in lines[1]
+    assert list(folder.iterdir()) == []
+
+
+@needs_compiler
+def test_failing_compiler_is_one_line_with_its_error(folder, monkeypatch, tmp_path):
+    sources = tmp_path / "csrc"
+    shutil.copytree(build.SOURCES, sources)
+    (sources / "cpu_kernels.cpp").write_text("#error broken source\n")
+    monkeypatch.setattr(build, "SOURCES", sources)
+    with pytest.raises(build.BuildError, match=r"failed: .*broken source"):
+        build.build_cpp()
+
+
+def test_setup_can_build_where_nothing_is_installed():
+    """An isolated build has neither PyTorch nor freeseg: the file must load without them."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", str(ROOT / "freeseg/ops/build.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--cuda-architectures" in done.stdout
