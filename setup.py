@@ -1,12 +1,38 @@
-"""Builds freeseg. Detectron2 is needed beside it: the real one, or the subset in d2lite/."""
+"""Builds freeseg. Detectron2 is needed beside it: the real one, or the subset in d2lite/.
 
+The native libraries of freeseg.ops are compiled on the way where that is possible. They call
+neither Python's nor PyTorch's C interface, so a wheel is bound to a platform and to nothing else.
+"""
+
+import logging
 import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "freeseg/__init__.py").read_text())[1]
+
+
+class BuildLibraries(build_py):
+    """Compiles what this machine can; what it cannot is one line, never a failure."""
+
+    def run(self):
+        for line in runpy.run_path(str(HERE / "freeseg/ops/build.py"))["build_available"]():
+            self.announce(line, level=logging.WARNING)
+        super().run()
+
+
+class PlatformWheel(bdist_wheel):
+    """Any Python 3, this platform."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.plat_name_supplied = True  # else a wheel without extension modules is for "any"
+
 
 setup(
     name="freeseg",
@@ -17,9 +43,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["freeseg", "freeseg.*"]),
-    package_data={"freeseg": ["py.typed", "data/categories/*"]},
+    package_data={"freeseg": ["py.typed", "data/categories/*", "ops/csrc/*", "ops/lib/*.so"]},
+    cmdclass={"build_py": BuildLibraries, "bdist_wheel": PlatformWheel},
     install_requires=[
-        "torch>=2.4",
+        "torch>=2.5",
         "torchvision",  # timm imports its Python parts
         "timm>=1.0.9",
         "numpy",

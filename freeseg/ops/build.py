@@ -108,11 +108,12 @@ def build_cuda(architectures: Sequence[str] = ()) -> Path:
 
 
 def build_available() -> list[str]:
-    """Builds whatever this machine can, never fails; one line per library says what came of it."""
+    """Builds what is missing and this machine can, never fails; one line per library tells."""
     lines = []
     for name, build in (("cpp", build_cpp), ("cuda", build_cuda)):
         try:
-            lines.append(f"freeseg.ops: {name} built: {build().name}")
+            path = library_path(name)
+            lines.append(f"freeseg.ops: {name} is there: {(path if path.exists() else build()).name}")
         except (BuildError, OSError) as error:
             lines.append(f"freeseg.ops: {name} not built, another implementation serves: {error}")
     return lines
