@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Times the parts of this project against others that compute the same, as ratios.
+
+Both sides run in turns in one process, after their outputs were found equal; figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+from benchmark_rows import operator, run
+
+ROWS = {row.name: row for row in (*operator.ROWS,)}
+
+
+def main() -> int:
+    """Prints the table; returns 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), help="default: all")
+    add("--turns", type=int, default=5, help="timed runs of each side (default: %(default)s)")
+    add("--threads", type=int, default=2, help="default: %(default)s")
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    print("| what | against | ours | theirs | ratio | bar |")
+    print("|---|---|---|---|---|---|", flush=True)
+    missed = 0
+    for name in args.rows:
+        row = ROWS[name]
+        result = run(row, args.turns)
+        times = f"{1000 * result.ours:.1f} ms | {1000 * result.theirs:.1f} ms"
+        print(f"| {row.what} | {row.against} | {times} | {result.ratio:.1f}x | {row.bar}x |")
+        sys.stdout.flush()
+        missed += result.ratio < row.bar
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

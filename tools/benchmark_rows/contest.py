@@ -1,0 +1,83 @@
+"""Two ways to compute the same, timed in turns in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is timed.
+
+    Attributes:
+        ours: Computes it this project's way.
+        theirs: Computes it the other way.
+        check: Takes both outputs, raises AssertionError when they differ.
+    """
+
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    check: Callable[[Any, Any], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: Short, for ``--rows``.
+        what: What is computed.
+        against: What it is compared with.
+        bar: Least ratio of their time to ours.
+        prepare: Builds the contest; may take its time.
+    """
+
+    name: str
+    what: str
+    against: str
+    bar: float
+    prepare: Callable[[], Contest]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Medians in seconds, and the median of the ratios of neighbouring turns."""
+
+    ours: float
+    theirs: float
+    ratio: float
+
+
+def run(row: Row, turns: int) -> Result:
+    """Checks that outputs are equal, then times both sides in turns."""
+    contest = row.prepare()
+    contest.check(contest.ours(), contest.theirs())  # warms up, too
+    pairs = [(_seconds(contest.ours), _seconds(contest.theirs)) for _ in range(turns)]
+    return Result(
+        ours=statistics.median(ours for ours, _ in pairs),
+        theirs=statistics.median(theirs for _, theirs in pairs),
+        ratio=statistics.median(theirs / ours for ours, theirs in pairs),
+    )
+
+
+def assert_close(ours: Sequence[Tensor], theirs: Sequence[Tensor], tolerance: float) -> None:
+    """Largest difference within `tolerance`, relative to the largest number where that is > 1."""
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs):
+        scale = max(1.0, float(other.abs().max()))
+        difference = float((one - other).abs().max())
+        assert difference <= tolerance * scale, f"outputs differ by {difference} of {scale}"
+        assert torch.isfinite(one).all()
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
