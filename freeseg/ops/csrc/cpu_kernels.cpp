@@ -4,8 +4,8 @@
 // end has internal linkage, and nothing of the standard library is instantiated: a linker must not
 // merge code of different instruction sets.
 //
-// Two stages per run of samples: where they fall, in arrays that are vectorised over samples; then
-// the reading, vectorised over channels.
+// Per run of samples: where they fall, vectorised over samples; then the reading, vectorised over
+// channels; then what is left of the gradients, over samples again.
 
 #include "cpu_kernels.h"
 
@@ -13,6 +13,7 @@ namespace freeseg {
 namespace FREESEG_ISA {
 namespace {
 
+constexpr int kAhead = 8;  // queries; their numbers lie far apart, which hardware does not foresee
 constexpr int kRun = 256;  // samples located at once; their numbers stay in the first-level cache
 
 // The pointers of a problem with their type.
@@ -59,60 +60,125 @@ struct Part {
   }
 };
 
-// The 2 x 2 pixels around every sample of a run. A pixel outside the map has share 0, has 0, and
-// the address of its neighbour inside.
+// Sixteen numbers; a compiler splits them where the machine's vectors are shorter.
 template <typename T>
-struct Corners {
-  int32_t pixel[kRun];  // of the upper left; -1: the sample sees nothing of the map
-  int32_t right[kRun];  // pixels to the right column, 0 or 1
-  int32_t down[kRun];   // pixels to the lower row, 0 or the width
-  T share_left[kRun], share_right[kRun], share_up[kRun], share_down[kRun];
-  T has_left[kRun], has_right[kRun], has_up[kRun], has_down[kRun];
+struct Vector {
+  typedef T Type __attribute__((vector_size(16 * sizeof(T)), aligned(alignof(T)), may_alias));
 };
-
-// Where samples at (x, y) = xy[i] fall; xy in [0, 1] of a map of height x width pixels.
 template <typename T>
-void locate(const T* xy, int count, int64_t height, int64_t width, Corners<T>& corners) {
-  const int32_t rows = static_cast<int32_t>(height), columns = static_cast<int32_t>(width);
-#pragma omp simd
-  for (int i = 0; i < count; ++i) {
-    const T x = xy[2 * i] * columns - T(0.5), y = xy[2 * i + 1] * rows - T(0.5);
-    const bool is_hit = (x > -1) & (x < columns) & (y > -1) & (y < rows);  // false for NaN
-    const T column = is_hit ? x : T(0), row = is_hit ? y : T(0);
-    const int32_t towards_0_x = static_cast<int32_t>(column);
-    const int32_t towards_0_y = static_cast<int32_t>(row);
-    const int32_t left = towards_0_x - (column < towards_0_x ? 1 : 0);
-    const int32_t up = towards_0_y - (row < towards_0_y ? 1 : 0);
-    const T has_left = left >= 0 ? T(1) : T(0), has_right = left + 1 < columns ? T(1) : T(0);
-    const T has_up = up >= 0 ? T(1) : T(0), has_down = up + 1 < rows ? T(1) : T(0);
-    corners.has_left[i] = has_left;
-    corners.has_right[i] = has_right;
-    corners.has_up[i] = has_up;
-    corners.has_down[i] = has_down;
-    corners.share_left[i] = (1 - (column - left)) * has_left;
-    corners.share_right[i] = (column - left) * has_right;
-    corners.share_up[i] = (1 - (row - up)) * has_up;
-    corners.share_down[i] = (row - up) * has_down;
-    corners.right[i] = (left >= 0) & (left + 1 < columns) ? 1 : 0;
-    corners.down[i] = (up >= 0) & (up + 1 < rows) ? columns : 0;
-    corners.pixel[i] = is_hit ? (up < 0 ? 0 : up) * columns + (left < 0 ? 0 : left) : -1;
-  }
+using Vec = typename Vector<T>::Type;
+
+template <typename T>
+inline Vec<T>& vec(T* address) {
+  return *reinterpret_cast<Vec<T>*>(address);
+}
+template <typename T>
+inline const Vec<T>& vec(const T* address) {
+  return *reinterpret_cast<const Vec<T>*>(address);
+}
+
+// The sums of four vectors, together in fewer steps than one by one.
+template <typename T>
+inline void sum_four(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c, const Vec<T>& d, T* sums) {
+  const auto ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                  __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  const auto cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                  __builtin_shufflevector(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  const auto four = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+                    __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  const auto two = __builtin_shufflevector(four, four, 0, 1, 4, 5, 8, 9, 12, 13) +
+                   __builtin_shufflevector(four, four, 2, 3, 6, 7, 10, 11, 14, 15);
+  const auto one = __builtin_shufflevector(two, two, 0, 2, 4, 6) +
+                   __builtin_shufflevector(two, two, 1, 3, 5, 7);
+  for (int k = 0; k < 4; ++k) sums[k] = one[k];
+}
+
+template <typename T>
+inline Vec<T> round_down(const Vec<T>& numbers) {
+  typedef int32_t Ints __attribute__((vector_size(64)));
+  const Vec<T> zero = {}, one = zero + 1;
+  const Vec<T> towards_0 = __builtin_convertvector(__builtin_convertvector(numbers, Ints), Vec<T>);
+  return towards_0 - (numbers < towards_0 ? one : zero);
 }
 
 // Samples that follow each other, over points first, then queries; the first is `point` of `query`.
+//
+// Of the 2 x 2 pixels around a sample, one outside the map has share 0, has 0, and the address of
+// its neighbour inside.
 template <typename T>
 struct Run {
   int64_t query, point;
   int count;
   T xy[2 * kRun], weight[kRun];
-  Corners<T> corners;
+  int32_t pixel[kRun];  // of the upper left; -1: the sample sees nothing of the map
+  int32_t right[kRun];  // pixels to the right column, 0 or 1
+  int32_t down[kRun];   // pixels to the lower row, 0 or the width
+  T share[4][kRun];     // of the weight: upper left, upper right, lower left, lower right
+  // For gradients only.
+  T left_share[kRun], right_share[kRun], up_share[kRun], down_share[kRun];
+  T has_left[kRun], has_right[kRun], has_up[kRun], has_down[kRun];
 };
 
+// Where the samples fall, on a map of height x width pixels, sixteen at a time.
+template <typename T, bool kGradients>
+void locate(Run<T>& run, int64_t height, int64_t width) {
+  typedef int32_t Ints __attribute__((vector_size(64)));
+  const Vec<T> zero = {}, one = zero + 1;
+  const T rows = static_cast<T>(height), columns = static_cast<T>(width);
+  for (int i = 0; i < run.count; i += 16) {  // numbers after the last are computed and not used
+    const Vec<T> low = vec(run.xy + 2 * i), high = vec(run.xy + 2 * i + 16);
+    const Vec<T> x = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) * columns - T(0.5);
+    const Vec<T> y = __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31) * rows - T(0.5);
+    const auto is_hit = (x > -one) & (x < columns) & (y > -one) & (y < rows);  // false for NaN
+    const Vec<T> column = is_hit ? x : zero, row = is_hit ? y : zero;
+    const Vec<T> left = round_down<T>(column), up = round_down<T>(row);
+    const Vec<T> has_left = left >= zero ? one : zero, has_right = left + 1 < columns ? one : zero;
+    const Vec<T> has_up = up >= zero ? one : zero, has_down = up + 1 < rows ? one : zero;
+    const Vec<T> left_share = (1 - (column - left)) * has_left, right_share = (column - left) * has_right;
+    const Vec<T> up_share = (1 - (row - up)) * has_up, down_share = (row - up) * has_down;
+    const Vec<T> weight = vec(run.weight + i);
+    vec(run.share[0] + i) = weight * up_share * left_share;
+    vec(run.share[1] + i) = weight * up_share * right_share;
+    vec(run.share[2] + i) = weight * down_share * left_share;
+    vec(run.share[3] + i) = weight * down_share * right_share;
+    const Ints first_column = __builtin_convertvector(left * has_left, Ints);
+    const Ints first_row = __builtin_convertvector(up * has_up, Ints);
+    const Ints pixel = first_row * static_cast<int32_t>(width) + first_column;
+    vec(run.pixel + i) = pixel | ~__builtin_convertvector(is_hit, Ints);  // -1 where there is no hit
+    vec(run.right + i) = __builtin_convertvector(has_left * has_right, Ints);
+    vec(run.down + i) = __builtin_convertvector(has_up * has_down, Ints) * static_cast<int32_t>(width);
+    if (kGradients) {
+      vec(run.left_share + i) = left_share, vec(run.right_share + i) = right_share;
+      vec(run.up_share + i) = up_share, vec(run.down_share + i) = down_share;
+      vec(run.has_left + i) = has_left, vec(run.has_right + i) = has_right;
+      vec(run.has_up + i) = has_up, vec(run.has_down + i) = has_down;
+    }
+  }
+}
+
+// Copies what the caller stores scattered; the usual number of points in one go.
+template <typename T>
+inline void gather(const Typed<T>& arrays, int64_t from, int taken, int64_t ahead, Run<T>& run) {
+  const T* xy = arrays.locations + 2 * from;
+  const T* weight = arrays.weights + from;
+  __builtin_prefetch(xy + 2 * ahead);
+  __builtin_prefetch(weight + ahead);
+  if (taken == 4) {
+    __builtin_memcpy(run.xy + 2 * run.count, xy, 8 * sizeof(T));
+    __builtin_memcpy(run.weight + run.count, weight, 4 * sizeof(T));
+  } else {
+    __builtin_memcpy(run.xy + 2 * run.count, xy, 2 * taken * sizeof(T));
+    __builtin_memcpy(run.weight + run.count, weight, taken * sizeof(T));
+  }
+  run.count += taken;
+}
+
 // Calls visit(run) for the samples of queries [first, last), in order.
-template <typename T, typename Visit>
+template <bool kGradients, typename T, typename Visit>
 inline void for_each_run(const Typed<T>& arrays, const Part& part, int64_t first, int64_t last,
                          const Visit& visit) {
   const int64_t points = part.shape.points;
+  const int64_t ahead = part.samples(kAhead) - part.samples(0);
   Run<T> run;
   int64_t query = first, point = 0;
   while (query < last) {
@@ -121,75 +187,57 @@ inline void for_each_run(const Typed<T>& arrays, const Part& part, int64_t first
     run.count = 0;
     while (run.count < kRun && query < last) {
       const int64_t room = kRun - run.count, left = points - point;
-      const int taken = static_cast<int>(room < left ? room : left);
-      const int64_t from = part.samples(query) + point;
-      for (int i = 0; i < taken; ++i) {
-        run.xy[2 * (run.count + i)] = arrays.locations[2 * (from + i)];
-        run.xy[2 * (run.count + i) + 1] = arrays.locations[2 * (from + i) + 1];
-        run.weight[run.count + i] = arrays.weights[from + i];
-      }
-      run.count += taken;
+      const int64_t taken = room < left ? room : left;
+      gather(arrays, part.samples(query) + point, static_cast<int>(taken), ahead, run);
       point += taken;
       if (point == points) {
         point = 0;
         ++query;
       }
     }
-    locate(run.xy, run.count, part.height(), part.width(), run.corners);
+    locate<T, kGradients>(run, part.height(), part.width());
     visit(run);
   }
 }
 
-// Offsets of the four pixels of a sample, and its weight's share of each.
-template <typename T>
-struct Sample {
-  Sample(const Run<T>& run, int i, int64_t channels) {
-    const Corners<T>& corners = run.corners;
-    at[0] = corners.pixel[i] * channels;
-    at[1] = at[0] + corners.right[i] * channels;
-    at[2] = at[0] + corners.down[i] * channels;
-    at[3] = at[2] + corners.right[i] * channels;
-    const T up = corners.share_up[i] * run.weight[i], down = corners.share_down[i] * run.weight[i];
-    share[0] = up * corners.share_left[i];
-    share[1] = up * corners.share_right[i];
-    share[2] = down * corners.share_left[i];
-    share[3] = down * corners.share_right[i];
-  }
-  int64_t at[4];
-  T share[4];
-};
+template <int kToWrite, typename T>
+inline void prefetch(const T* row, int64_t channels) {
+  for (int64_t c = 0; c < channels; c += 64 / sizeof(T)) __builtin_prefetch(row + c, kToWrite);
+}
 
-// kChannels is the number of channels where it is known to the compiler, else 0.
-template <typename T, int kChannels>
+// kVectors is the number of channels by 16 where it is known to the compiler, else 0.
+template <typename T, int kVectors>
 void forward_part(const Typed<T>& arrays, const Part& part, int64_t first, int64_t last) {
-  const int64_t channels = kChannels ? kChannels : part.shape.channels;
+  const int64_t channels = kVectors ? 16 * kVectors : part.shape.channels;
   const int64_t points = part.shape.points;
   const T* map = arrays.value + part.map();
-  for_each_run(arrays, part, first, last, [&](const Run<T>& run) {
+  for_each_run<false>(arrays, part, first, last, [&](const Run<T>& run) {
     int64_t query = run.query, left = points - run.point;  // samples left of this query
     for (int i = 0; i < run.count; left = points, ++query) {
       const int end = static_cast<int>(left < run.count - i ? i + left : run.count);
       T* __restrict out = arrays.output + part.row(query);
-      T sum[kChannels ? kChannels : 1];  // stays in registers
-      for (int c = 0; c < kChannels; ++c) sum[c] = out[c];
+      prefetch<1>(arrays.output + part.row(query + kAhead), channels);
+      Vec<T> sum[kVectors ? kVectors : 1];
+      for (int k = 0; k < kVectors; ++k) sum[k] = vec(out + 16 * k);
       for (; i < end; ++i) {
-        if (run.corners.pixel[i] < 0) continue;
-        const Sample<T> sample(run, i, channels);
-        const T *v0 = map + sample.at[0], *v1 = map + sample.at[1];
-        const T *v2 = map + sample.at[2], *v3 = map + sample.at[3];
-        const T s0 = sample.share[0], s1 = sample.share[1];
-        const T s2 = sample.share[2], s3 = sample.share[3];
-#pragma omp simd
-        for (int c = 0; c < kChannels; ++c) {
-          sum[c] += s0 * v0[c] + s1 * v1[c] + s2 * v2[c] + s3 * v3[c];
+        if (run.pixel[i] < 0) continue;
+        const T* v0 = map + run.pixel[i] * channels;
+        const T* v1 = v0 + run.right[i] * channels;
+        const T* v2 = v0 + run.down[i] * channels;
+        const T* v3 = v2 + run.right[i] * channels;
+        const T s0 = run.share[0][i], s1 = run.share[1][i];
+        const T s2 = run.share[2][i], s3 = run.share[3][i];
+        for (int k = 0; k < kVectors; ++k) {
+          sum[k] += (s0 * vec(v0 + 16 * k) + s1 * vec(v1 + 16 * k)) +
+                    (s2 * vec(v2 + 16 * k) + s3 * vec(v3 + 16 * k));
         }
-        if (kChannels) continue;
+        if (kVectors) continue;
 #pragma omp simd
         for (int64_t c = 0; c < channels; ++c) {
-          out[c] += s0 * v0[c] + s1 * v1[c] + s2 * v2[c] + s3 * v3[c];
+          out[c] += (s0 * v0[c] + s1 * v1[c]) + (s2 * v2[c] + s3 * v3[c]);
         }
       }
-      for (int c = 0; c < kChannels; ++c) out[c] = sum[c];
+      for (int k = 0; k < kVectors; ++k) vec(out + 16 * k) = sum[k];
     }
   });
 }
@@ -206,70 +254,100 @@ void forward(const FreesegProblem& shape, int64_t task) {
   }
   for (; part.level < shape.levels; ++part.level) {
     switch (shape.channels) {
-      case 16: forward_part<T, 16>(arrays, part, first, last); break;
-      case 32: forward_part<T, 32>(arrays, part, first, last); break;
-      case 64: forward_part<T, 64>(arrays, part, first, last); break;
+      case 16: forward_part<T, 1>(arrays, part, first, last); break;
+      case 32: forward_part<T, 2>(arrays, part, first, last); break;
+      case 64: forward_part<T, 4>(arrays, part, first, last); break;
       default: forward_part<T, 0>(arrays, part, first, last);
     }
   }
 }
 
-// Writes the gradients of sample i; change[k] is how the loss changes with its pixel k.
+// Writes the gradients of a run's locations and weights; changes[i][k] is how the loss changes with
+// pixel k of sample i.
 template <typename T>
-inline void write_gradients(const Typed<T>& arrays, const Part& part, const Run<T>& run, int i,
-                            int64_t sample, const T (&change)[4]) {
-  const Corners<T>& corners = run.corners;
-  const T left = corners.share_left[i], right = corners.share_right[i];
-  const T up = corners.share_up[i], down = corners.share_down[i];
-  const T has_left = corners.has_left[i], has_right = corners.has_right[i];
-  const T has_up = corners.has_up[i], has_down = corners.has_down[i];
-  const T along_x = up * (has_right * change[1] - has_left * change[0]) +
-                    down * (has_right * change[3] - has_left * change[2]);
-  const T along_y = left * (has_down * change[2] - has_up * change[0]) +
-                    right * (has_down * change[3] - has_up * change[1]);
-  arrays.grad_weights[sample] = up * (left * change[0] + right * change[1]) +
-                                down * (left * change[2] + right * change[3]);
-  arrays.grad_locations[2 * sample] = run.weight[i] * part.width() * along_x;
-  arrays.grad_locations[2 * sample + 1] = run.weight[i] * part.height() * along_y;
+void write_gradients(const Typed<T>& arrays, const Part& part, const Run<T>& run,
+                     const T (*changes)[4]) {
+  const T height = static_cast<T>(part.height()), width = static_cast<T>(part.width());
+  T grad_xy[2 * kRun], grad_weight[kRun];
+#pragma omp simd
+  for (int i = 0; i < run.count; ++i) {
+    const T c0 = changes[i][0], c1 = changes[i][1], c2 = changes[i][2], c3 = changes[i][3];
+    const T along_x = run.up_share[i] * (run.has_right[i] * c1 - run.has_left[i] * c0) +
+                      run.down_share[i] * (run.has_right[i] * c3 - run.has_left[i] * c2);
+    const T along_y = run.left_share[i] * (run.has_down[i] * c2 - run.has_up[i] * c0) +
+                      run.right_share[i] * (run.has_down[i] * c3 - run.has_up[i] * c1);
+    grad_weight[i] = run.up_share[i] * (run.left_share[i] * c0 + run.right_share[i] * c1) +
+                     run.down_share[i] * (run.left_share[i] * c2 + run.right_share[i] * c3);
+    grad_xy[2 * i] = run.weight[i] * width * along_x;
+    grad_xy[2 * i + 1] = run.weight[i] * height * along_y;
+  }
+  int64_t query = run.query, point = run.point;
+  for (int i = 0; i < run.count;) {
+    const int64_t left = part.shape.points - point, room = run.count - i;
+    const int taken = static_cast<int>(room < left ? room : left);
+    const int64_t to = part.samples(query) + point;
+    __builtin_memcpy(arrays.grad_locations + 2 * to, grad_xy + 2 * i, 2 * taken * sizeof(T));
+    __builtin_memcpy(arrays.grad_weights + to, grad_weight + i, taken * sizeof(T));
+    i += taken;
+    point = 0;
+    ++query;
+  }
 }
 
-template <typename T, int kChannels>
+template <typename T, int kVectors>
 void backward_part(const Typed<T>& arrays, const Part& part) {
-  const int64_t channels = kChannels ? kChannels : part.shape.channels;
+  const int64_t channels = kVectors ? 16 * kVectors : part.shape.channels;
   const T* map = arrays.value + part.map();
   T* grad_map = arrays.grad_value + part.map();
   for (int64_t i = 0; i < part.height() * part.width() * channels; ++i) grad_map[i] = 0;
-  for_each_run(arrays, part, 0, part.shape.queries, [&](const Run<T>& run) {
+  for_each_run<true>(arrays, part, 0, part.shape.queries, [&](const Run<T>& run) {
+    T changes[kRun][4];
     int64_t query = run.query, point = run.point;
     for (int i = 0; i < run.count; ++i) {
       const T* __restrict grad = arrays.grad_output + part.row(query);
-      T change[4] = {0, 0, 0, 0};
-      if (run.corners.pixel[i] >= 0) {
-        const Sample<T> sample(run, i, channels);
-        const T *v0 = map + sample.at[0], *v1 = map + sample.at[1];
-        const T *v2 = map + sample.at[2], *v3 = map + sample.at[3];
-        T c0 = 0, c1 = 0, c2 = 0, c3 = 0;
-#pragma omp simd reduction(+ : c0, c1, c2, c3)
-        for (int64_t c = 0; c < channels; ++c) {
-          c0 += grad[c] * v0[c];
-          c1 += grad[c] * v1[c];
-          c2 += grad[c] * v2[c];
-          c3 += grad[c] * v3[c];
-        }
-        change[0] = c0, change[1] = c1, change[2] = c2, change[3] = c3;
-        for (int k = 0; k < 4; ++k) {  // one after the other: at a border two are the same pixel
-          T* __restrict target = grad_map + sample.at[k];
-          const T share = sample.share[k];
-#pragma omp simd
-          for (int64_t c = 0; c < channels; ++c) target[c] += share * grad[c];
-        }
-      }
-      write_gradients(arrays, part, run, i, part.samples(query) + point, change);
       if (++point == part.shape.points) {
+        prefetch<0>(arrays.grad_output + part.row(query + kAhead), channels);
         point = 0;
         ++query;
       }
+      if (run.pixel[i] < 0) {
+        for (int k = 0; k < 4; ++k) changes[i][k] = 0;
+        continue;
+      }
+      const int64_t o0 = run.pixel[i] * channels, o1 = o0 + run.right[i] * channels;
+      const int64_t o2 = o0 + run.down[i] * channels, o3 = o2 + run.right[i] * channels;
+      const int64_t at[4] = {o0, o1, o2, o3};
+      if (kVectors) {
+        Vec<T> c0 = {}, c1 = {}, c2 = {}, c3 = {};
+        for (int k = 0; k < kVectors; ++k) {
+          const Vec<T> g = vec(grad + 16 * k);
+          c0 += g * vec(map + o0 + 16 * k);
+          c1 += g * vec(map + o1 + 16 * k);
+          c2 += g * vec(map + o2 + 16 * k);
+          c3 += g * vec(map + o3 + 16 * k);
+        }
+        sum_four<T>(c0, c1, c2, c3, changes[i]);
+        for (int corner = 0; corner < 4; ++corner) {  // in turn: at a border two are one pixel
+          for (int k = 0; k < kVectors; ++k) {
+            vec(grad_map + at[corner] + 16 * k) += run.share[corner][i] * vec(grad + 16 * k);
+          }
+        }
+        continue;
+      }
+      for (int corner = 0; corner < 4; ++corner) {
+        const T* v = map + at[corner];
+        T* __restrict target = grad_map + at[corner];
+        const T share = run.share[corner][i];
+        T change = 0;
+#pragma omp simd reduction(+ : change)
+        for (int64_t c = 0; c < channels; ++c) {
+          change += grad[c] * v[c];
+          target[c] += share * grad[c];
+        }
+        changes[i][corner] = change;
+      }
     }
+    write_gradients<T>(arrays, part, run, changes);
   });
 }
 
@@ -279,9 +357,9 @@ void backward(const FreesegProblem& shape, int64_t task) {
   const int64_t map = task / shape.levels;
   const Part part{shape, map / shape.heads, map % shape.heads, task % shape.levels};
   switch (shape.channels) {
-    case 16: backward_part<T, 16>(arrays, part); break;
-    case 32: backward_part<T, 32>(arrays, part); break;
-    case 64: backward_part<T, 64>(arrays, part); break;
+    case 16: backward_part<T, 1>(arrays, part); break;
+    case 32: backward_part<T, 2>(arrays, part); break;
+    case 64: backward_part<T, 4>(arrays, part); break;
     default: backward_part<T, 0>(arrays, part);
   }
 }
