@@ -15,6 +15,7 @@ MAX_FUNCTION_LINES = 60
 ORDER = (
     "_torchvision",
     "structures",
+    "checkpoint",
     "ops",
     "layers",
     "config",

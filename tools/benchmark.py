@@ -10,9 +10,9 @@ import argparse
 import sys
 
 import torch
-from benchmark_rows import operator, run
+from benchmark_rows import models, operator, run
 
-ROWS = {row.name: row for row in (*operator.ROWS,)}
+ROWS = {row.name: row for row in (*operator.ROWS, *models.ROWS)}
 
 
 def main() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from freeseg import add_freeseg_config
+from freeseg.checkpoint import mask2former_from_hugging_face
 
 SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 GOLDEN = SHARED / "golden/mask2former_tiny_r50"
@@ -74,68 +74,6 @@ def test_all_three_tasks_equal_the_originals(golden):
     assert torch.equal(output["instances"].pred_classes, expected["instance.pred_classes"])
 
 
-# Hugging Face's names to the release's, in order; applied to every key.
-HUGGING_FACE_NAMES = (
-    (r"^model\.pixel_level_module\.encoder\.", "backbone."),
-    (r"hidden_states_norms\.stage(\d)", lambda m: f"norm{int(m[1]) - 1}"),
-    (r"swin\.embeddings\.patch_embeddings\.projection", "patch_embed.proj"),
-    (r"swin\.embeddings\.norm", "patch_embed.norm"),
-    (r"swin\.encoder\.layers", "layers"),
-    (r"attention\.relative_position_bias\.", "attn."),
-    (r"attention\.o_proj", "attn.proj"),
-    (r"attention\.([qkv])_proj", r"attn.\1"),
-    (r"layernorm_before", "norm1"),
-    (r"layernorm_after", "norm2"),
-    (r"^model\.pixel_level_module\.decoder\.", "sem_seg_head.pixel_decoder."),
-    (r"pixel_decoder\.encoder", "pixel_decoder.transformer.encoder"),
-    (r"pixel_decoder\.level_embed", "pixel_decoder.transformer.level_embed"),
-    (r"input_projections", "input_proj"),
-    (r"mask_projection", "mask_features"),
-    (r"(adapter_1|layer_1)\.0\.", r"\1."),
-    (r"(adapter_1|layer_1)\.1\.", r"\1.norm."),
-    (r"(encoder\.layers\.\d+)\.self_attn_layer_norm", r"\1.norm1"),
-    (r"(encoder\.layers\.\d+)\.final_layer_norm", r"\1.norm2"),
-    (r"^class_predictor", "sem_seg_head.predictor.class_embed"),
-    (r"^model\.transformer_module\.", "sem_seg_head.predictor."),
-    (r"queries_embedder", "query_embed"),
-    (r"queries_features", "query_feat"),
-    (r"decoder\.layernorm", "decoder_norm"),
-    (r"decoder\.mask_predictor\.mask_embedder\.(\d)\.0", r"mask_embed.layers.\1"),
-    (r"decoder\.layers\.(\d+)\.self_attn_layer_norm", r"transformer_self_attention_layers.\1.norm"),
-    (
-        r"decoder\.layers\.(\d+)\.cross_attn_layer_norm",
-        r"transformer_cross_attention_layers.\1.norm",
-    ),
-    (r"decoder\.layers\.(\d+)\.final_layer_norm", r"transformer_ffn_layers.\1.norm"),
-    (r"decoder\.layers\.(\d+)\.self_attn", r"transformer_self_attention_layers.\1.self_attn"),
-    (
-        r"decoder\.layers\.(\d+)\.cross_attn",
-        r"transformer_cross_attention_layers.\1.multihead_attn",
-    ),
-    (r"(predictor\.)decoder\.layers\.(\d+)\.fc", r"\1transformer_ffn_layers.\2.fc"),
-    (r"(transformer_ffn_layers\.\d+|transformer\.encoder\.layers\.\d+)\.fc", r"\1.linear"),
-)
-
-
-def from_hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    renamed = {}
-    for key, value in state.items():
-        for pattern, replacement in HUGGING_FACE_NAMES:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = value
-    fused = {}
-    for key, value in renamed.items():
-        if re.search(r"attn\.[kv](_proj)?\.", key) or "backbone.swin.layernorm" in key:
-            continue  # fused below; the port's final norm feeds nothing
-        if re.search(r"attn\.q(_proj)?\.", key):
-            parts = [renamed[re.sub(r"\.q(?=[._])", f".{part}", key)] for part in "qkv"]
-            is_swin = key.startswith("backbone")
-            key = re.sub(r"q\.", "qkv.", key) if is_swin else re.sub(r"q_proj\.", "in_proj_", key)
-            value = torch.cat(parts)
-        fused[key] = value
-    return fused
-
-
 def port_and_ours(seed: int, *, num_queries: int, encoder_layers: int, decoder_layers: int):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(seed)
@@ -184,7 +122,7 @@ def port_and_ours(seed: int, *, num_queries: int, encoder_layers: int, decoder_l
         ]
     )
     ours = build_model(cfg).eval()
-    missing = ours.load_state_dict(from_hugging_face(theirs.state_dict()), strict=False)
+    missing = ours.load_state_dict(mask2former_from_hugging_face(theirs.state_dict()), strict=False)
     assert missing.unexpected_keys == []
     # what is no weight: window indices of the backbone
     assert all("relative_position_index" in key for key in missing.missing_keys)
