@@ -79,5 +79,3 @@ def mask2former_from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tens
             value = torch.cat(parts)
         fused[key] = value
     return fused
-
-

@@ -104,5 +104,5 @@ class FeedForwardLayer(nn.Module):
 
     def forward(self, content: Tensor) -> Tensor:
         x = self.norm(content) if self.pre_norm else content
-        refined = content + self.linear2(F.relu(self.linear1(x)))
+        refined = content + self.linear2(F.relu(self.linear1(x), inplace=True))
         return refined if self.pre_norm else self.norm(refined)

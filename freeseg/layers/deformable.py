@@ -67,11 +67,13 @@ class MSDeformAttn(nn.Module):
         """
         per_sample = (self.num_heads, self.num_levels, self.num_points)
         value = self.value_proj(source).unflatten(-1, (self.num_heads, -1))  # [B, S, M, C/M]
-        offsets = self.sampling_offsets(query).unflatten(-1, (*per_sample, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         weights = weights.unflatten(-1, per_sample[1:])  # [B, Q, M, L, P]
-        level_sizes = spatial_shapes.flip(-1)[:, None].to(offsets)  # [L, 1, 2] as (width, height)
-        locations = reference_points[:, None, None, None] + offsets / level_sizes
+        offsets = self.sampling_offsets(query)  # in pixels, [B, Q, M * L * P * 2]
+        pixel_sizes = spatial_shapes.flip(-1).to(offsets).reciprocal()  # [L, 2], (width, height)
+        per_offset = pixel_sizes[:, None].expand(*per_sample, 2).flatten()  # [M * L * P * 2]
+        offsets = (offsets * per_offset).unflatten(-1, (*per_sample, 2))
+        locations = reference_points[:, None, None, None] + offsets
         attended = ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights)
         return self.output_proj(attended)
 
@@ -113,7 +115,7 @@ class DeformableEncoderLayer(nn.Module):
             source + position, reference_points, source, spatial_shapes, level_start_index
         )
         source = self.norm1(source + self.dropout(attended))
-        hidden = self.dropout(self.linear1(source).relu())
+        hidden = self.dropout(self.linear1(source).relu_())
         return self.norm2(source + self.dropout(self.linear2(hidden)))
 
 

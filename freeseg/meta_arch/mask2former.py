@@ -116,8 +116,8 @@ class Mask2Former(nn.Module):
             ``panoptic_seg`` (map int32 [H, W], segments).
         """
         features = self.encode_image([x["image"] for x in batched_inputs])
-        predictions = self.sem_seg_head(features)
         if self.training:
+            predictions = self.sem_seg_head(features)
             targets = [
                 SegmentationTarget.from_instances(
                     x["instances"].to(self.device), features.padded_size
@@ -125,8 +125,9 @@ class Mask2Former(nn.Module):
                 for x in batched_inputs
             ]
             return self.criterion(predictions, targets)
+        final = self.sem_seg_head.final(features)
         return [
-            self.postprocess(predictions[-1], features, index, x).to_detectron2()
+            self.postprocess(final, features, index, x).to_detectron2()
             for index, x in enumerate(batched_inputs)
         ]
 

@@ -6,6 +6,7 @@ from freeseg.modeling.decoder import (
     MaskedQueryDecoder,
     MultiScaleMaskedTransformerDecoder,
 )
+from freeseg.modeling.fused import fuse_for_inference
 from freeseg.modeling.head import MaskFormerHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 
@@ -17,4 +18,5 @@ __all__ = [
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
     "TimmBackbone",
+    "fuse_for_inference",
 ]

@@ -59,3 +59,7 @@ class MaskFormerHead(nn.Module):
     def forward(self, features: ImageFeatures) -> list[MaskPrediction]:
         """Runs the query decoder; the final prediction is the last."""
         return self.predictor(features)
+
+    def final(self, features: ImageFeatures) -> MaskPrediction:
+        """The final prediction alone, for inference."""
+        return self.predictor.final(features)  # type: ignore[operator]

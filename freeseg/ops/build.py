@@ -113,7 +113,9 @@ def build_available() -> list[str]:
     for name, build in (("cpp", build_cpp), ("cuda", build_cuda)):
         try:
             path = library_path(name)
-            lines.append(f"freeseg.ops: {name} is there: {(path if path.exists() else build()).name}")
+            lines.append(
+                f"freeseg.ops: {name} is there: {(path if path.exists() else build()).name}"
+            )
         except (BuildError, OSError) as error:
             lines.append(f"freeseg.ops: {name} not built, another implementation serves: {error}")
     return lines

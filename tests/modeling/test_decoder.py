@@ -174,3 +174,14 @@ class TestPixelDecoder:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             mask_features, levels = self.build()(self.features())
         assert mask_features.dtype == levels[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_queries", [1, 7])
+def test_final_prediction_alone_equals_the_last_of_all(num_queries):
+    decoder, features = build_decoder(), random_features()
+    queries = QuerySet([object_group(num_queries)])
+    with torch.no_grad():
+        last = decoder.decode(features, queries).layers[-1]
+        alone = decoder.decode_final(features, queries)
+    torch.testing.assert_close(alone.queries, last.queries)
+    torch.testing.assert_close(alone.mask_logits, last.mask_logits)

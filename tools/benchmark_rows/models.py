@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from benchmark_rows.contest import Contest, Row, assert_close
 
+from benchmark_rows.contest import Contest, Row, assert_close
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from freeseg import add_freeseg_config
 from freeseg.checkpoint import mask2former_from_hugging_face
+from freeseg.modeling import fuse_for_inference
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/mask2former/ade20k/panoptic_R50.yaml"
 SIZE = 640
@@ -33,12 +34,13 @@ def _mask2former_r50() -> Contest:
     cfg.MODEL.WEIGHTS = ""
     ours = build_model(cfg).eval()
     ours.load_state_dict(mask2former_from_hugging_face(theirs.state_dict()))
+    fuse_for_inference(ours)
     image = torch.rand(3, SIZE, SIZE) * 255
     normalised = ((image - ours.pixel_mean) / ours.pixel_std)[None]
 
     @torch.inference_mode()
     def segment():
-        prediction = ours.sem_seg_head(ours.encode_image([image]))[-1]
+        prediction = ours.sem_seg_head.final(ours.encode_image([image]))
         return [prediction.class_logits, prediction.mask_logits]
 
     @torch.inference_mode()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmark_rows.contest import Contest, Row, assert_close
 from torch import Tensor
 
+from benchmark_rows.contest import Contest, Row, assert_close
 from freeseg.layers import pixel_centres
 from freeseg.ops import ms_deform_attn, ms_deform_attn_reference
 

@@ -59,6 +59,11 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
             for layer in output.layers
         ]
 
+    def final(self, features: ImageFeatures) -> MaskPrediction:
+        """The last of `forward`, computed alone."""
+        layer = self.decode_final(features, QuerySet([self.object_queries(features.batch_size)]))
+        return MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
+
     def object_queries(self, batch_size: int) -> QueryGroup:
         """The learned queries, repeated for every image."""
         content, position = (

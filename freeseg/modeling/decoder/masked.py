@@ -5,6 +5,8 @@ Shapes: B images, Q queries, C channels, M heads, h w feature size, H W mask siz
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import fvcore.nn.weight_init as weight_init
 import torch
 from torch import Tensor, nn
@@ -86,18 +88,57 @@ class MaskedQueryDecoder(nn.Module):
         )
 
     def decode(self, features: ImageFeatures, queries: QuerySet) -> DecoderOutput:
-        """Runs all layers.
+        """Runs all layers and predicts before the first and after each.
 
         Raises:
             ValueError: When the pyramid does not have three levels.
+        """
+        sizes = sizes_of(features.levels)
+        predictions: list[LayerPrediction] = []
+
+        def inside(_: Tensor, level: int) -> Tensor:
+            return mask_visibility(predictions[-1].mask_logits, sizes[level])
+
+        for content in self._refine(features, queries, inside):
+            predictions.append(self._predict(content, features.mask_features))
+        return DecoderOutput(tuple(predictions))
+
+    def decode_final(self, features: ImageFeatures, queries: QuerySet) -> LayerPrediction:
+        """The last prediction of `decode`, for inference, where nobody looks at the others.
+
+        Resizing masks is linear, so the masks that layers look through are computed from resized
+        mask features, at the size at which they are used.
+        """
+        resized = [
+            F.interpolate(features.mask_features, size, mode="bilinear", align_corners=False)
+            for size in sizes_of(features.levels)
+        ]
+
+        def inside(content: Tensor, level: int) -> Tensor:
+            return _inside_or_everywhere(self._predict(content, resized[level]).mask_logits)
+
+        *_, content = self._refine(features, queries, inside)
+        return self._predict(content, features.mask_features)
+
+    def _refine(
+        self,
+        features: ImageFeatures,
+        queries: QuerySet,
+        inside: Callable[[Tensor, int], Tensor],
+    ) -> Iterator[Tensor]:
+        """Content [B, Q, C] before the first layer and after each.
+
+        Args:
+            features: The image.
+            queries: What is refined.
+            inside: Takes content and the index of a level, returns where queries may look there.
         """
         if len(features.levels) != NUM_LEVELS:
             raise ValueError(f"wanted {NUM_LEVELS} feature levels, got {len(features.levels)}")
         content, position = queries.content(), queries.position()  # [B, Q, C]
         visible, reads_image = queries.visibility(), queries.reads_image()
         sources, source_positions = self._flatten(features.levels)
-        sizes = sizes_of(features.levels)
-        predictions = [self._predict(content, features.mask_features)]
+        yield content
 
         for index, (cross, own, feed_forward) in enumerate(
             zip(
@@ -107,15 +148,14 @@ class MaskedQueryDecoder(nn.Module):
             )
         ):
             level = index % NUM_LEVELS
-            inside = mask_visibility(predictions[-1].mask_logits, sizes[level])
-            seen = cross(content, position, sources[level], source_positions[level], inside)
+            seen = cross(
+                content, position, sources[level], source_positions[level], inside(content, level)
+            )
             content = (
                 seen if reads_image is None else torch.where(reads_image[:, None], seen, content)
             )
             content = feed_forward(own(content, position, visible))
-            predictions.append(self._predict(content, features.mask_features))
-
-        return DecoderOutput(tuple(predictions))
+            yield content
 
     def _predict(self, content: Tensor, mask_features: Tensor) -> LayerPrediction:
         queries = self.decoder_norm(content)
@@ -138,5 +178,9 @@ def mask_visibility(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     A query whose mask is empty there looks everywhere. No gradient passes.
     """
     resized = F.interpolate(mask_logits.detach(), size=size, mode="bilinear", align_corners=False)
-    inside = (resized >= 0).flatten(2)  # a logit of 0 is a probability of 0.5
+    return _inside_or_everywhere(resized)
+
+
+def _inside_or_everywhere(mask_logits: Tensor) -> Tensor:
+    inside = (mask_logits >= 0).flatten(2)  # a logit of 0 is a probability of 0.5
     return inside | ~inside.any(dim=-1, keepdim=True)
