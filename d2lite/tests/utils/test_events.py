@@ -111,7 +111,6 @@ def printed(caplog, printer):
     caplog.clear()
     name = "detectron2.utils.events"
     with caplog.at_level(logging.INFO, logger=name):
-        logging.getLogger("detectron2").propagate = True
         printer.write()
     # the formatter of setup_logger shortens "detectron2" in the name of a record
     return [r.getMessage() for r in caplog.records if r.name.endswith("utils.events")]
