@@ -71,6 +71,7 @@ setup(
             "ruff",
             "scikit-learn",
             "transformers",
+            "triton; platform_system == 'Linux' and platform_machine == 'x86_64'",
         ],
     },
     entry_points={"console_scripts": ["freeseg = freeseg.cli:main"]},
