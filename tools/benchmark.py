@@ -10,9 +10,9 @@ import argparse
 import sys
 
 import torch
-from benchmark_rows import models, operator, run
+from benchmark_rows import evaluation, models, operator, run
 
-ROWS = {row.name: row for row in (*operator.ROWS, *models.ROWS)}
+ROWS = {row.name: row for row in (*operator.ROWS, *models.ROWS, *evaluation.ROWS)}
 
 
 def main() -> int:
