@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from benchmark_rows.contest import Contest, Row
 from PIL import Image
+
+from benchmark_rows.contest import Contest, Row
 
 NUM_IMAGES, HEIGHT, WIDTH, NUM_CATEGORIES = 200, 480, 640, 20
 CELL = 80  # pixels of a segment's side
