@@ -1,0 +1,19 @@
+"""Text: encoders of words, and the cache of what they gave."""
+
+from __future__ import annotations
+
+from freeseg.text.encoder import (
+    TEXT_ENCODER_REGISTRY,
+    ImageTextEncoder,
+    TextEncoder,
+    build_text_encoder,
+)
+from freeseg.text.fingerprint import fingerprint
+
+__all__ = [
+    "TEXT_ENCODER_REGISTRY",
+    "ImageTextEncoder",
+    "TextEncoder",
+    "build_text_encoder",
+    "fingerprint",
+]
