@@ -126,17 +126,14 @@ class ImageTextEncoder(TextEncoder):
         image_size: (height, width) of the images that the image tower reads.
         pixel_mean: RGB mean to be subtracted from images in 0..1.
         pixel_std: RGB deviation to divide by afterwards.
+        logit_scale: Logarithm of the factor of cosines that the towers were trained with, a scalar.
     """
 
     image_size: tuple[int, int]
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
+    logit_scale: Tensor
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
         """Features [N, D], not normalised, of normalised RGB images [N, 3, height, width]."""
-
-    @property
-    @abstractmethod
-    def logit_scale(self) -> Tensor:
-        """The factor of cosines that the towers were trained with, a scalar (not its logarithm)."""
