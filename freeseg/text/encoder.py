@@ -5,6 +5,7 @@ Shapes: N texts, L context length, W width of token embeddings, D width of featu
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from freeseg.text.fingerprint import fingerprint
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
 TEXT_ENCODER_REGISTRY.__doc__ = """
-Text encoders by the name in MODEL.TEXT_ENCODER.NAME. A registered object is called with the
-CfgNode and returns a `TextEncoder`.
+Text encoders by the name in MODEL.TEXT_ENCODER.NAME. What is registered is called with the CfgNode
+and returns a `TextEncoder`.
 """
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class TextEncoder(nn.Module, ABC):
         start_ids: Token ids before the words of a text, in their order; may be empty.
         end_id: Id of the token after them. Ids are looked at up to its first place only.
         pad_id: What fills the rest of the context.
+        image_tower: How the names of weights begin that no text goes through.
     """
 
     context_length: int
@@ -57,6 +59,7 @@ class TextEncoder(nn.Module, ABC):
     start_ids: tuple[int, ...]
     end_id: int
     pad_id: int
+    image_tower = "visual."
 
     @abstractmethod
     def word_ids(self, text: str) -> list[int]:
@@ -106,8 +109,10 @@ class TextEncoder(nn.Module, ABC):
 
     @property
     def identity(self) -> str:
-        """Changes whenever the features of some text may change: the kind and the weights."""
-        return f"{type(self).__name__}-{fingerprint(self)}"
+        """Changes whenever the features of some text may change: kind, structure and weights."""
+        structure = hashlib.blake2b(f"{self}{self.context_length}".encode(), digest_size=4)
+        weights = fingerprint(self, without=self.image_tower)
+        return f"{type(self).__name__}-{structure.hexdigest()}-{weights}"
 
     @property
     def device(self) -> torch.device:
