@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, TextEncoder
 
