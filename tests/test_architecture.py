@@ -18,6 +18,7 @@ ORDER = (
     "ops",
     "layers",
     "config",
+    "text",
     "modeling",
     "inference",
     "training",
