@@ -23,6 +23,7 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     _add_mask_former_keys(cfg)
     _add_backbone_keys(cfg)
     _add_engine_keys(cfg)
+    _add_text_keys(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
@@ -119,6 +120,14 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
+
+
+def _add_text_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.TEXT_ENCODER = node = CfgNode()
+    node.NAME = "open_clip"  # open_clip, minilm or toy_clip
+    node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
+    node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
+    node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
 
 
 def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:

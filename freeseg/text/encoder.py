@@ -126,8 +126,7 @@ class ImageTextEncoder(TextEncoder):
         image_size: (height, width) of the images that the image tower reads.
         pixel_mean: RGB mean to be subtracted from images in 0..1.
         pixel_std: RGB deviation to divide by afterwards.
-        logit_scale: Logarithm of the factor of cosines that the towers were trained with (CLIP's
-            weights have it under this name, so it cannot be a property).
+        logit_scale: Logarithm of the factor of cosines that the towers were trained with, a scalar.
     """
 
     image_size: tuple[int, int]
