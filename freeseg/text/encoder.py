@@ -5,6 +5,7 @@ Shapes: N texts, L context length, W width of token embeddings, D width of featu
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from abc import ABC, abstractmethod
@@ -110,9 +111,13 @@ class TextEncoder(nn.Module, ABC):
     @property
     def identity(self) -> str:
         """Changes whenever the features of some text may change: kind, structure and weights."""
-        structure = hashlib.blake2b(f"{self}{self.context_length}".encode(), digest_size=4)
         weights = fingerprint(self, without=self.image_tower)
-        return f"{type(self).__name__}-{structure.hexdigest()}-{weights}"
+        return f"{type(self).__name__}-{self._structure}-{weights}"
+
+    @functools.cached_property
+    def _structure(self) -> str:
+        description = f"{self} {self.context_length}"  # weights may be read with another activation
+        return hashlib.blake2b(description.encode(), digest_size=4).hexdigest()
 
     @property
     def device(self) -> torch.device:
