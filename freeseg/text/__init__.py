@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from freeseg.text.clip import CLIP, ClipSpec
 from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
+from freeseg.text.clip import CLIP, ClipSpec
 from freeseg.text.encoder import (
     TEXT_ENCODER_REGISTRY,
     ImageTextEncoder,
