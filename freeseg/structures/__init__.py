@@ -1,7 +1,12 @@
 """Small data classes at the boundaries between parts."""
 
 from freeseg.structures.features import ImageFeatures, sizes_of
-from freeseg.structures.predictions import DecoderOutput, LayerPrediction, MaskPrediction
+from freeseg.structures.predictions import (
+    DecoderOutput,
+    EmbeddedMasks,
+    LayerPrediction,
+    MaskPrediction,
+)
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget
@@ -10,6 +15,7 @@ from freeseg.structures.vocabulary import Vocabulary
 __all__ = [
     "ANYONE",
     "DecoderOutput",
+    "EmbeddedMasks",
     "ImageFeatures",
     "InstanceSet",
     "LayerPrediction",

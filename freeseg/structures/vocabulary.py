@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,12 @@ class Vocabulary:
     Attributes:
         names: One display name per class.
         is_thing: One flag per class; True for countable things, False for amorphous stuff.
+        is_seen: One flag per class, True for those that are trained; None where nobody knows.
     """
 
     names: tuple[str, ...]
     is_thing: tuple[bool, ...]
+    is_seen: tuple[bool, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.is_thing):
@@ -51,8 +54,34 @@ class Vocabulary:
             thing_ids = set(mapping.values())
         else:
             thing_ids = set(range(num_classes)) if things and not stuff else set()
-        return cls(tuple(names), tuple(index in thing_ids for index in range(num_classes)))
+        flags = metadata.get("trainable_flag")
+        is_seen = tuple(map(bool, flags)) if flags and len(flags) == num_classes else None
+        is_thing = tuple(index in thing_ids for index in range(num_classes))
+        return cls(tuple(names), is_thing, is_seen)
+
+    def select(self, classes: Sequence[int]) -> Vocabulary:
+        """The vocabulary of some classes, in the given order."""
+        return Vocabulary(
+            tuple(self.names[index] for index in classes),
+            tuple(self.is_thing[index] for index in classes),
+            None if self.is_seen is None else tuple(self.is_seen[index] for index in classes),
+        )
+
+    def seen_classes(self) -> list[int]:
+        """Ids of the classes that may be trained: all where nobody knows which are seen."""
+        return [index for index in range(len(self)) if self.is_seen is None or self.is_seen[index]]
+
+    def unseen_classes(self) -> list[int]:
+        """Ids of the classes that were not trained: all where nobody knows."""
+        return [
+            index for index in range(len(self)) if self.is_seen is None or not self.is_seen[index]
+        ]
 
     def thing_mask(self, like: Tensor) -> Tensor:
         """Bool [K] on the device of `like`."""
         return as_tensor(self.is_thing, dtype=torch_bool, device=like.device)
+
+    def seen_mask(self, like: Tensor) -> Tensor:
+        """Bool [K] on the device of `like`; nothing is seen where nobody knows."""
+        flags = self.is_seen or (False,) * len(self)
+        return as_tensor(flags, dtype=torch_bool, device=like.device)

@@ -220,7 +220,9 @@ def _model_from_name(open_clip: Any, name: str, tag: str) -> nn.Module:
             f"{', '.join(known) or 'none'}"
         )
     if not tag and ":" not in name:
-        logger.info("no weights for open_clip's %s: it is random until a checkpoint is loaded", name)
+        logger.info(
+            "no weights for open_clip's %s: it is random until a checkpoint is loaded", name
+        )
     wanted = open_clip.get_pretrained_cfg(name.replace("/", "-"), tag) if tag else {}
     return open_clip.create_model(
         name,
