@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from freeseg.modeling import RegionCrops, cosine_logits, region_features
-from freeseg.text import ImageTextEncoder
+from freeseg.text import ImageTextEncoder, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RegionEnsemble:
 
     def __call__(
         self,
-        encoder: ImageTextEncoder,
+        encoder: TextEncoder,
         image: Tensor,
         mask_probs: Tensor,
         query_probs: Tensor,
@@ -44,6 +44,11 @@ class RegionEnsemble:
             class_features: Unit vectors [K, D].
             is_seen: Bool [K].
         """
+        if not isinstance(encoder, ImageTextEncoder):
+            raise TypeError(
+                f"{type(encoder).__name__} has no image tower to classify regions with: "
+                "set MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE False"
+            )
         found, is_shown = region_features(encoder, image, mask_probs, self.crops)
         region_probs = query_probs.new_ones(query_probs.shape)
         region_probs[is_shown] = cosine_logits(found, class_features).softmax(-1).to(region_probs)

@@ -14,6 +14,7 @@ from torch import Tensor
 from freeseg.modeling import ClipAdapter, cosine_logits
 from freeseg.structures import Vocabulary
 
+CLASS_TOKENS = "prefix_prompt"  # of the learned prompts: what is adapted
 ClassLogits = Callable[[Tensor], Tensor]  # class tokens [n, W] -> scores [N, U]
 
 
@@ -102,7 +103,7 @@ class PromptTuner:
             features = adapter.class_features(names, task, class_tokens=tokens)
             return cosine_logits(proposals.clone(), features)
 
-        own = adapter.prompt_learner.prefix_prompt
+        own: Tensor = adapter.prompt_learner.get_parameter(CLASS_TOKENS)
         tokens = own.detach() if self._kept is None else self._kept
         if len(names) > 1 and len(proposals):
             tokens = tune_class_tokens(tokens, logits, self.settings)

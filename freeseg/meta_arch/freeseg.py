@@ -151,10 +151,9 @@ class FreeSeg(Mask2Former):
             group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(tasks))
         return list(groups.values())
 
-    def text(self, vocabulary: Vocabulary, task: str, **prompt: Any) -> Tensor:
+    def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
         """Features [K+1, D] of the classes under a task, "no object" last."""
-        features = self.clip_adapter.class_features(vocabulary.names, task, **prompt)
-        return self.clip_adapter.with_void(features)
+        return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.names, task))
 
     def decode(
         self, features: ImageFeatures, requests: Sequence[Request], text: Tensor

@@ -20,7 +20,10 @@ from freeseg.text import (
     PromptLearner,
     TemplatePrompts,
     TextEncoder,
+    TextFeatureCache,
+    TextKey,
     build_text_encoder,
+    default_folder,
     load_clip,
 )
 from freeseg.text.weights import read_state_dict
@@ -34,11 +37,19 @@ class ClipAdapter(nn.Module):
     The prompt stage, which knows no "no object", has `has_void` False.
     """
 
+    non_object_embedding: Tensor
+
     @configurable
     def __init__(
-        self, *, clip_model: TextEncoder, prompt_learner: PromptLearner, has_void: bool = True
+        self,
+        *,
+        clip_model: TextEncoder,
+        prompt_learner: PromptLearner,
+        has_void: bool = True,
+        cache: TextFeatureCache | None = None,
     ) -> None:
         super().__init__()
+        self.cache = cache or TextFeatureCache()
         self.clip_model = clip_model
         self.prompt_learner = prompt_learner
         void = nn.Parameter(torch.randn(1, clip_model.dim) * clip_model.width**-0.5)
@@ -54,11 +65,33 @@ class ClipAdapter(nn.Module):
                 if node.CLIP_MODEL_NAME
                 else build_text_encoder(cfg)
             )
-        return {"clip_model": clip_model, "prompt_learner": _build_prompts(cfg, clip_model.width)}
+        return {
+            "clip_model": clip_model,
+            "prompt_learner": _build_prompts(cfg, clip_model.width),
+            "cache": TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None),
+        }
 
     def class_features(self, names: Sequence[str], task: str, **prompt: Any) -> Tensor:
-        """Unit vectors [K, D] of class names under a task."""
-        return self.prompt_learner(self.clip_model, names, task, **prompt)
+        """Unit vectors [K, D] of class names under a task.
+
+        Args:
+            names: Of the classes.
+            task: Of the prompts.
+            **prompt: Anything to be used in place of the learned prompts.
+        """
+        learner = self.prompt_learner
+        is_training = any(weight.requires_grad for weight in learner.parameters())
+        if prompt or (is_training and torch.is_grad_enabled()):
+            return learner(self.clip_model, names, task, **prompt)
+        key = TextKey(
+            encoder=self.clip_model.identity,
+            prompts=learner.identity,
+            task=task if learner.uses_task else "",
+            texts=tuple(names),
+        )
+        return self.cache.get(
+            key, lambda: learner(self.clip_model, names, task), self.clip_model.device
+        )
 
     def with_void(self, class_features: Tensor) -> Tensor:
         """The features [K+1, D] of a classifier, "no object" last."""

@@ -5,6 +5,7 @@ Shapes: K names, L context length, W width of token embeddings, D width of featu
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from freeseg.text.encoder import TextEncoder
+from freeseg.text.fingerprint import fingerprint
 
 TASK_TEXTS = {  # as the release spells them, with the dot
     "semantic": "semantic segmentation.",
@@ -30,6 +32,11 @@ class PromptLearner(nn.Module, ABC):
 
     uses_task: bool  # whether features of one name differ between tasks
 
+    @property
+    def identity(self) -> str:
+        """Changes whenever the features of some name may change."""
+        return f"{type(self).__name__}-{fingerprint(self)}"
+
     @abstractmethod
     def forward(self, encoder: TextEncoder, names: Sequence[str], task: str) -> Tensor:
         """Unit vectors [K, D] of `names` under a task of `TASK_TEXTS`."""
@@ -45,6 +52,10 @@ class TemplatePrompts(PromptLearner):
         if not templates or not all(NAME_SLOT in template for template in templates):
             raise ValueError(f"wanted templates with {NAME_SLOT} in each, got {list(templates)}")
         self.templates = tuple(templates)
+
+    @property
+    def identity(self) -> str:
+        return f"{type(self).__name__}-{json.dumps(self.templates)}"
 
     def forward(self, encoder: TextEncoder, names: Sequence[str], task: str) -> Tensor:
         del task
