@@ -1,20 +1,34 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
 from freeseg.modeling.backbone import D2SwinTransformer, TimmBackbone
+from freeseg.modeling.classifier import cosine_logits
+from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
     MaskedQueryDecoder,
     MultiScaleMaskedTransformerDecoder,
+    OpenVocabularyDecoder,
 )
 from freeseg.modeling.head import MaskFormerHead
+from freeseg.modeling.interaction import ContextInteraction
+from freeseg.modeling.interaction_head import MaskFormerInteractionHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
+from freeseg.modeling.regions import RegionCrops, masked_pictures, region_features
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
+    "ClipAdapter",
+    "ContextInteraction",
     "D2SwinTransformer",
     "MSDeformAttnPixelDecoder",
     "MaskFormerHead",
+    "MaskFormerInteractionHead",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
+    "OpenVocabularyDecoder",
+    "RegionCrops",
     "TimmBackbone",
+    "cosine_logits",
+    "masked_pictures",
+    "region_features",
 ]

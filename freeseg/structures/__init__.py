@@ -2,7 +2,12 @@
 
 from freeseg.structures.class_list import ClassEntry, read_classes
 from freeseg.structures.features import ImageFeatures, sizes_of
-from freeseg.structures.predictions import DecoderOutput, LayerPrediction, MaskPrediction
+from freeseg.structures.predictions import (
+    DecoderOutput,
+    EmbeddedMasks,
+    LayerPrediction,
+    MaskPrediction,
+)
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget
@@ -12,6 +17,7 @@ __all__ = [
     "ANYONE",
     "ClassEntry",
     "DecoderOutput",
+    "EmbeddedMasks",
     "ImageFeatures",
     "InstanceSet",
     "LayerPrediction",

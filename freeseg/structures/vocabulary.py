@@ -27,16 +27,16 @@ class Vocabulary:
     Attributes:
         names: One display name per class.
         is_thing: One flag per class; True for countable things, False for amorphous stuff.
+        is_seen: One flag per class, True where a model was trained on it; None where nobody said.
         synonyms: The texts that stand for each class, which a text encoder reads; by default the
             name alone. A region belongs to a class as much as to the best of its texts.
-        is_seen: One flag per class, True where a model was trained on it; None where nobody said.
         other: The class for all that is none of the others, or None.
     """
 
     names: tuple[str, ...]
     is_thing: tuple[bool, ...]
-    synonyms: tuple[tuple[str, ...], ...] = ()
     is_seen: tuple[bool, ...] | None = None
+    synonyms: tuple[tuple[str, ...], ...] = ()
     other: int | None = None
 
     def __post_init__(self) -> None:
@@ -71,8 +71,8 @@ class Vocabulary:
         return cls(
             tuple(entry.name for entry in entries),
             tuple(entry.is_thing is not False for entry in entries),
-            tuple(entry.texts for entry in entries),
             tuple(bool(entry.is_seen) for entry in entries) if is_any_flagged else None,
+            tuple(entry.texts for entry in entries),
         )
 
     @classmethod
@@ -117,8 +117,8 @@ class Vocabulary:
         return Vocabulary(
             (*self.names, OTHER),
             (*self.is_thing, False),
-            (*self.synonyms, own),
             None if self.is_seen is None else (*self.is_seen, False),
+            (*self.synonyms, own),
             other=len(self),
         )
 
@@ -130,6 +130,26 @@ class Vocabulary:
             for name, texts in zip(self.names, self.synonyms)
         )
         return replace(self, is_seen=flags)
+
+    def select(self, classes: Sequence[int]) -> Vocabulary:
+        """The vocabulary of some classes, in the given order."""
+        return Vocabulary(
+            tuple(self.names[index] for index in classes),
+            tuple(self.is_thing[index] for index in classes),
+            None if self.is_seen is None else tuple(self.is_seen[index] for index in classes),
+            tuple(self.synonyms[index] for index in classes),
+            other=classes.index(self.other) if self.other in classes else None,
+        )
+
+    def seen_classes(self) -> list[int]:
+        """Ids of the classes that may be trained: all where nobody knows which are seen."""
+        return [index for index in range(len(self)) if self.is_seen is None or self.is_seen[index]]
+
+    def unseen_classes(self) -> list[int]:
+        """Ids of the classes that were not trained: all where nobody knows."""
+        return [
+            index for index in range(len(self)) if self.is_seen is None or not self.is_seen[index]
+        ]
 
     def with_plain_texts(self) -> Vocabulary:
         """This list with texts as a person would say them, under the same display names.
