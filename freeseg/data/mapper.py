@@ -29,7 +29,8 @@ from freeseg.data.augmentation import (
     ShortSideCrop,
     build_flip,
 )
-from freeseg.data.panoptic import rgb2id
+from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY
+from freeseg.data.panoptic import LabelMap, rgb2id
 from freeseg.images import order_channels, read_image
 
 TASKS = ("semantic", "instance", "panoptic")
@@ -164,19 +165,28 @@ class SegmentationMapper:
     ) -> tuple[Annotation, tuple[str, ...]]:
         """The record's annotation and the tasks whose targets it can give."""
         if "pan_seg_file_name" in record:
-            colors = _read(record["pan_seg_file_name"], "RGB")
-            segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
+            ids = rgb2id(_read(record["pan_seg_file_name"], "RGB"))
+            segments = SegmentMap.from_panoptic(ids, record["segments_info"])
+            if STUFF_KEY in record:
+                labels = self._read_labels(record, STUFF_KEY)
+                segments = segments.with_stuff(labels, self.ignore_label)
             return segments, TASKS
         if "annotations" in record:
             return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
         if "sem_seg_file_name" in record:
-            labels = _read(record["sem_seg_file_name"])
-            labels = labels[..., 0] if labels.ndim == 3 else labels
+            labels = self._read_labels(record, "sem_seg_file_name")
             return SegmentMap.from_semantic(labels, self.ignore_label), ("semantic", "panoptic")
         raise ValueError(
             f"{record['file_name']} has no ground truth: a training record needs "
             "pan_seg_file_name, annotations or sem_seg_file_name"
         )
+
+    def _read_labels(self, record: Mapping[str, Any], key: str) -> LabelMap:
+        """The record's class map [H, W]; what the record ignores is void."""
+        labels = _read(record[key])
+        labels = labels[..., 0] if labels.ndim == 3 else labels
+        ignored = record.get(IGNORED_KEY, ())
+        return np.where(np.isin(labels, ignored), self.ignore_label, labels) if ignored else labels
 
     def _pick_task(self, possible: Sequence[str], record: Mapping[str, Any]) -> str:
         if self.task == "random":
@@ -194,7 +204,15 @@ class SegmentationMapper:
 
 
 _ANNOTATION_KEYS = frozenset(
-    {"annotations", "pan_seg_file_name", "segments_info", "sem_seg_file_name", "seed"}
+    {
+        "annotations",
+        "pan_seg_file_name",
+        "segments_info",
+        "sem_seg_file_name",
+        "seed",
+        STUFF_KEY,
+        IGNORED_KEY,
+    }
 )
 
 
