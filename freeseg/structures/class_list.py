@@ -97,7 +97,8 @@ def clean_name(text: str) -> str:
         or character == _JOINER
         or unicodedata.category(character) not in ("Cc", "Cf")
     )
-    return " ".join(visible.split()) if visible.strip(_JOINER) else ""
+    name = " ".join(visible.split())
+    return name if name.strip(_JOINER) else ""
 
 
 def _entry(item: Any) -> ClassEntry:

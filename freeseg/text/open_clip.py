@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
 from freeseg.text.weights import is_openai_format, read_state_dict
@@ -53,7 +54,8 @@ class OpenClipEncoder(ImageTextEncoder):
         return self._words(text)
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
-        return self._embedding_table()(ids)
+        # not by calling the table, which may be answering for another thread: see `_looked_up`
+        return F.embedding(ids, self._embedding_table().weight)
 
     def encode_embeddings(self, embeddings: Tensor, eot_index: Tensor) -> Tensor:
         num_texts, length = embeddings.shape[:2]
