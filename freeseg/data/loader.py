@@ -26,6 +26,7 @@ from detectron2.data import (
 from detectron2.utils import comm
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
+from freeseg.structures import Vocabulary
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Any]
@@ -138,11 +139,16 @@ def build_train_loader(
 
 
 def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None) -> Any:
-    """Detectron2's test loader with the test side of SegmentationMapper."""
+    """Detectron2's test loader with the test side of SegmentationMapper.
+
+    Its images are to be segmented into the classes of their dataset, where that names any; a model
+    of a closed set has its own.
+    """
     register_custom(cfg.DATASETS.CUSTOM)
-    return build_detection_test_loader(
-        cfg, dataset_name, mapper=mapper or SegmentationMapper(cfg, False)
-    )
+    if mapper is None:
+        vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset_name))
+        mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
+    return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
 
 @functools.lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ Shapes: B images, R requests, Q queries, K classes, D width of text features, H 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.checkpoints import KEY_MAPS
 from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
 from freeseg.inference import (
     PromptTuner,
@@ -74,13 +76,18 @@ class FreeSeg(Mask2Former):
         self.clip_adapter = clip_adapter
         self.ensemble = ensemble
         self.tuner = tuner
+        self._register_load_state_dict_pre_hook(_forget_extras)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
         node, tuning = cfg.MODEL.CLIP_ADAPTER, tuning_arguments(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
+        trunk = super().from_config(cfg)
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
         return {
-            **super().from_config(cfg),
+            **trunk,
+            "vocabulary": Vocabulary.of_dataset(metadata) or trunk["vocabulary"],
+            "thresholds": replace(trunk["thresholds"], min_score=cfg.MODEL.FREESEG.MIN_SCORE),
             "criterion": build_criterion(**{**criterion_arguments(cfg), "num_classes": None}),
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
             "ensemble": RegionEnsemble(
@@ -221,6 +228,11 @@ def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     Parity: the release aligns corners here, unlike Mask2Former.
     """
     return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
+
+
+def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:
+    """Lets weights of the release load as they are."""
+    KEY_MAPS["freeseg"].drop_from(state)
 
 
 def _task_of(batched_inputs: Sequence[dict[str, Any]]) -> str:
