@@ -1,5 +1,6 @@
 """Small data classes at the boundaries between parts."""
 
+from freeseg.structures.class_list import ClassEntry, read_classes
 from freeseg.structures.features import ImageFeatures, sizes_of
 from freeseg.structures.predictions import (
     DecoderOutput,
@@ -14,6 +15,7 @@ from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "ClassEntry",
     "DecoderOutput",
     "EmbeddedMasks",
     "ImageFeatures",
@@ -27,5 +29,6 @@ __all__ = [
     "SegmentationResult",
     "SegmentationTarget",
     "Vocabulary",
+    "read_classes",
     "sizes_of",
 ]
