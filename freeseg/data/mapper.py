@@ -179,7 +179,7 @@ class SegmentationMapper:
                 if self.vocabulary is not None:
                     output["vocabulary"] = self.vocabulary
                 return output
-            annotation, tasks = self._read_annotation(record, image.shape[:2])
+            annotation, tasks = read_annotation(record, image.shape[:2], self.ignore_label)
             output["task"] = self._pick_task(tasks, record)
             output["image"], output["instances"] = self._augment(image, annotation, output["task"])
         return output
@@ -204,25 +204,6 @@ class SegmentationMapper:
         instances.gt_masks = BitMasks(torch.from_numpy(masks))  # [N, H, W]
         return _to_tensor(image), instances
 
-    def _read_annotation(
-        self, record: Mapping[str, Any], size: tuple[int, int]
-    ) -> tuple[Annotation, tuple[str, ...]]:
-        """The record's annotation and the tasks whose targets it can give."""
-        if "pan_seg_file_name" in record:
-            colors = _read(record["pan_seg_file_name"], "RGB")
-            segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
-            return segments, TASKS
-        if "annotations" in record:
-            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
-        if "sem_seg_file_name" in record:
-            labels = _read(record["sem_seg_file_name"])
-            labels = labels[..., 0] if labels.ndim == 3 else labels
-            return SegmentMap.from_semantic(labels, self.ignore_label), ("semantic", "panoptic")
-        raise ValueError(
-            f"{record['file_name']} has no ground truth: a training record needs "
-            "pan_seg_file_name, annotations or sem_seg_file_name"
-        )
-
     def _pick_task(self, possible: Sequence[str], record: Mapping[str, Any]) -> str:
         if self.task == "random":
             weights = [
@@ -242,6 +223,31 @@ class SegmentationMapper:
 _ANNOTATION_KEYS = frozenset(
     {"annotations", "pan_seg_file_name", "segments_info", "sem_seg_file_name", "seed"}
 )
+
+
+def read_annotation(
+    record: Mapping[str, Any], size: tuple[int, int], ignore_label: int
+) -> tuple[Annotation, tuple[str, ...]]:
+    """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
+    if "pan_seg_file_name" in record:
+        colors = _read(record["pan_seg_file_name"], "RGB")
+        segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
+        return segments, TASKS
+    if "annotations" in record:
+        return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+    if "sem_seg_file_name" in record:
+        labels = read_labels(record["sem_seg_file_name"])
+        return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
+    raise ValueError(
+        f"{record['file_name']} has no ground truth: a training record needs "
+        "pan_seg_file_name, annotations or sem_seg_file_name"
+    )
+
+
+def read_labels(file_name: str) -> npt.NDArray[Any]:
+    """A semantic map [H, W]."""
+    labels = _read(file_name)
+    return labels[..., 0] if labels.ndim == 3 else labels
 
 
 @contextlib.contextmanager

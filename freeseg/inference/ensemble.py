@@ -1,6 +1,6 @@
 """Two opinions on the class of a region, mixed by how well each knows the class.
 
-Shapes: Q queries, K classes, D width of text features, H W image size.
+Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features, H W image size.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from freeseg.modeling import RegionCrops, cosine_logits, region_features
+from freeseg.structures import Vocabulary
 from freeseg.text import ImageTextEncoder, TextEncoder
 
 
@@ -31,8 +32,8 @@ class RegionEnsemble:
         image: Tensor,
         mask_probs: Tensor,
         query_probs: Tensor,
-        class_features: Tensor,
-        is_seen: Tensor,
+        text: Tensor,
+        vocabulary: Vocabulary,
     ) -> Tensor:
         """Class scores [Q, K].
 
@@ -41,8 +42,8 @@ class RegionEnsemble:
             image: RGB [3, H, W], 0..255.
             mask_probs: [Q, H, W].
             query_probs: [Q, K], of the trained model.
-            class_features: Unit vectors [K, D].
-            is_seen: Bool [K].
+            text: Unit vectors [T, D] of the classes' texts.
+            vocabulary: The K classes.
         """
         if not isinstance(encoder, ImageTextEncoder):
             raise TypeError(
@@ -51,9 +52,11 @@ class RegionEnsemble:
             )
         found, is_shown = region_features(encoder, image, mask_probs, self.crops)
         region_probs = query_probs.new_ones(query_probs.shape)
-        region_probs[is_shown] = cosine_logits(found, class_features).softmax(-1).to(region_probs)
+        region_logits = vocabulary.merge_synonyms(cosine_logits(found, text))  # [N, K]
+        region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
         if self.weight <= 0:
             return region_probs * is_shown[:, None]
+        is_seen = vocabulary.seen_mask(like=query_probs)
         return geometric_ensemble(query_probs, region_probs, is_seen, self.weight)
 
 

@@ -13,7 +13,7 @@ from freeseg.modeling.head import MaskFormerHead
 from freeseg.modeling.interaction import ContextInteraction
 from freeseg.modeling.interaction_head import MaskFormerInteractionHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
-from freeseg.modeling.regions import RegionCrops, masked_pictures, region_features
+from freeseg.modeling.regions import RegionCrops, paint_background, region_features
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
@@ -29,6 +29,6 @@ __all__ = [
     "RegionCrops",
     "TimmBackbone",
     "cosine_logits",
-    "masked_pictures",
+    "paint_background",
     "region_features",
 ]

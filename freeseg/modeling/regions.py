@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from freeseg.ops import mask_boxes, masked_crops
 from freeseg.text import ImageTextEncoder
@@ -64,8 +65,7 @@ def masked_pictures(
     encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: RegionCrops
 ) -> Tensor:
     """Crops [N, 3, h, w] of `image` around bool masks [N, H, W], ready for the image tower."""
-    mean = torch.tensor(encoder.pixel_mean, device=image.device).view(-1, 1, 1) * 255
-    std = torch.tensor(encoder.pixel_std, device=image.device).view(-1, 1, 1) * 255
+    mean, std = _pixel_statistics(encoder, image)
     fill = mean if crops.fill == "mean" else torch.zeros_like(mean)
     boxes = _expand(mask_boxes(masks), crops.expand_ratio, masks.shape[-2:])
     parts = [
@@ -73,6 +73,24 @@ def masked_pictures(
         for some, box in zip(masks.split(CROP_BATCH), boxes.split(CROP_BATCH))
     ]
     return (torch.cat(parts) + fill - mean) / std
+
+
+def paint_background(encoder: ImageTextEncoder, image: Tensor, mask: Tensor) -> Tensor:
+    """The picture [3, h, w] of a crop with the mean colour outside bool `mask` [H, W]."""
+    mean, std = _pixel_statistics(encoder, image)
+    painted = (image - mean) / std * mask
+    if tuple(painted.shape[-2:]) == encoder.image_size:
+        return painted
+    return F.interpolate(painted[None], encoder.image_size, mode="bicubic", align_corners=True)[0]
+
+
+def _pixel_statistics(encoder: ImageTextEncoder, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [3, 1, 1] of pixels in 0..255."""
+    mean, std = (
+        torch.tensor(values, device=image.device).view(-1, 1, 1) * 255
+        for values in (encoder.pixel_mean, encoder.pixel_std)
+    )
+    return mean, std
 
 
 def _expand(boxes: Tensor, ratio: float, size: Sequence[int]) -> Tensor:
