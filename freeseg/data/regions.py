@@ -210,7 +210,7 @@ def _random_crop(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     left, top, width, height = box
     for _ in range(CROP_TRIES):
         area = width * height * np.random.uniform(*CROP_AREA)
-        aspect = math.exp(np.random.uniform(*map(math.log, CROP_ASPECT)))
+        aspect = math.exp(np.random.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
             x, y = np.random.randint(0, width - w + 1), np.random.randint(0, height - h + 1)

@@ -1,6 +1,7 @@
 """Two opinions on the class of a region, mixed by how well each knows the class.
 
-Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features, H W image size.
+Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features,
+H W image size.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from freeseg.modeling import RegionCrops, cosine_logits, region_features
+from freeseg.modeling import RegionCrops, class_logits, region_features, require_image_tower
 from freeseg.structures import Vocabulary
-from freeseg.text import ImageTextEncoder, TextEncoder
+from freeseg.text import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,10 @@ class RegionEnsemble:
             text: Unit vectors [T, D] of the classes' texts.
             vocabulary: The K classes.
         """
-        if not isinstance(encoder, ImageTextEncoder):
-            raise TypeError(
-                f"{type(encoder).__name__} has no image tower to classify regions with: "
-                "set MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE False"
-            )
-        found, is_shown = region_features(encoder, image, mask_probs, self.crops)
+        tower = require_image_tower(encoder)
+        found, is_shown = region_features(tower, image, mask_probs, self.crops)
         region_probs = query_probs.new_ones(query_probs.shape)
-        region_logits = vocabulary.merge_synonyms(cosine_logits(found, text))  # [N, K]
+        region_logits = class_logits(vocabulary, found, text)  # [N, K]
         region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
         if self.weight <= 0:
             return region_probs * is_shown[:, None]

@@ -1,6 +1,7 @@
 """Test-time prompt tuning (FreeSeg, arXiv 2303.17225, section 3.5), which the release lacks.
 
-Shapes: N proposals, U unseen classes, T texts of all classes, D width of text features, n W class tokens.
+Shapes: N proposals, U unseen classes, T texts of all classes, D width of text features,
+n W class tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from freeseg.modeling import ClipAdapter, cosine_logits
+from freeseg.modeling import ClipAdapter, class_logits
 from freeseg.structures import Vocabulary
 
 CLASS_TOKENS = "prefix_prompt"  # of the learned prompts: what is adapted
@@ -101,7 +102,7 @@ class PromptTuner:
 
         def logits(tokens: Tensor) -> Tensor:
             features = adapter.class_features(unseen.texts, task, class_tokens=tokens)
-            return unseen.merge_synonyms(cosine_logits(proposals.clone(), features))
+            return class_logits(unseen, proposals.clone(), features)
 
         own: Tensor = adapter.prompt_learner.get_parameter(CLASS_TOKENS)
         tokens = own.detach() if self._kept is None else self._kept

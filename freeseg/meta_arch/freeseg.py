@@ -28,7 +28,7 @@ from freeseg.inference import (
     resize_result,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
-from freeseg.modeling import ClipAdapter, RegionCrops, cosine_logits
+from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
 from freeseg.structures import (
     EmbeddedMasks,
     ImageFeatures,
@@ -230,11 +230,6 @@ class FreeSeg(Mask2Former):
 @META_ARCH_REGISTRY.register()
 class OpenVocabulary(FreeSeg):
     """`FreeSeg` under the name in the release's configurations."""
-
-
-def class_logits(vocabulary: Vocabulary, embeddings: Tensor, text: Tensor) -> Tensor:
-    """Scaled cosines [..., Q, K+1] of embeddings [..., Q, D] with the texts [T+1, D] of classes."""
-    return vocabulary.merge_synonyms(cosine_logits(embeddings, text))
 
 
 def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:

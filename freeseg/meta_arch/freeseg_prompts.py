@@ -15,7 +15,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.meta_arch.freeseg import task_of
-from freeseg.modeling import ClipAdapter, cosine_logits, paint_background
+from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
 from freeseg.structures import SegmentationTarget, Vocabulary
 from freeseg.text import TextEncoder
 
@@ -67,7 +67,7 @@ class FreeSegPrompts(nn.Module):
             SegmentationTarget.from_instances(x["instances"].to(device), x["image"].shape[-2:])
             for x in batched_inputs
         ]
-        encoder = self.clip_adapter.clip_model
+        encoder = require_image_tower(self.clip_adapter.clip_model)
         pictures = [
             paint_background(encoder, x["image"].to(device), target.masks.any(0))
             for x, target in zip(batched_inputs, targets)
@@ -75,7 +75,7 @@ class FreeSegPrompts(nn.Module):
         with torch.no_grad():
             regions = encoder.encode_image(torch.stack(pictures))  # [R, D]
         text = self.clip_adapter.class_features(self.vocabulary.texts, task_of(batched_inputs))
-        logits = self.vocabulary.merge_synonyms(cosine_logits(regions, text))  # [R, K]
+        logits = class_logits(self.vocabulary, regions, text)  # [R, K]
         if not self.training:
             return [{"class_logits": row} for row in logits]
         labels = self.new_label[torch.cat([target.labels for target in targets])]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from freeseg.ops import mask_boxes, masked_crops
-from freeseg.text import ImageTextEncoder
+from freeseg.text import ImageTextEncoder, TextEncoder
 
 FILLS = ("mean", "zero")  # what a region's background is painted with
 CROP_BATCH = 32  # crops that are cut at once: each needs a copy of the image
@@ -36,6 +36,20 @@ class RegionCrops:
     def __post_init__(self) -> None:
         if self.fill not in FILLS:
             raise ValueError(f"wanted a fill of {', '.join(FILLS)}, got {self.fill!r}")
+
+
+def require_image_tower(encoder: TextEncoder) -> ImageTextEncoder:
+    """The encoder, if it can look at regions.
+
+    Raises:
+        TypeError: When it knows texts alone.
+    """
+    if isinstance(encoder, ImageTextEncoder):
+        return encoder
+    raise TypeError(
+        f"{type(encoder).__name__} has no image tower to classify regions with: "
+        "set MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE False"
+    )
 
 
 def region_features(
