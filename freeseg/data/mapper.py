@@ -31,7 +31,8 @@ from freeseg.data.augmentation import (
     ShortSideCrop,
     build_flip,
 )
-from freeseg.data.panoptic import rgb2id
+from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY
+from freeseg.data.panoptic import LabelMap, rgb2id
 from freeseg.images import order_channels, read_image
 from freeseg.structures import Vocabulary
 
@@ -221,7 +222,15 @@ class SegmentationMapper:
 
 
 _ANNOTATION_KEYS = frozenset(
-    {"annotations", "pan_seg_file_name", "segments_info", "sem_seg_file_name", "seed"}
+    {
+        "annotations",
+        "pan_seg_file_name",
+        "segments_info",
+        "sem_seg_file_name",
+        "seed",
+        STUFF_KEY,
+        IGNORED_KEY,
+    }
 )
 
 
@@ -230,13 +239,17 @@ def read_annotation(
 ) -> tuple[Annotation, tuple[str, ...]]:
     """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
     if "pan_seg_file_name" in record:
-        colors = _read(record["pan_seg_file_name"], "RGB")
-        segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
+        ids = rgb2id(_read(record["pan_seg_file_name"], "RGB"))
+        segments = SegmentMap.from_panoptic(ids, record["segments_info"])
+        if STUFF_KEY in record:
+            segments = segments.with_stuff(
+                read_labels(record, STUFF_KEY, ignore_label), ignore_label
+            )
         return segments, TASKS
     if "annotations" in record:
         return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
     if "sem_seg_file_name" in record:
-        labels = read_labels(record["sem_seg_file_name"])
+        labels = read_labels(record, "sem_seg_file_name", ignore_label)
         return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
     raise ValueError(
         f"{record['file_name']} has no ground truth: a training record needs "
@@ -244,10 +257,12 @@ def read_annotation(
     )
 
 
-def read_labels(file_name: str) -> npt.NDArray[Any]:
-    """A semantic map [H, W]."""
-    labels = _read(file_name)
-    return labels[..., 0] if labels.ndim == 3 else labels
+def read_labels(record: Mapping[str, Any], key: str, ignore_label: int) -> LabelMap:
+    """The record's class map [H, W]; what the record ignores is void."""
+    labels = _read(record[key])
+    labels = labels[..., 0] if labels.ndim == 3 else labels
+    ignored = record.get(IGNORED_KEY, ())
+    return np.where(np.isin(labels, ignored), ignore_label, labels) if ignored else labels
 
 
 @contextlib.contextmanager

@@ -90,7 +90,11 @@ def _regions_of(record: Record, task: str, ignore_label: int) -> Iterable[Record
     """The regions of one image under a task, each as a record of its own."""
     key = "segments_info" if "segments_info" in record else "annotations"
     if key not in record:  # a semantic map: it has to be read to know its classes
-        labels = read_labels(record["sem_seg_file_name"]) if task == "semantic" else np.array([])
+        labels = (
+            read_labels(record, "sem_seg_file_name", ignore_label)
+            if task == "semantic"
+            else np.array([])
+        )
         return [
             {**record, "region_class": label}
             for label in np.unique(labels).tolist()

@@ -90,7 +90,9 @@ def test_weights_of_a_file_decide_the_sizes(tmp_path):
     loaded = load_clip("ViT-B/16", str(tmp_path / "clip.pt"))
     assert loaded.spec.text_width == 64
     assert loaded.spec.image_size == 16
-    assert all(torch.equal(clip.state_dict()[key], loaded.state_dict()[key]) for key in clip.state_dict())
+    assert all(
+        torch.equal(clip.state_dict()[key], loaded.state_dict()[key]) for key in clip.state_dict()
+    )
     assert not any(weight.requires_grad for weight in loaded.parameters())
     assert math.isclose(float(loaded.logit_scale), math.log(1 / 0.07), rel_tol=1e-6)
 
