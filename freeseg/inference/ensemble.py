@@ -1,6 +1,7 @@
 """Two opinions on the class of a region, mixed by how well each knows the class.
 
-Shapes: Q queries, K classes, D width of text features, H W image size.
+Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features,
+H W image size.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from freeseg.modeling import RegionCrops, cosine_logits, region_features
-from freeseg.text import ImageTextEncoder, TextEncoder
+from freeseg.modeling import RegionCrops, class_logits, region_features, require_image_tower
+from freeseg.structures import Vocabulary
+from freeseg.text import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class RegionEnsemble:
         image: Tensor,
         mask_probs: Tensor,
         query_probs: Tensor,
-        class_features: Tensor,
-        is_seen: Tensor,
+        text: Tensor,
+        vocabulary: Vocabulary,
     ) -> Tensor:
         """Class scores [Q, K].
 
@@ -41,19 +43,17 @@ class RegionEnsemble:
             image: RGB [3, H, W], 0..255.
             mask_probs: [Q, H, W].
             query_probs: [Q, K], of the trained model.
-            class_features: Unit vectors [K, D].
-            is_seen: Bool [K].
+            text: Unit vectors [T, D] of the classes' texts.
+            vocabulary: The K classes.
         """
-        if not isinstance(encoder, ImageTextEncoder):
-            raise TypeError(
-                f"{type(encoder).__name__} has no image tower to classify regions with: "
-                "set MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE False"
-            )
-        found, is_shown = region_features(encoder, image, mask_probs, self.crops)
+        tower = require_image_tower(encoder)
+        found, is_shown = region_features(tower, image, mask_probs, self.crops)
         region_probs = query_probs.new_ones(query_probs.shape)
-        region_probs[is_shown] = cosine_logits(found, class_features).softmax(-1).to(region_probs)
+        region_logits = class_logits(vocabulary, found, text)  # [N, K]
+        region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
         if self.weight <= 0:
             return region_probs * is_shown[:, None]
+        is_seen = vocabulary.seen_mask(like=query_probs)
         return geometric_ensemble(query_probs, region_probs, is_seen, self.weight)
 
 

@@ -1,6 +1,7 @@
 """Test-time prompt tuning (FreeSeg, arXiv 2303.17225, section 3.5), which the release lacks.
 
-Shapes: N proposals, U unseen classes, D width of text features, n W class tokens.
+Shapes: N proposals, U unseen classes, T texts of all classes, D width of text features,
+n W class tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from freeseg.modeling import ClipAdapter, cosine_logits
+from freeseg.modeling import ClipAdapter, class_logits
 from freeseg.structures import Vocabulary
 
 CLASS_TOKENS = "prefix_prompt"  # of the learned prompts: what is adapted
@@ -89,7 +90,7 @@ class PromptTuner:
     def __call__(
         self, adapter: ClipAdapter, vocabulary: Vocabulary, task: str, proposals: Tensor
     ) -> Tensor:
-        """Class features [K, D] of prompts that were adapted to an image.
+        """Features [T, D] of the classes' texts, of prompts that were adapted to an image.
 
         Args:
             adapter: With learned prompts.
@@ -97,19 +98,19 @@ class PromptTuner:
             task: Of the prompts.
             proposals: Embeddings [N, D] of what the image shows.
         """
-        names = [vocabulary.names[index] for index in vocabulary.unseen_classes()]
+        unseen = vocabulary.select(vocabulary.unseen_classes())
 
         def logits(tokens: Tensor) -> Tensor:
-            features = adapter.class_features(names, task, class_tokens=tokens)
-            return cosine_logits(proposals.clone(), features)
+            features = adapter.class_features(unseen.texts, task, class_tokens=tokens)
+            return class_logits(unseen, proposals.clone(), features)
 
         own: Tensor = adapter.prompt_learner.get_parameter(CLASS_TOKENS)
         tokens = own.detach() if self._kept is None else self._kept
-        if len(names) > 1 and len(proposals):
+        if len(unseen) > 1 and len(proposals):
             tokens = tune_class_tokens(tokens, logits, self.settings)
         if self.per_dataset:
             self._kept = tokens
-        return adapter.class_features(vocabulary.names, task, class_tokens=tokens)
+        return adapter.class_features(vocabulary.texts, task, class_tokens=tokens)
 
     def clear(self) -> None:
         """Forgets the images so far."""

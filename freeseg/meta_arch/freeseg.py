@@ -1,12 +1,13 @@
 """FreeSeg (Qin et al., CVPR 2023, arXiv 2303.17225): any task, any class list, one network.
 
-Shapes: B images, R requests, Q queries, K classes, D width of text features, H W image size.
+Shapes: B images, R requests, Q queries, K classes, T texts of them, D width of text features,
+H W image size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.checkpoints import KEY_MAPS
 from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
 from freeseg.inference import (
     PromptTuner,
@@ -25,7 +28,7 @@ from freeseg.inference import (
     resize_result,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
-from freeseg.modeling import ClipAdapter, RegionCrops, cosine_logits
+from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
 from freeseg.structures import (
     EmbeddedMasks,
     ImageFeatures,
@@ -74,13 +77,18 @@ class FreeSeg(Mask2Former):
         self.clip_adapter = clip_adapter
         self.ensemble = ensemble
         self.tuner = tuner
+        self._register_load_state_dict_pre_hook(_forget_extras)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
         node, tuning = cfg.MODEL.CLIP_ADAPTER, tuning_arguments(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
+        trunk = super().from_config(cfg)
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
         return {
-            **super().from_config(cfg),
+            **trunk,
+            "vocabulary": Vocabulary.of_dataset(metadata) or trunk["vocabulary"],
+            "thresholds": replace(trunk["thresholds"], min_score=cfg.MODEL.FREESEG.MIN_SCORE),
             "criterion": build_criterion(**{**criterion_arguments(cfg), "num_classes": None}),
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
             "ensemble": RegionEnsemble(
@@ -108,7 +116,7 @@ class FreeSeg(Mask2Former):
         for group in self.requests(batched_inputs):
             text = torch.stack(
                 [self.text(one.vocabulary, one.task) for one in group]
-            )  # [R, K+1, D]
+            )  # [R, T+1, D]
             masks = self.decode(features, group, text)
             if self.tuner is not None:
                 text = self.tune(self.tuner, group, text, masks)
@@ -122,7 +130,7 @@ class FreeSeg(Mask2Former):
         self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
     ) -> dict[str, Tensor]:
         """Losses of one step: the classes that may be seen, under the batch's one task."""
-        task = _task_of(batched_inputs)
+        task = task_of(batched_inputs)
         classes = self.vocabulary.seen_classes()
         new_label = torch.full((len(self.vocabulary),), -1, device=self.device)
         new_label[classes] = torch.arange(len(classes), device=self.device)
@@ -132,10 +140,11 @@ class FreeSeg(Mask2Former):
             ).relabel(new_label)
             for x in batched_inputs
         ]
-        text = self.text(self.vocabulary.select(classes), task)  # [K+1, D]
+        vocabulary = self.vocabulary.select(classes)
+        text = self.text(vocabulary, task)  # [T+1, D]
         layers = self.sem_seg_head(features, text.expand(features.batch_size, -1, -1))
         predictions = [
-            MaskPrediction(cosine_logits(layer.embeddings, text), layer.mask_logits)
+            MaskPrediction(class_logits(vocabulary, layer.embeddings, text), layer.mask_logits)
             for layer in layers
         ]
         return self.criterion(predictions, targets)
@@ -146,28 +155,36 @@ class FreeSeg(Mask2Former):
         for index, x in enumerate(batched_inputs):
             tasks = x.get("tasks", self.tasks)
             check_tasks(tasks)
-            vocabulary = x.get("vocabulary", self.vocabulary)
+            vocabulary = self.with_seen(x.get("vocabulary", self.vocabulary))
             group = groups.setdefault(vocabulary, [])
             group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(tasks))
         return list(groups.values())
 
+    def with_seen(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The class list with seen flags: where it has none, what this model was trained on."""
+        if vocabulary.is_seen is not None:
+            return vocabulary
+        return vocabulary.with_seen(self.vocabulary.select(self.vocabulary.seen_classes()).texts)
+
     def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
-        """Features [K+1, D] of the classes under a task, "no object" last."""
-        return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.names, task))
+        """Features [T+1, D] of the classes' texts under a task, "no object" last."""
+        return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.texts, task))
 
     def decode(
         self, features: ImageFeatures, requests: Sequence[Request], text: Tensor
     ) -> EmbeddedMasks:
-        """Final masks of R requests under their texts [R, K+1, D]; the image is encoded already."""
+        """Final masks of R requests under their texts [R, T+1, D]; the image is encoded already."""
         return self.sem_seg_head(features.select([one.index for one in requests]), text)[-1]
 
     def tune(
         self, tuner: PromptTuner, requests: Sequence[Request], text: Tensor, masks: EmbeddedMasks
     ) -> Tensor:
-        """Texts [R, K+1, D] of prompts that were adapted to what every image proposes."""
+        """Texts [R, T+1, D] of prompts that were adapted to what every image proposes."""
         adapted = []
         for one, old, embeddings in zip(requests, text, masks.embeddings):
-            is_object = cosine_logits(embeddings, old).argmax(-1) < len(one.vocabulary)
+            is_object = class_logits(one.vocabulary, embeddings, old).argmax(-1) < len(
+                one.vocabulary
+            )
             features = tuner(self.clip_adapter, one.vocabulary, one.task, embeddings[is_object])
             adapted.append(self.clip_adapter.with_void(features))
         return torch.stack(adapted)
@@ -186,8 +203,8 @@ class FreeSeg(Mask2Former):
         height, width = features.image_sizes[request.index]
         mask_probs = upsample(masks.mask_logits[row], features.padded_size)
         mask_probs = mask_probs[:, :height, :width].sigmoid()  # [Q, H, W]
-        class_logits = cosine_logits(masks.embeddings[row], text[row])  # [Q, K+1]
-        class_probs = class_logits.float().softmax(-1)[:, :-1]
+        logits = class_logits(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
+        class_probs = logits.float().softmax(-1)[:, :-1]
         if self.ensemble is not None:
             class_probs = self.ensemble(
                 self.clip_adapter.clip_model,
@@ -195,7 +212,7 @@ class FreeSeg(Mask2Former):
                 mask_probs,
                 class_probs,
                 text[row, :-1],
-                request.vocabulary.seen_mask(like=class_probs),
+                request.vocabulary,
             )
         result = assemble_by_class_map(
             request.task, class_probs, mask_probs, request.vocabulary, self.thresholds
@@ -223,7 +240,13 @@ def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
 
 
-def _task_of(batched_inputs: Sequence[dict[str, Any]]) -> str:
+def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:
+    """Lets weights of the release load as they are."""
+    KEY_MAPS["freeseg"].drop_from(state)
+
+
+def task_of(batched_inputs: Sequence[dict[str, Any]]) -> str:
+    """The one task of a training batch."""
     tasks = {x.get("task", "semantic") for x in batched_inputs}
     if len(tasks) > 1:
         raise ValueError(f"a training batch has one task, got {', '.join(sorted(tasks))}")

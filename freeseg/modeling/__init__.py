@@ -1,7 +1,7 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
 from freeseg.modeling.backbone import D2SwinTransformer, TimmBackbone
-from freeseg.modeling.classifier import cosine_logits
+from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
@@ -13,7 +13,12 @@ from freeseg.modeling.head import MaskFormerHead
 from freeseg.modeling.interaction import ContextInteraction
 from freeseg.modeling.interaction_head import MaskFormerInteractionHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
-from freeseg.modeling.regions import RegionCrops, masked_pictures, region_features
+from freeseg.modeling.regions import (
+    RegionCrops,
+    paint_background,
+    region_features,
+    require_image_tower,
+)
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
@@ -28,7 +33,9 @@ __all__ = [
     "OpenVocabularyDecoder",
     "RegionCrops",
     "TimmBackbone",
+    "class_logits",
     "cosine_logits",
-    "masked_pictures",
+    "paint_background",
     "region_features",
+    "require_image_tower",
 ]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from freeseg.ops import mask_boxes, masked_crops
-from freeseg.text import ImageTextEncoder
+from freeseg.text import ImageTextEncoder, TextEncoder
 
 FILLS = ("mean", "zero")  # what a region's background is painted with
 CROP_BATCH = 32  # crops that are cut at once: each needs a copy of the image
@@ -35,6 +36,20 @@ class RegionCrops:
     def __post_init__(self) -> None:
         if self.fill not in FILLS:
             raise ValueError(f"wanted a fill of {', '.join(FILLS)}, got {self.fill!r}")
+
+
+def require_image_tower(encoder: TextEncoder) -> ImageTextEncoder:
+    """The encoder, if it can look at regions.
+
+    Raises:
+        TypeError: When it knows texts alone.
+    """
+    if isinstance(encoder, ImageTextEncoder):
+        return encoder
+    raise TypeError(
+        f"{type(encoder).__name__} has no image tower to classify regions with: "
+        "set MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE False"
+    )
 
 
 def region_features(
@@ -64,8 +79,7 @@ def masked_pictures(
     encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: RegionCrops
 ) -> Tensor:
     """Crops [N, 3, h, w] of `image` around bool masks [N, H, W], ready for the image tower."""
-    mean = torch.tensor(encoder.pixel_mean, device=image.device).view(-1, 1, 1) * 255
-    std = torch.tensor(encoder.pixel_std, device=image.device).view(-1, 1, 1) * 255
+    mean, std = _pixel_statistics(encoder, image)
     fill = mean if crops.fill == "mean" else torch.zeros_like(mean)
     boxes = _expand(mask_boxes(masks), crops.expand_ratio, masks.shape[-2:])
     parts = [
@@ -73,6 +87,24 @@ def masked_pictures(
         for some, box in zip(masks.split(CROP_BATCH), boxes.split(CROP_BATCH))
     ]
     return (torch.cat(parts) + fill - mean) / std
+
+
+def paint_background(encoder: ImageTextEncoder, image: Tensor, mask: Tensor) -> Tensor:
+    """The picture [3, h, w] of a crop with the mean colour outside bool `mask` [H, W]."""
+    mean, std = _pixel_statistics(encoder, image)
+    painted = (image - mean) / std * mask
+    if tuple(painted.shape[-2:]) == encoder.image_size:
+        return painted
+    return F.interpolate(painted[None], encoder.image_size, mode="bicubic", align_corners=True)[0]
+
+
+def _pixel_statistics(encoder: ImageTextEncoder, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [3, 1, 1] of pixels in 0..255."""
+    mean, std = (
+        torch.tensor(values, device=image.device).view(-1, 1, 1) * 255
+        for values in (encoder.pixel_mean, encoder.pixel_std)
+    )
+    return mean, std
 
 
 def _expand(boxes: Tensor, ratio: float, size: Sequence[int]) -> Tensor:

@@ -131,6 +131,12 @@ class Vocabulary:
         )
         return replace(self, is_seen=flags)
 
+    @classmethod
+    def of_dataset(cls, metadata: Any) -> Vocabulary | None:
+        """All classes that a Detectron2 ``Metadata`` names, None where it names none."""
+        names = metadata.get("stuff_classes") or metadata.get("thing_classes")
+        return cls.from_metadata(metadata, len(names)) if names else None
+
     def select(self, classes: Sequence[int]) -> Vocabulary:
         """The vocabulary of some classes, in the given order."""
         return Vocabulary(

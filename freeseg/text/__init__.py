@@ -14,6 +14,7 @@ from freeseg.text.fingerprint import fingerprint
 from freeseg.text.minilm import MiniLMEncoder, load_minilm
 from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
 from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
+from freeseg.text.toy_clip import load_toy_clip
 
 __all__ = [
     "CLIP",
@@ -35,4 +36,5 @@ __all__ = [
     "load_clip",
     "load_minilm",
     "load_open_clip",
+    "load_toy_clip",
 ]
