@@ -202,9 +202,7 @@ def test_frozen_prompts_are_loaded_and_encoded_once(tmp_path, monkeypatch):
     path = str(tmp_path / "prompts.pth")
     model = build(MODEL__CLIP_ADAPTER__PROMPT_CHECKPOINT=path).train()
     learner = model.clip_adapter.prompt_learner
-    assert torch.equal(
-        learner.prefix_prompt, prompts["clip_adapter.prompt_learner.prefix_prompt"]
-    )
+    assert torch.equal(learner.prefix_prompt, prompts["clip_adapter.prompt_learner.prefix_prompt"])
     assert not any(weight.requires_grad for weight in learner.parameters())
     encoded = []
     hook = learner.register_forward_hook(lambda *_: encoded.append(1))

@@ -60,7 +60,9 @@ def test_a_few_steps_lower_the_loss_and_move_prompts_alone(model):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    changed = {
+        key for key, value in model.state_dict().items() if not torch.equal(value, before[key])
+    }
     assert changed == {
         "clip_adapter.prompt_learner.prefix_prompt",
         "clip_adapter.prompt_learner.task_prompt",
