@@ -54,6 +54,7 @@ class Request:
 class FreeSeg(Mask2Former):
     """Mask proposals classified against the texts of classes under a task."""
 
+    takes_vocabulary = True
     sem_seg_head: Any  # MaskFormerInteractionHead: also takes the texts
 
     @configurable

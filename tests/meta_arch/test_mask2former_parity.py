@@ -137,7 +137,9 @@ def from_hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 
 def port_and_ours(seed: int, *, num_queries: int, encoder_layers: int, decoder_layers: int):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip(
+        "transformers", "5", reason="its parameter names are those of version 5"
+    )
     torch.manual_seed(seed)
     swin = transformers.SwinConfig(
         embed_dim=24,
