@@ -95,7 +95,8 @@ class Segmenter:
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS)
-        vocabulary, category_ids = _read_classes(cfg)
+        takes_any = getattr(model, "takes_vocabulary", False)
+        vocabulary, category_ids = _read_classes(cfg, takes_any)
         mapper = SegmentationMapper(cfg, is_train=False)
         return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=category_ids)
 
@@ -157,8 +158,8 @@ class Segmenter:
             "width": width,
             "tasks": tasks,
         }
-        if vocabulary is not None:
-            inputs["vocabulary"] = vocabulary
+        if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
+            inputs["vocabulary"] = vocabulary or self.vocabulary
         with torch.inference_mode():
             output = self.model([inputs])[0]
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in output]
@@ -285,11 +286,16 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _read_classes(cfg: CfgNode) -> tuple[Vocabulary, tuple[int, ...] | None]:
-    """Returns the names and the dataset's own ids of the classes that the model predicts."""
+def _read_classes(cfg: CfgNode, takes_any: bool) -> tuple[Vocabulary, tuple[int, ...] | None]:
+    """Returns the names and the dataset's own ids of the classes that the model predicts.
+
+    A model that `takes_any` class list predicts all classes of the dataset.
+    """
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    if takes_any:
+        num_classes = len(Vocabulary.of_dataset(metadata) or range(num_classes))
     vocabulary = Vocabulary.from_metadata(metadata, num_classes)
     if not any(len(metadata.get(key) or ()) == num_classes for key in _NAME_KEYS):
         source = datasets[0] if datasets else "DATASETS.TEST is empty"

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """FreeSeg's claims in miniature: what each of its parts is worth on Shapes.
 
-tools/ablate.py [--seeds 1 2] [--output output/ablation] [--only NAME ...] [KEY VALUE ...]
+tools/ablate.py [--seeds 1,2] [--output FOLDER] [--only full,no_clip] [KEY VALUE ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from freeseg.engine.ablation import Metric, Study, Variant
@@ -69,15 +68,15 @@ def main() -> None:
         "Markdown table. Started again, it goes on where it was.",
         epilog="variants: " + ", ".join(variant.folder for variant in STUDY.variants),
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seeds", default="1,2", help="separated by commas")
     parser.add_argument("--output", type=Path, default=Path("output/freeseg_ablation"))
-    parser.add_argument("--only", nargs="+", choices=[one.folder for one in STUDY.variants])
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="overrides for all runs")
+    parser.add_argument("--only", default="", help="variants, separated by commas; all")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="KEY VALUE ... for all runs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    chosen = [v for v in STUDY.variants if not arguments.only or v.folder in arguments.only]
-    study = replace(STUDY, variants=tuple(chosen))
-    print(study.run(arguments.output, arguments.seeds, arguments.options))
+    study = STUDY.select(arguments.only.split(",")) if arguments.only else STUDY
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    print(study.run(arguments.output, seeds, arguments.options))
 
 
 if __name__ == "__main__":

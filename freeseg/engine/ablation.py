@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,22 @@ class Study:
     prompt_stages: Mapping[str, tuple[str, ...]]
     variants: tuple[Variant, ...]
     metrics: tuple[Metric, ...]
+
+    def select(self, folders: Sequence[str]) -> Study:
+        """The study of some variants, by their folders.
+
+        Raises:
+            ValueError: On an unknown one, or one whose weights come from a variant left out.
+        """
+        known = {variant.folder: variant for variant in self.variants}
+        needed = {known[name].weights_of for name in folders if name in known} - {""}
+        missing = [*(set(folders) - set(known)), *(needed - set(folders))]
+        if missing:
+            raise ValueError(
+                f"wanted variants among {', '.join(known)}, with those whose weights they use; "
+                f"look at {', '.join(sorted(missing))}"
+            )
+        return replace(self, variants=tuple(v for v in self.variants if v.folder in folders))
 
     def run(self, output: Path, seeds: Sequence[int], options: Sequence[str]) -> str:
         """Trains and evaluates what is missing, writes ``table.md`` after every run.

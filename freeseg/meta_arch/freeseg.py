@@ -7,7 +7,7 @@ H W image size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,10 +24,10 @@ from freeseg.inference import (
     RegionEnsemble,
     TuningSettings,
     assemble_by_class_map,
-    check_tasks,
     resize_result,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
+from freeseg.meta_arch.requests import Request, group_requests, task_of
 from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
 from freeseg.structures import (
     EmbeddedMasks,
@@ -39,15 +39,6 @@ from freeseg.structures import (
 )
 from freeseg.text import TextEncoder
 from freeseg.training import DenseCriterion, SetCriterion
-
-
-@dataclass(frozen=True)
-class Request:
-    """An image of the batch to be segmented for one task with one class list."""
-
-    index: int
-    task: str
-    vocabulary: Vocabulary
 
 
 @META_ARCH_REGISTRY.register()
@@ -82,7 +73,6 @@ class FreeSeg(Mask2Former):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
-        node, tuning = cfg.MODEL.CLIP_ADAPTER, tuning_arguments(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = super().from_config(cfg)
         metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
@@ -92,15 +82,8 @@ class FreeSeg(Mask2Former):
             "thresholds": replace(trunk["thresholds"], min_score=cfg.MODEL.FREESEG.MIN_SCORE),
             "criterion": build_criterion(**{**criterion_arguments(cfg), "num_classes": None}),
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
-            "ensemble": RegionEnsemble(
-                RegionCrops(**region_arguments(cfg)), node.CLIP_ENSEMBLE_WEIGHT
-            )
-            if node.CLIP_ENSEMBLE
-            else None,
-            "tuner": tuning
-            and PromptTuner(
-                TuningSettings(**tuning), per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET
-            ),
+            "ensemble": _build_ensemble(cfg),
+            "tuner": _build_tuner(cfg),
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -114,10 +97,9 @@ class FreeSeg(Mask2Former):
         if self.training:
             return self.losses(features, batched_inputs)
         outputs: list[dict[str, Any]] = [{} for _ in batched_inputs]
-        for group in self.requests(batched_inputs):
-            text = torch.stack(
-                [self.text(one.vocabulary, one.task) for one in group]
-            )  # [R, T+1, D]
+        for group in group_requests(batched_inputs, self.tasks, self.vocabulary):
+            texts = [self.text(one.vocabulary, one.task) for one in group]
+            text = torch.stack(texts)  # [R, T+1, D]
             masks = self.decode(features, group, text)
             if self.tuner is not None:
                 text = self.tune(self.tuner, group, text, masks)
@@ -149,23 +131,6 @@ class FreeSeg(Mask2Former):
             for layer in layers
         ]
         return self.criterion(predictions, targets)
-
-    def requests(self, batched_inputs: Sequence[dict[str, Any]]) -> list[list[Request]]:
-        """What is asked for, grouped by the class list: a group is decoded in one batch."""
-        groups: dict[Vocabulary, list[Request]] = {}
-        for index, x in enumerate(batched_inputs):
-            tasks = x.get("tasks", self.tasks)
-            check_tasks(tasks)
-            vocabulary = self.with_seen(x.get("vocabulary", self.vocabulary))
-            group = groups.setdefault(vocabulary, [])
-            group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(tasks))
-        return list(groups.values())
-
-    def with_seen(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The class list with seen flags: where it has none, what this model was trained on."""
-        if vocabulary.is_seen is not None:
-            return vocabulary
-        return vocabulary.with_seen(self.vocabulary.select(self.vocabulary.seen_classes()).texts)
 
     def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
         """Features [T+1, D] of the classes' texts under a task, "no object" last."""
@@ -241,14 +206,21 @@ def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
 
 
+def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
+    node = cfg.MODEL.CLIP_ADAPTER
+    if not node.CLIP_ENSEMBLE:
+        return None
+    return RegionEnsemble(RegionCrops(**region_arguments(cfg)), node.CLIP_ENSEMBLE_WEIGHT)
+
+
+def _build_tuner(cfg: CfgNode) -> PromptTuner | None:
+    arguments = tuning_arguments(cfg)
+    if arguments is None:
+        return None
+    per_dataset = cfg.TEST.PROMPT_TUNING.PER_DATASET
+    return PromptTuner(TuningSettings(**arguments), per_dataset=per_dataset)
+
+
 def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:
     """Lets weights of the release load as they are."""
     KEY_MAPS["freeseg"].drop_from(state)
-
-
-def task_of(batched_inputs: Sequence[dict[str, Any]]) -> str:
-    """The one task of a training batch."""
-    tasks = {x.get("task", "semantic") for x in batched_inputs}
-    if len(tasks) > 1:
-        raise ValueError(f"a training batch has one task, got {', '.join(sorted(tasks))}")
-    return tasks.pop()

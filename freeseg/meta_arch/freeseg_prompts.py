@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
-from freeseg.meta_arch.freeseg import task_of
+from freeseg.meta_arch.requests import task_of
 from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
 from freeseg.structures import SegmentationTarget, Vocabulary
 from freeseg.text import TextEncoder

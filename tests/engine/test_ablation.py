@@ -1,32 +1,33 @@
-"""The study of variants, with a training tool that only writes down what it was asked for."""
+"""The study of variants, where training only writes down what it was asked for."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from freeseg.engine import ablation
 from freeseg.engine.ablation import Metric, Study, Variant
 
-TOOL = """
-import json, sys
-from pathlib import Path
-arguments = sys.argv[1:]
-folder = Path(arguments[arguments.index("OUTPUT_DIR") + 1])
-folder.mkdir(parents=True)
-(folder / "arguments.json").write_text(json.dumps(arguments))
-(folder / "model_final.pth").write_text("")
-value = float(arguments[arguments.index("SEED") + 1]) * 10
-(folder / "results.json").write_text(json.dumps({"set": {"sem_seg": {"mIoU": value}}}))
-"""
+
+def write_down(command, check):
+    """In place of training: leaves what a finished run leaves, and what it was asked for."""
+    assert check is True
+    arguments = command[2:]
+    folder = Path(arguments[arguments.index("OUTPUT_DIR") + 1])
+    folder.mkdir(parents=True)
+    (folder / "arguments.json").write_text(json.dumps(arguments))
+    (folder / "model_final.pth").write_text("")
+    value = float(arguments[arguments.index("SEED") + 1]) * 10
+    (folder / "results.json").write_text(json.dumps({"set": {"sem_seg": {"mIoU": value}}}))
 
 
 @pytest.fixture
-def study(tmp_path):
-    tool = tmp_path / "tool.py"
-    tool.write_text(TOOL)
+def study(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation.subprocess, "run", write_down)
     return Study(
-        tool=tool,
+        tool=tmp_path / "train_net.py",
         config=tmp_path / "main.yaml",
         prompt_config=tmp_path / "prompts.yaml",
         prompt_stages={"prompts": ("A", "1"), "unused": ()},
@@ -74,3 +75,11 @@ def test_what_is_done_is_not_done_again(study, tmp_path):
 
 def test_unfinished_variants_have_no_numbers(study, tmp_path):
     assert study.write_table(tmp_path / "out", [1]).splitlines()[2] == "| full | 0 | - | - |"
+
+
+def test_a_part_of_the_study_brings_what_it_needs(study):
+    assert [one.folder for one in study.select(["full"]).variants] == ["full"]
+    with pytest.raises(ValueError, match=r"variants among full, half.*look at full"):
+        study.select(["half"])
+    with pytest.raises(ValueError, match="look at other"):
+        study.select(["other"])

@@ -10,6 +10,7 @@ import torch
 
 from detectron2.structures import BitMasks, Instances
 from freeseg.meta_arch import FreeSeg
+from freeseg.meta_arch.requests import with_seen
 from freeseg.structures import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -124,9 +125,9 @@ def test_one_class_and_many_classes_work(model, names):
 
 def test_seen_flags_of_a_free_list_come_from_the_training_vocabulary(model):
     free = Vocabulary.from_classes(["sea", "Cat", "tree", "sky: stuff"])
-    assert model.with_seen(free).is_seen == (False, True, False, True)
+    assert with_seen(free, model.vocabulary).is_seen == (False, True, False, True)
     flagged = Vocabulary(("cat",), (True,), (False,))
-    assert model.with_seen(flagged) is flagged
+    assert with_seen(flagged, model.vocabulary) is flagged
 
 
 @torch.no_grad()
