@@ -235,7 +235,7 @@ def test_prompt_tuning_changes_results_and_no_weight(per_dataset):
 
 
 def test_prompt_tuning_needs_prompts_to_tune():
-    with pytest.raises(ValueError, match="TEST.PROMPT_TUNING needs"):
+    with pytest.raises(ValueError, match=r"TEST\.PROMPT_TUNING needs"):
         build(**TUNING, MODEL__CLIP_ADAPTER__PROMPT_LEARNER="predefined")
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
-from freeseg.parity import SYSTEMS, check_folder
+from freeseg.parity import check_folder
 
 SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 GOLDEN = SHARED / "golden/freeseg_tiny"
