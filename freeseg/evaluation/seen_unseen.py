@@ -124,7 +124,7 @@ class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
         self._counts = PanopticCounts(len(self.classes.names))
 
     def process(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        # before Detectron2's own evaluator, which writes the dataset's category ids into the segments
+        # first, for Detectron2's evaluator writes the dataset's category ids into the segments
         for image, output in zip(inputs, outputs):
             ids, segments = output["panoptic_seg"]
             if segments is None:
