@@ -124,7 +124,7 @@ class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
         self._counts = PanopticCounts(len(self.classes.names))
 
     def process(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        super().process(inputs, outputs)
+        # first, for Detectron2's evaluator writes the dataset's category ids into the segments
         for image, output in zip(inputs, outputs):
             ids, segments = output["panoptic_seg"]
             if segments is None:
@@ -132,6 +132,7 @@ class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
             truth = self._truth[image["image_id"]]
             true_ids = rgb2id(utils.read_image(truth["pan_seg_file_name"], "RGB"))
             self._counts.add_image(true_ids, truth["segments_info"], ids.cpu().numpy(), segments)
+        super().process(inputs, outputs)
 
     def evaluate(self) -> Results | None:
         results: Results | None = super().evaluate()

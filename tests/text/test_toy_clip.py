@@ -10,7 +10,7 @@ from freeseg.data.shapes.crops import cut_crops
 from freeseg.data.shapes.phrases import SYNONYMS, words
 from freeseg.data.shapes.vocabulary import COLORS, SHAPES, STUFF
 from freeseg.engine.contrastive import PretrainSettings, pretrain, retrieval_accuracy
-from freeseg.text import build_text_encoder
+from freeseg.text import TemplatePrompts, build_text_encoder
 from freeseg.text.toy_clip import (
     WEIGHTS,
     WordTokenizer,
@@ -134,3 +134,15 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="is no toy CLIP: it has no word list"):
         load_toy_clip(tmp_path / "other.safetensors")
+
+
+def test_a_thousand_names_are_encoded_in_parts_and_each_by_itself(model):
+    names = [
+        f"{color} {shape} {number}" for number in range(21) for color in COLORS for shape in SHAPES
+    ]
+    prompts = TemplatePrompts(["{}"])
+    with torch.no_grad():
+        everything = prompts(model, names, "semantic")
+        some = prompts(model, names[500:503], "semantic")
+    assert everything.shape == (1008, 64)
+    torch.testing.assert_close(everything[500:503], some, atol=1e-5, rtol=1e-4)
