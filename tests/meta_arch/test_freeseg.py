@@ -272,3 +272,24 @@ def test_without_interaction_texts_do_not_touch_masks():
 def test_settings_that_cannot_work_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_weights_of_the_release_load_through_the_checkpointer_as_they_are(tmp_path):
+    """With the class weights, pixel statistics and embedding rows that are kept there."""
+    from freeseg.predictor import load_weights
+
+    source, target = build(), build()
+    with torch.no_grad():
+        for weight in source.parameters():
+            weight.add_(1)
+    state = source.state_dict()
+    extras = {
+        "criterion.empty_weight": torch.ones(3),
+        "clip_adapter.pixel_mean": torch.ones(1, 3, 1, 1),
+        "clip_adapter.prompt_learner.start_signal": torch.ones(1, 24),
+    }
+    torch.save({"model": {**state, **extras}}, tmp_path / "release.pth")
+    load_weights(target, str(tmp_path / "release.pth"))
+    found = target.state_dict()
+    assert all(torch.equal(found[key], state[key]) for key in state)
+    assert target.load_state_dict({**state, **extras}, strict=True).unexpected_keys == []
