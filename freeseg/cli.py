@@ -27,6 +27,8 @@ _EPILOG = """examples:
   freeseg segment photo.jpg --config-file configs/camvid/mask2former_regnetx_002.yaml \\
       --weights weights/camvid_mask2former_regnetx_002.pth --out results
   freeseg segment holiday/ 'more/**/*.png' --task all --config-file CONFIG --weights WEIGHTS
+  freeseg segment photo.jpg --classes 'car|automobile, cyclist, sky: stuff' \\
+      --config-file CONFIG --weights WEIGHTS
   freeseg segment photo.jpg --json --config-file CONFIG --weights WEIGHTS > summary.json
   freeseg segment photo.jpg --config-file CONFIG --weights WEIGHTS \\
       --opts MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD 0.3 INPUT.MIN_SIZE_TEST 512
@@ -65,6 +67,8 @@ def _segment(args: argparse.Namespace) -> int:
         segmenter = Segmenter.from_config(
             args.config_file, args.weights, args.device, args.opts or ()
         )
+        if args.classes is not None:  # a list that cannot be used is no photo's fault
+            args.classes = segmenter.read_classes(args.classes)
     except (OSError, ValueError) as error:
         _complain(f"error: {error}")
         return USAGE_ERROR
@@ -88,7 +92,7 @@ def _segment_all(
     progress = tqdm(photos, unit="photo", disable=None, leave=False)  # None: not into a file
     for number, photo in enumerate(progress, start=1):
         try:
-            result = segmenter(photo, args.task)
+            result = segmenter(photo, args.task, args.classes)
             stem = stems[number - 1]
             paths = result.save(out, stem, image_id=number, min_score=args.min_score)
         except (ImageError, OSError, MemoryError, RuntimeError) as error:
@@ -191,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config-file", required=True, metavar="FILE", help="configuration of the model")
     add("--weights", metavar="FILE", help="trained weights (default: the configuration's)")
     add("--task", default="panoptic", choices=(*TASKS, "all"), help="default: %(default)s")
+    add("--classes", metavar="LIST", help=_CLASSES_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
     add("--device", help="cpu, cuda, cuda:1 (default: the configuration's, cpu without CUDA)")
     add("--min-score", default=0.5, type=_share, metavar="S", help=_MIN_SCORE_HELP)
@@ -201,6 +206,11 @@ def _parser() -> argparse.ArgumentParser:
 
 _MIN_SCORE_HELP = (
     "draw and list instances from this score on; files have all (default: %(default)s)"
+)
+
+_CLASSES_HELP = (
+    'what to look for, of open-vocabulary models: "car|automobile, sky: stuff", a text or JSON '
+    "file, or a dataset's name (default: the model's own classes)"
 )
 
 

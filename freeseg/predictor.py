@@ -22,7 +22,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from freeseg.config import add_freeseg_config
-from freeseg.data import SegmentationMapper, register_custom
+from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
 from freeseg.images import (
     ImageError,
     ImageSource,
@@ -95,39 +95,61 @@ class Segmenter:
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS)
-        vocabulary, category_ids = _read_classes(cfg)
+        takes_any = getattr(model, "takes_vocabulary", False)
+        vocabulary, category_ids = _read_classes(cfg, takes_any)
         mapper = SegmentationMapper(cfg, is_train=False)
         return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=category_ids)
 
     @overload  # a str is an iterable of str as well; the first signature has it
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageSource, task: str = "panoptic"
+        self, images: ImageSource, task: str = "panoptic", classes: ClassSource | None = None
     ) -> Segmentation: ...
 
     @overload
     def __call__(
-        self, images: Iterable[ImageSource], task: str = "panoptic"
+        self,
+        images: Iterable[ImageSource],
+        task: str = "panoptic",
+        classes: ClassSource | None = None,
     ) -> list[Segmentation]: ...
 
     def __call__(
-        self, images: ImageSource | Iterable[ImageSource], task: str = "panoptic"
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        task: str = "panoptic",
+        classes: ClassSource | None = None,
     ) -> Segmentation | list[Segmentation]:
         """Segments one photo, or every photo of a list.
 
         Args:
             images: What `freeseg.images.read_image` reads, or any iterable of that.
             task: "panoptic", "instance", "semantic", or "all" three from one look at the photo.
+            classes: What to look for, see `freeseg.data.read_vocabulary`; the model's own when
+                None. Open-vocabulary models take any.
 
         Raises:
             ImageError: A photo cannot be used; the message names it and says why.
-            ValueError: The task is unknown, or the model has no result for it.
+            ValueError: The task is unknown, the model has no result for it, or the classes cannot
+                be used.
         """
         tasks = parse_task(task)
+        vocabulary = None if classes is None else self.read_classes(classes)
         if _is_one_image(images):
-            return self._segment(images, tasks)  # type: ignore[arg-type]
-        return [self._segment(image, tasks) for image in images]  # type: ignore
+            return self._segment(images, tasks, vocabulary)  # type: ignore[arg-type]
+        return [self._segment(image, tasks, vocabulary) for image in images]  # type: ignore
 
-    def _segment(self, source: ImageSource, tasks: tuple[str, ...]) -> Segmentation:
+    def read_classes(self, classes: ClassSource) -> Vocabulary:
+        """The vocabulary of a class list, if the model takes any."""
+        if not getattr(self.model, "takes_vocabulary", False):
+            raise ValueError(
+                f"{type(self.model).__name__} knows its {len(self.vocabulary)} classes only; "
+                "other classes need an open-vocabulary model such as FreeSeg"
+            )
+        return read_vocabulary(classes)
+
+    def _segment(
+        self, source: ImageSource, tasks: tuple[str, ...], vocabulary: Vocabulary | None
+    ) -> Segmentation:
         image = read_image(source)
         height, width = image.shape[:2]
         inputs = {
@@ -136,6 +158,8 @@ class Segmenter:
             "width": width,
             "tasks": tasks,
         }
+        if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
+            inputs["vocabulary"] = vocabulary or self.vocabulary
         with torch.inference_mode():
             output = self.model([inputs])[0]
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in output]
@@ -145,6 +169,8 @@ class Segmenter:
                 f"only {', '.join(output) or 'nothing'}"
             )
         wanted = {_OUTPUT_KEYS[task]: output[_OUTPUT_KEYS[task]] for task in tasks}
+        if vocabulary is not None:
+            return Segmentation.from_detectron2(image, wanted, vocabulary)
         return Segmentation.from_detectron2(image, wanted, self.vocabulary, self.category_ids)
 
     def _prepare(self, image: RgbImage, name: str) -> Tensor:
@@ -260,11 +286,16 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _read_classes(cfg: CfgNode) -> tuple[Vocabulary, tuple[int, ...] | None]:
-    """Returns the names and the dataset's own ids of the classes that the model predicts."""
+def _read_classes(cfg: CfgNode, takes_any: bool) -> tuple[Vocabulary, tuple[int, ...] | None]:
+    """Returns the names and the dataset's own ids of the classes that the model predicts.
+
+    A model that `takes_any` class list predicts all classes of the dataset.
+    """
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    if takes_any:
+        num_classes = len(Vocabulary.of_dataset(metadata) or range(num_classes))
     vocabulary = Vocabulary.from_metadata(metadata, num_classes)
     if not any(len(metadata.get(key) or ()) == num_classes for key in _NAME_KEYS):
         source = datasets[0] if datasets else "DATASETS.TEST is empty"

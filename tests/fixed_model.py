@@ -56,6 +56,17 @@ class StrongestChannel(nn.Module):
         return output
 
 
+@META_ARCH_REGISTRY.register()
+class EchoedVocabulary(StrongestChannel):
+    """Remembers the class list it was asked for."""
+
+    takes_vocabulary = True
+
+    def forward(self, inputs):
+        self.asked_for = inputs[0]["vocabulary"]
+        return super().forward(inputs)
+
+
 def _info(ids, label):
     segment_id = int(label) + 300
     return {

@@ -16,7 +16,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob("*.yaml")
-    if not path.name.startswith("Base-")
+    if not path.name.startswith("Base-") and CONFIGS / "freeseg" not in path.parents
 )
 # Millions of parameters, Mask2Former paper, tables 1 to 3 (arXiv 2112.01527).
 PUBLISHED_SIZES = {

@@ -326,3 +326,13 @@ def test_the_model_sees_the_very_tensor_of_the_test_mapper(photos, tmp_path: Pat
         assert torch.equal(seen[-1]["image"], expected["image"])
         assert seen[-1]["image"].dtype == expected["image"].dtype
         assert (seen[-1]["height"], seen[-1]["width"]) == (expected["height"], expected["width"])
+
+
+def test_an_open_vocabulary_model_predicts_all_classes_of_the_dataset(tmp_path):
+    """The number of classes in its configuration is that of training."""
+    config = write_config(tmp_path, MODEL="{META_ARCHITECTURE: EchoedVocabulary}")
+    segmenter = Segmenter.from_config(config, write_weights(tmp_path))
+    assert segmenter.vocabulary.names == NAMES
+    result = segmenter(np.zeros((20, 30, 3), dtype=np.uint8), task="semantic")
+    assert result.vocabulary.names == NAMES
+    assert segmenter.model.asked_for.names == NAMES

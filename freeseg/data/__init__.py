@@ -6,11 +6,14 @@ from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import register_all
 from freeseg.data.loader import build_test_loader, build_train_loader
 from freeseg.data.mapper import SegmentationMapper
+from freeseg.data.vocabulary import ClassSource, read_vocabulary
 
 __all__ = [
+    "ClassSource",
     "SegmentationMapper",
     "build_test_loader",
     "build_train_loader",
+    "read_vocabulary",
     "register_all",
     "register_custom",
 ]

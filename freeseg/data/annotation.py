@@ -114,6 +114,14 @@ class SegmentMap(Annotation):
         position = {int(label): index for index, label in enumerate(present)}
         return cls(_relabel(labels, position), [Segment(label, False) for label in position])
 
+    def with_stuff(self, labels: LabelMap, ignore_label: int) -> SegmentMap:
+        """This map with one stuff segment per class of `labels` [H, W] where it was void."""
+        index = self._decode(self._map)
+        stuff = SegmentMap.from_semantic(np.where(index < 0, labels, ignore_label), ignore_label)
+        behind = stuff._decode(stuff._map)
+        merged = np.where(behind >= 0, behind + len(self.segments), index)
+        return SegmentMap(merged, [*self.segments, *stuff.segments])
+
     def apply(self, transforms: Any, size: tuple[int, int]) -> SegmentMasks:
         index = self._decode(transforms.apply_segmentation(self._map))
         if index.shape != size:

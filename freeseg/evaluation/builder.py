@@ -11,6 +11,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
 from freeseg.data.datasets.custom import register_custom
 from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.seen_unseen import (
+    SeenUnseen,
+    SeenUnseenEvaluator,
+    SeenUnseenPanopticEvaluator,
+)
 from freeseg.evaluation.semantic import build_semantic_evaluator
 
 ALL_TASKS = ("semantic", "instance", "panoptic")
@@ -32,6 +37,8 @@ def build_evaluators(
     cfg: Any, dataset_name: str, output_folder: str | os.PathLike[str] | None = None
 ) -> list[DatasetEvaluator]:
     """Evaluators for the tasks that MODEL.MASK_FORMER.TEST has on and the dataset can judge.
+
+    Where the dataset's metadata flags classes as seen and unseen, both have their own results.
 
     Args:
         cfg: a config with the freeseg keys.
@@ -58,7 +65,15 @@ def build_evaluators(
         "instance": ThingEvaluator,
         "panoptic": _build_panoptic_evaluator,
     }
-    return [build[task](dataset_name, folder) for task in wanted]
+    classes = SeenUnseen.of(dataset_name)
+    if classes is None:
+        return [build[task](dataset_name, folder) for task in wanted]
+    return [
+        SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
+        if task == "panoptic"
+        else SeenUnseenEvaluator(build[task](dataset_name, folder), classes)
+        for task in wanted
+    ]
 
 
 def _tasks_on(cfg: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""One table of all results."""
+"""Tables of all results."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "bbox": ("boxes", ("AP", "AP50", "AP75")),
 }
 
+# task -> metrics that are split into seen and unseen classes, with the key of the harmonic mean
+SPLIT_METRICS: dict[str, Mapping[str, str]] = {
+    "sem_seg": {"mIoU": "hIoU"},
+    "panoptic_seg": {"PQ": "hPQ", "SQ": "", "RQ": ""},
+    "segm": {"AP": "hAP"},
+}
+
 
 def results_table(results: Mapping[str, Any]) -> str:
     """Markdown table of results: a row per dataset and task, a column per metric.
+
+    Where results are split into seen and unseen classes, a second table has a row per metric.
 
     Args:
         results: what inference_on_dataset gave, {task: {metric: value}}, or such by dataset name.
@@ -35,9 +44,36 @@ def results_table(results: Mapping[str, Any]) -> str:
         [dataset, TASK_METRICS.get(task, (task, ()))[0], *(_cell(values, task, c) for c in columns)]
         for dataset, task, values in rows
     ]
-    if all(not row[0] for row in table):
-        header, table = header[1:], [row[1:] for row in table]
-    return _markdown(header, table)
+    tables = [_without_empty_first(header, table)]
+    split = _split_rows(rows)
+    if split:
+        head = ["dataset", "task", "metric", "seen", "unseen", "harmonic"]
+        tables.append(_without_empty_first(head, split))
+    return "\n\n".join(_markdown(*each) for each in tables)
+
+
+def _split_rows(rows: Sequence[tuple[str, str, Any]]) -> list[list[str]]:
+    """Rows of the table of seen and unseen classes."""
+    return [
+        [
+            dataset,
+            TASK_METRICS[task][0],
+            metric,
+            *(_number(values.get(key)) for key in (f"{metric}_seen", f"{metric}_unseen", harmonic)),
+        ]
+        for dataset, task, values in rows
+        for metric, harmonic in SPLIT_METRICS.get(task, {}).items()
+        if f"{metric}_seen" in values
+    ]
+
+
+def _without_empty_first(
+    header: list[str], table: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """A table without its first column if that is empty."""
+    if any(row[0] for row in table):
+        return header, table
+    return header[1:], [row[1:] for row in table]
 
 
 def _is_single(results: Mapping[str, Any]) -> bool:
@@ -61,14 +97,18 @@ def _columns(tasks: Sequence[str], rows: Sequence[tuple[str, str, Any]]) -> list
 
 def _cell(values: Mapping[str, Any], task: str, column: str) -> str:
     value = values.get(column)
-    if column not in TASK_METRICS.get(task, (task, [column]))[1] or value is None:
+    return _number(value) if column in TASK_METRICS.get(task, (task, [column]))[1] else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None:
         return ""
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    is_text = [name in ("dataset", "task") for name in header]
+    is_text = [name in ("dataset", "task", "metric") for name in header]
 
     def line(cells: Sequence[str]) -> str:
         padded = [

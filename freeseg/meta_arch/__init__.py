@@ -1,5 +1,7 @@
 """The systems: compositions of the parts below, registered as Detectron2 meta-architectures."""
 
+from freeseg.meta_arch.freeseg import FreeSeg, OpenVocabulary
+from freeseg.meta_arch.freeseg_prompts import FreeSegPrompts
 from freeseg.meta_arch.mask2former import Mask2Former, MaskFormer
 
-__all__ = ["Mask2Former", "MaskFormer"]
+__all__ = ["FreeSeg", "FreeSegPrompts", "Mask2Former", "MaskFormer", "OpenVocabulary"]

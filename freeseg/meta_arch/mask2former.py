@@ -37,6 +37,8 @@ class Mask2Former(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
+    takes_vocabulary = False  # whether an input may name other classes than the trained ones
+
     @configurable
     def __init__(
         self,

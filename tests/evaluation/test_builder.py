@@ -16,6 +16,7 @@ from freeseg.data.panoptic import id2rgb, rgb2id
 from freeseg.data.shapes import categories
 from freeseg.evaluation import build_evaluators
 from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.seen_unseen import SeenUnseenPanopticEvaluator
 
 
 def headline(results) -> dict[str, float]:
@@ -250,18 +251,23 @@ def test_predictions_of_stuff_are_no_instances(evaluate, interleaved):
 
 
 def kinds(evaluators) -> list[type]:
-    return [type(evaluator) for evaluator in evaluators]
+    """What was built, or what is wrapped in it."""
+    return [type(getattr(evaluator, "evaluator", evaluator)) for evaluator in evaluators]
 
 
 def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
     assert kinds(build_evaluators(cfg, shapes)) == [
         SemSegEvaluator,
         ThingEvaluator,
-        COCOPanopticEvaluator,
+        SeenUnseenPanopticEvaluator,
     ]
     cfg.MODEL.MASK_FORMER.TEST.SEMANTIC_ON = False
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
-    assert kinds(build_evaluators(cfg, shapes)) == [COCOPanopticEvaluator]
+    assert kinds(build_evaluators(cfg, shapes)) == [SeenUnseenPanopticEvaluator]
+
+
+def test_classes_that_are_all_seen_need_no_split(cfg, samples):
+    assert kinds(build_evaluators(cfg, samples[0]))[-1] is COCOPanopticEvaluator
 
 
 def test_nothing_to_evaluate_is_an_error(cfg, samples):

@@ -13,7 +13,10 @@ HINT = "see ADE20K in datasets/README.md, and run `python datasets/prepare_ade20
 
 
 def register_ade20k(root: Path) -> None:
-    """Register ade20k_{sem_seg,instance,panoptic}_{train,val} under `root`/ADEChallengeData2016."""
+    """Register ade20k_{sem_seg,instance,panoptic,all}_{train,val}, `root`/ADEChallengeData2016.
+
+    "all" is what configurations of open-vocabulary models call the panoptic set.
+    """
     ade = root / "ADEChallengeData2016"
     categories = load_categories("ade20k")
     for split, folder in (("train", "training"), ("val", "validation")):
@@ -32,4 +35,5 @@ def register_ade20k(root: Path) -> None:
             instances_json=instances_json,
             hint=HINT,
         )
-        register_panoptic(f"ade20k_panoptic_{split}", files, categories, "ade20k_panoptic_seg")
+        for kind in ("panoptic", "all"):
+            register_panoptic(f"ade20k_{kind}_{split}", files, categories, "ade20k_panoptic_seg")

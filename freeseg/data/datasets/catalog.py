@@ -17,6 +17,10 @@ Records = list[dict[str, Any]]
 IGNORE_LABEL = 255
 LABEL_DIVISOR = 1000
 
+# keys of records beyond Detectron2's
+STUFF_KEY = "stuff_file_name"  # a semantic PNG for the pixels that no segment has
+IGNORED_KEY = "ignored_classes"  # classes of the semantic PNG whose pixels are void
+
 
 def register(name: str, load: Callable[[], Records], values: Mapping[str, Any]) -> None:
     """Register a dataset and its metadata, replacing an earlier entry of that name."""

@@ -1,12 +1,21 @@
-"""COCO 2017: panoptic (133 classes), instances (80) and COCO-Stuff (171)."""
+"""COCO 2017: panoptic (133 classes), instances (80), COCO-Stuff (171) and both in one."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from freeseg.data.categories import load_categories
-from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
+from freeseg.data.categories import load_categories, metadata
+from freeseg.data.datasets.catalog import (
+    IGNORE_LABEL,
+    IGNORED_KEY,
+    STUFF_KEY,
+    PanopticFiles,
+    Records,
+    load_panoptic,
+    register,
+    register_panoptic,
+)
 from freeseg.data.datasets.instances import register_instances
 from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
 
@@ -36,6 +45,7 @@ def register_coco(root: Path) -> None:
             register_semantic(
                 f"coco_2017_{name}_stuff_sem_seg", stuff, load_categories("coco_stuff")
             )
+    _register_full_task(coco)
 
 
 def _register_panoptic(coco: Path, split: str) -> None:
@@ -52,3 +62,38 @@ def _register_panoptic(coco: Path, split: str) -> None:
     register_panoptic(name, files, categories)
     semantic = dataclasses.replace(files, sem_seg_root=coco / f"panoptic_semseg_{split}2017")
     register_panoptic(f"{name}_with_sem_seg", semantic, categories)
+
+
+def _register_full_task(coco: Path) -> None:
+    """The train set of FreeSeg's published configurations: things and COCO-Stuff's 91 stuff.
+
+    Things are the segments of the panoptic annotation, every other pixel has its class in the
+    semantic PNG of COCO-Stuff. The release merges both into new files before training.
+    """
+    things = PanopticFiles(
+        image_root=coco / "train2017",
+        panoptic_root=coco / "panoptic_train2017",
+        panoptic_json=coco / "annotations" / "panoptic_train2017.json",
+        sem_seg_root=coco / "stuffthingmaps_detectron2" / "train2017",
+        hint=HINT,
+    )
+    categories = load_categories("coco_stuff")
+    values = {"ignore_label": IGNORE_LABEL, **metadata(categories)}
+    register("coco_2017_train_full_task", lambda: _load_full_task(things), values)
+
+
+def _load_full_task(files: PanopticFiles) -> Records:
+    """Panoptic records with things alone, in the numbers of COCO-Stuff's table."""
+    panoptic, stuff = load_categories("coco_panoptic"), load_categories("coco_stuff")
+    number_of = {row.name: number for number, row in enumerate(stuff)}
+    thing_numbers = [number for number, row in enumerate(stuff) if row.is_thing]
+    records = load_panoptic(files, panoptic)
+    for record in records:
+        record["segments_info"] = [
+            {**row, "category_id": number_of[panoptic[row["category_id"]].name]}
+            for row in record["segments_info"]
+            if row["isthing"]
+        ]
+        record[STUFF_KEY] = record.pop("sem_seg_file_name")
+        record[IGNORED_KEY] = thing_numbers  # where the two annotations disagree
+    return records

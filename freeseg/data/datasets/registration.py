@@ -10,6 +10,7 @@ from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
 from freeseg.data.datasets.coco import register_coco
 from freeseg.data.datasets.roots import datasets_root, generated_root
+from freeseg.data.datasets.seen import register_published_splits
 from freeseg.data.datasets.shapes import register_shapes
 from freeseg.data.datasets.voc import register_voc
 
@@ -28,3 +29,4 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
     register_voc(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
+    register_published_splits()

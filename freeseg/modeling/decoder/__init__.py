@@ -5,10 +5,12 @@ from freeseg.modeling.decoder.mask2former import (
     MultiScaleMaskedTransformerDecoder,
 )
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, mask_visibility
+from freeseg.modeling.decoder.open_vocabulary import OpenVocabularyDecoder
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
+    "OpenVocabularyDecoder",
     "mask_visibility",
 ]

@@ -1,0 +1,16 @@
+"""Checkpoints of other code: read without executing anything, renamed by tables, written again."""
+
+from freeseg.checkpoints.conversion import convert_file
+from freeseg.checkpoints.key_map import Conversion, KeyMap
+from freeseg.checkpoints.reading import read_checkpoint
+from freeseg.checkpoints.systems import KEY_MAPS
+from freeseg.checkpoints.writing import write_checkpoint
+
+__all__ = [
+    "KEY_MAPS",
+    "Conversion",
+    "KeyMap",
+    "convert_file",
+    "read_checkpoint",
+    "write_checkpoint",
+]

@@ -1,0 +1,62 @@
+"""Class lists for photos: what a user typed, or a dataset's name, as a `Vocabulary`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from typing import Union
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.data.categories import load_categories
+from freeseg.structures import ClassEntry, Vocabulary, read_classes
+
+ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[Union[str, ClassEntry]]]
+
+_TABLES = ("coco_panoptic", "coco_stuff", "ade20k", "cityscapes", "camvid", "voc2012")
+
+
+def read_vocabulary(source: ClassSource) -> Vocabulary:
+    """The vocabulary that `source` stands for.
+
+    A class that does not say whether it is a thing or stuff is what COCO, ADE20K, Cityscapes,
+    Pascal VOC or CamVid count it as, where one of them knows its name and none disagrees; any
+    other is a thing.
+
+    Args:
+        source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
+            list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
+    """
+    if isinstance(source, Vocabulary):
+        return source
+    if isinstance(source, str) and source in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(source)
+        names = metadata.get("stuff_classes") or metadata.get("thing_classes") or ()
+        if not names:
+            raise ValueError(f"dataset {source} has no class names in its metadata")
+        return Vocabulary.from_metadata(metadata, len(names)).with_plain_texts()
+    entries = [
+        dataclasses.replace(entry, is_thing=not _is_stuff(entry))
+        if entry.is_thing is None
+        else entry
+        for entry in read_classes(source)
+    ]
+    return Vocabulary.from_classes(entries)
+
+
+def _is_stuff(entry: ClassEntry) -> bool:
+    return any(text.casefold() in _stuff_names() for text in entry.texts)
+
+
+@functools.cache
+def _stuff_names() -> frozenset[str]:
+    """Names and their plain forms that some table counts as stuff and none as a thing."""
+    known: dict[bool, set[str]] = {True: set(), False: set()}
+    for table in _TABLES:
+        rows = load_categories(table)
+        names = tuple(row.name for row in rows)
+        plain = Vocabulary(names, (True,) * len(names)).with_plain_texts()
+        for row, texts in zip(rows, plain.synonyms):
+            known[row.is_thing].update(text.casefold() for text in (row.name, *texts))
+    return frozenset(known[False] - known[True])

@@ -1,0 +1,40 @@
+"""Text: encoders of words, prompts around them, and the cache of what they gave."""
+
+from __future__ import annotations
+
+from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
+from freeseg.text.clip import CLIP, ClipSpec, load_clip
+from freeseg.text.encoder import (
+    TEXT_ENCODER_REGISTRY,
+    ImageTextEncoder,
+    TextEncoder,
+    build_text_encoder,
+)
+from freeseg.text.fingerprint import fingerprint
+from freeseg.text.minilm import MiniLMEncoder, load_minilm
+from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
+from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
+from freeseg.text.toy_clip import load_toy_clip
+
+__all__ = [
+    "CLIP",
+    "TASK_TEXTS",
+    "TEXT_ENCODER_REGISTRY",
+    "ClipSpec",
+    "ImageTextEncoder",
+    "LearnedPrompts",
+    "MiniLMEncoder",
+    "OpenClipEncoder",
+    "PromptLearner",
+    "TemplatePrompts",
+    "TextEncoder",
+    "TextFeatureCache",
+    "TextKey",
+    "build_text_encoder",
+    "default_folder",
+    "fingerprint",
+    "load_clip",
+    "load_minilm",
+    "load_open_clip",
+    "load_toy_clip",
+]

@@ -1,0 +1,158 @@
+"""Reading without executing, renaming by tables, and converting whole files."""
+
+from __future__ import annotations
+
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from freeseg.checkpoints import (
+    KEY_MAPS,
+    KeyMap,
+    convert_file,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+TOOL = Path(__file__).resolve().parents[2] / "tools/convert_weights.py"
+
+
+def state() -> dict[str, torch.Tensor]:
+    return {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
+
+
+def same(first, second) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("wrapper", ["", "model", "state_dict"])
+@pytest.mark.parametrize("suffix", ["pth", "ckpt", "pkl"])
+def test_weights_are_found_in_every_wrapper_and_format(tmp_path, wrapper, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    content = state()
+    if suffix == "pkl":
+        content = {key: value.numpy() for key, value in content.items()}
+    content = {wrapper: content, "iteration": 3} if wrapper else content
+    if suffix == "pkl":
+        path.write_bytes(pickle.dumps({**content, "__author__": "someone"}))
+    else:
+        torch.save(content, path)
+    assert same(read_checkpoint(path), state())
+
+
+def test_safetensors_and_prefixes_of_parallel_training(tmp_path):
+    save_file(
+        {f"module.{key}": value for key, value in state().items()}, tmp_path / "w.safetensors"
+    )
+    assert same(read_checkpoint(tmp_path / "w.safetensors"), state())
+
+
+class Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pkl"])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, suffix):
+    path, trace = tmp_path / f"bomb.{suffix}", tmp_path / "exploded"
+    content = {"model": {"a": Bomb(trace)}}
+    if suffix == "pth":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match="holds more than data"):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_a_file_without_weights_is_named(tmp_path):
+    torch.save({"model": {}, "iteration": 3}, tmp_path / "empty.pth")
+    with pytest.raises(ValueError, match=r"empty\.pth holds no weights"):
+        read_checkpoint(tmp_path / "empty.pth")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_what_is_written_is_read(tmp_path, suffix):
+    transposed = {**state(), "t": torch.arange(6.0).reshape(2, 3).T}
+    path = tmp_path / "new" / f"out.{suffix}"
+    write_checkpoint(transposed, path)
+    assert same(read_checkpoint(path), transposed)
+    with pytest.raises(ValueError, match=r"\.pth or \.safetensors, got out\.txt"):
+        write_checkpoint(state(), tmp_path / "out.txt")
+
+
+def test_a_key_map_renames_drops_and_combines():
+    def split(weights):
+        first, second = weights.pop("both").chunk(2)
+        return {**weights, "one": first, "two": second}
+
+    key_map = KeyMap(
+        "somebody",
+        renames=((r"^net\.", ""), (r"\.(\d)\.w$", r".layers.\1.weight")),
+        drops=(r"net\.counter",),
+        combine=split,
+    )
+    given = {"net.x.0.w": torch.ones(1), "net.counter": torch.zeros(1), "both": torch.arange(4)}
+    conversion = key_map.convert(given)
+    assert set(conversion.state) == {"x.layers.0.weight", "one", "two"}
+    assert conversion.state["two"].tolist() == [2, 3]
+    assert conversion.renamed == {"net.x.0.w": "x.layers.0.weight"}
+    assert conversion.dropped == ("net.counter",)
+
+
+def test_two_weights_under_one_name_are_refused():
+    key_map = KeyMap("somebody", renames=((r"\d", ""),))
+    with pytest.raises(ValueError, match="two weights would both be called a"):
+        key_map.convert({"a1": torch.ones(1), "a2": torch.ones(1)})
+
+
+def test_freesegs_map_drops_what_is_no_weight_and_keeps_the_rest():
+    kept = ["clip_adapter.prompt_learner.prefix_prompt", "clip_adapter.clip_model.logit_scale"]
+    dropped = [
+        "criterion.empty_weight",
+        "clip_adapter.pixel_mean",
+        "clip_adapter.prompt_learner.pad_signal",
+        "region_clip_adapter.clip_model.logit_scale",
+    ]
+    weights = {key: torch.ones(1) for key in (*kept, *dropped)}
+    conversion = KEY_MAPS["freeseg"].convert(weights)
+    assert list(conversion.state) == kept
+    assert conversion.dropped == tuple(dropped)
+
+
+def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, capsys):
+    torch.save(
+        {"model": {"a": torch.ones(2), "criterion.empty_weight": torch.ones(3)}}, tmp_path / "a.pth"
+    )
+    arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")]
+    monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 0
+    assert list(load_file(tmp_path / "b.safetensors")) == ["a"]
+    shown = capsys.readouterr().out
+    assert "criterion.empty_weight is left out" in shown
+    assert "1 tensors, 0 renamed, 1 left out" in shown
+
+
+def test_problems_are_one_line(tmp_path, monkeypatch, capsys):
+    arguments = [str(tmp_path / "none.pth"), "--output", str(tmp_path / "b.pth")]
+    monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 1
+    assert "none.pth" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"wanted one of .*freeseg.*, got 'nobody'"):
+        convert_file("nobody", "a", "b")
+    np.testing.assert_equal(list(tmp_path.iterdir()), [])

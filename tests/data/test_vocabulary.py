@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.data import read_vocabulary
+from freeseg.data.datasets.catalog import register
+from freeseg.structures import Vocabulary
+
+
+@pytest.mark.parametrize(
+    ("text", "is_thing"),
+    {
+        "Sky": False,  # Cityscapes, COCO and others
+        "pavement": False,  # a synonym in ADE20K's names
+        "grass": False,
+        "lawn|grass": False,
+        "grass: thing": True,
+        "dog": True,
+        "window": True,  # stuff in COCO, a thing in ADE20K
+        "unicorn": True,
+        "unicorn: stuff": False,
+    }.items(),
+)
+def test_kinds_that_nobody_said_come_from_the_known_datasets(text, is_thing):
+    assert read_vocabulary([text]).is_thing == (is_thing,)
+
+
+def test_the_name_of_a_dataset_stands_for_its_classes():
+    register("named_set", list, {"stuff_classes": ["road, route", "car"], "trainable_flag": [1, 0]})
+    try:
+        vocabulary = read_vocabulary("named_set")
+    finally:
+        DatasetCatalog.remove("named_set")
+        MetadataCatalog.remove("named_set")
+    assert vocabulary.names == ("road, route", "car")
+    assert vocabulary.texts == ("road", "route", "car")
+    assert vocabulary.is_seen == (True, False)
+
+
+def test_a_vocabulary_stands_for_itself():
+    vocabulary = Vocabulary(("sky",), (True,))
+    assert read_vocabulary(vocabulary) is vocabulary

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from freeseg.structures import ClassEntry, read_classes
+from freeseg.structures.class_list import clean_name, parse_class
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    {
+        "car": ClassEntry(("car",)),
+        "  traffic   light ": ClassEntry(("traffic light",)),
+        "car|automobile| motor car": ClassEntry(("car", "automobile", "motor car")),
+        "car|Car|auto": ClassEntry(("car", "auto")),
+        "sky: stuff": ClassEntry(("sky",), is_thing=False),
+        "sky:STUFF, unseen": ClassEntry(("sky",), is_thing=False, is_seen=False),
+        "car|auto : seen thing": ClassEntry(("car", "auto"), is_thing=True, is_seen=True),
+        "a: b": ClassEntry(("a: b",)),
+        "ratio 1:2": ClassEntry(("ratio 1:2",)),
+        "thing": ClassEntry(("thing",)),
+        "🚗|\ufefffire\u200btruck": ClassEntry(("🚗", "firetruck")),
+    }.items(),
+)
+def test_how_classes_are_written(text, entry):
+    assert parse_class(text) == entry
+
+
+def test_joined_emoji_stay_and_invisible_names_are_empty():
+    family = "👨\u200d👩\u200d👧"
+    assert clean_name(family) == family
+    assert clean_name(" \u200d\u200b\t") == ""
+    assert clean_name("cafe\u0301") == "café"
+
+
+def test_a_string_a_list_and_files_say_the_same(tmp_path):
+    expected = [ClassEntry(("car", "automobile")), ClassEntry(("sky",), False)]
+    lines = tmp_path / "classes.txt"
+    lines.write_text("\ufeff# my classes\ncar|automobile  # vehicles\n\n sky: stuff\r\n", "utf-8")
+    table = tmp_path / "classes.json"
+    rows = [{"name": "car", "synonyms": ["automobile"]}, {"name": "sky", "isthing": 0}]
+    table.write_text(json.dumps(rows))
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps(["car|automobile", "sky: stuff"]))
+    assert read_classes("car|automobile, sky: stuff") == expected
+    assert read_classes(["car|automobile", "sky: stuff"]) == expected
+    assert read_classes(expected) == expected
+    for path in (lines, str(lines), table, str(table), plain):
+        assert read_classes(path) == expected
+
+
+def test_a_comma_in_a_list_belongs_to_the_name():
+    assert read_classes(["road, route"])[0].name == "road, route"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([], "the class list is empty"),
+        ("car,,sky", "class 2 of 3 .* has an empty name"),
+        (["car", "sky|"], "class 2 of 2 .'sky\\|'. has an empty name"),
+        (["car", "bus", "CAR"], "'CAR' stands for class 1 .'car'. and for class 3"),
+        (["car|auto", "truck|Auto"], "'Auto' stands for class 1 .'car'. and for class 2 .'truck'."),
+        (["sky: thing stuff"], "'sky: thing stuff' has two opposite flags"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        read_classes(source)
+
+
+def test_errors_name_the_file_and_the_entry(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing.txt"):
+        read_classes("missing.txt")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"name": "car"}')
+    with pytest.raises(ValueError, match=r"broken.json: it is no list"):
+        read_classes(broken)
+    broken.write_text('[{"title": "car"}]')
+    with pytest.raises(ValueError, match=r'broken.json: a class needs "name"'):
+        read_classes(broken)
+    with pytest.raises(TypeError, match=r"a class is a string .* got 7"):
+        read_classes(["car", 7])
+
+
+def test_a_thousand_classes_are_read():
+    entries = read_classes([f"object {number}|item {number}" for number in range(1200)])
+    assert len(entries) == 1200
