@@ -21,6 +21,7 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     _add_input_keys(cfg)
     _add_solver_keys(cfg)
     _add_mask_former_keys(cfg)
+    _add_one_former_keys(cfg)
     _add_backbone_keys(cfg)
     _add_engine_keys(cfg)
 
@@ -89,6 +90,48 @@ def _add_mask_former_keys(cfg: CfgNode) -> None:
     head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
 
 
+def _add_one_former_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.ONE_FORMER = node = cfg.MODEL.MASK_FORMER.clone()
+    del node["TEST"]  # MODEL.TEST holds what MASK_FORMER.TEST does for the others
+    node.CONTRASTIVE_WEIGHT = 0.5  # of the query-text loss; 0: without it and its text encoder
+    node.CONTRASTIVE_TEMPERATURE = 0.07  # at the start
+    node.CLASS_DEC_LAYERS = 2  # of the transformer that grows queries from the task
+    node.NUM_OBJECT_QUERIES = 120  # with the task's own
+    node.NUM_OBJECT_CTX = 16  # unused; kept so that published files load
+    node.USE_TASK_NORM = True  # layer norm of the task token, and object queries begin from it
+    node.TASK_INIT = True  # False: object queries begin from zeros, whatever USE_TASK_NORM says
+    node.TRANSFORMER_DECODER_NAME = "ContrastiveMultiScaleMaskedTransformerDecoder"
+    cfg.MODEL.TEXT_ENCODER = text = CfgNode()
+    text.WIDTH = 256
+    text.CONTEXT_LENGTH = 77
+    text.NUM_LAYERS = 12
+    text.VOCAB_SIZE = 49408
+    text.PROJ_NUM_LAYERS = 2
+    text.N_CTX = 16  # learned rows beside the texts of an image
+    cfg.MODEL.IS_TRAIN = True  # False: build no text encoder, which only training needs
+    cfg.MODEL.IS_DEMO = False  # unused; kept so that published files load
+    cfg.MODEL.TEST = test = cfg.MODEL.MASK_FORMER.TEST.clone()
+    test.DETECTION_ON = False  # evaluate boxes around the instances as well
+    test.TASK = "panoptic"
+    test.TASK_PER_OUTPUT = True  # False: every output under TASK's token, as the release evaluates
+    cfg.MODEL.SEM_SEG_HEAD.SEM_EMBED_DIM = 256  # unused; kept so that published files load
+    cfg.MODEL.SEM_SEG_HEAD.INST_EMBED_DIM = 256  # unused as well
+    cfg.INPUT.TASK_SEQ_LEN = 77  # tokens of the task's sentence
+    cfg.INPUT.MAX_SEQ_LEN = 77  # tokens of a text
+    cfg.DATASETS.TEST_PANOPTIC = ("",)  # evaluated where DATASETS.TEST is empty
+    cfg.DATASETS.TEST_INSTANCE = ("",)  # the release's, for its evaluation task by task
+    cfg.DATASETS.TEST_SEMANTIC = ("",)
+    augmentation = cfg.TEST.AUG
+    augmentation.IS_SLIDE = False  # semantic scores from overlapping windows
+    augmentation.CROP_SIZE = (640, 640)  # of a window
+    augmentation.STRIDE = (426, 426)  # between windows
+    augmentation.SCALE = (2048, 640)  # unused, like the three below
+    augmentation.SETR_MULTI_SCALE = True
+    augmentation.KEEP_RATIO = True
+    augmentation.SIZE_DIVISOR = 32
+    cfg.WANDB = CfgNode({"PROJECT": "OneFormer", "NAME": None})  # unused
+
+
 def _add_backbone_keys(cfg: CfgNode) -> None:
     cfg.MODEL.SWIN = swin = CfgNode()
     swin.PRETRAIN_IMG_SIZE = 224
@@ -107,6 +150,29 @@ def _add_backbone_keys(cfg: CfgNode) -> None:
     swin.PATCH_NORM = True
     swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     swin.USE_CHECKPOINT = False  # recompute activations to save memory
+    cfg.MODEL.CONVNEXT = convnext = CfgNode()
+    convnext.IN_CHANNELS = 3
+    convnext.DEPTHS = [3, 3, 27, 3]
+    convnext.DIMS = [192, 384, 768, 1536]
+    convnext.DROP_PATH_RATE = 0.4
+    convnext.LSIT = 1.0  # start value of the layer scale
+    convnext.OUT_INDICES = [0, 1, 2, 3]
+    convnext.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.DiNAT = dinat = CfgNode()
+    dinat.DEPTHS = [3, 4, 18, 5]
+    dinat.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    dinat.EMBED_DIM = 64
+    dinat.MLP_RATIO = 3.0
+    dinat.NUM_HEADS = [2, 4, 8, 16]
+    dinat.DROP_PATH_RATE = 0.2
+    dinat.KERNEL_SIZE = 7
+    dinat.DILATIONS = [[1, 16, 1], [1, 4, 1, 8], [1, 2, 1, 3, 1, 4], [1, 2, 1, 2, 1]]
+    dinat.OUT_INDICES = (0, 1, 2, 3)
+    dinat.QKV_BIAS = True
+    dinat.QK_SCALE = None
+    dinat.DROP_RATE = 0
+    dinat.ATTN_DROP_RATE = 0.0
+    dinat.IN_PATCH_SIZE = 4
     cfg.MODEL.TIMM = timm = CfgNode()
     timm.NAME = "resnet18"  # any timm model that supports features_only
     timm.PRETRAINED = False  # let timm download its weights
@@ -119,6 +185,23 @@ def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
+
+
+# Heads whose published configurations keep the system's keys elsewhere than in MODEL.MASK_FORMER
+# and MODEL.MASK_FORMER.TEST.
+_ONE_FORMER_HEADS = ("OneFormerHead",)
+
+
+def system_node(cfg: CfgNode) -> CfgNode:
+    """The section of the query decoder and its losses: MODEL.MASK_FORMER or MODEL.ONE_FORMER."""
+    is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
+    return cfg.MODEL.ONE_FORMER if is_one_former else cfg.MODEL.MASK_FORMER
+
+
+def test_node(cfg: CfgNode) -> CfgNode:
+    """The section of inference: MODEL.MASK_FORMER.TEST or MODEL.TEST."""
+    is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
+    return cfg.MODEL.TEST if is_one_former else cfg.MODEL.MASK_FORMER.TEST
 
 
 def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -144,8 +227,8 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
         "common_stride": head.COMMON_STRIDE,
         "encoder": {
             "hidden_channels": head.TRANSFORMER_ENC_DIM_FEEDFORWARD,
-            "dropout": cfg.MODEL.MASK_FORMER.DROPOUT,
-            "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
+            "dropout": system_node(cfg).DROPOUT,
+            "num_heads": system_node(cfg).NHEADS,
             "num_layers": head.TRANSFORMER_ENC_LAYERS,
             "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
         },
@@ -154,9 +237,11 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
 
 def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the masked query decoder."""
-    node = cfg.MODEL.MASK_FORMER
+    node = system_node(cfg)
     if node.DEC_LAYERS < 1:
-        raise ValueError(f"MODEL.MASK_FORMER.DEC_LAYERS must be at least 1, got {node.DEC_LAYERS}")
+        raise ValueError(
+            f"DEC_LAYERS of the query decoder must be at least 1, got {node.DEC_LAYERS}"
+        )
     return {
         "in_channels": cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM,
         "channels": node.HIDDEN_DIM,
@@ -169,9 +254,91 @@ def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
+def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What OneFormer's query decoder needs beside `query_decoder_arguments`."""
+    node = system_node(cfg)
+    if node.ENC_LAYERS:
+        raise ValueError(f"ENC_LAYERS of OneFormer's decoder must be 0, got {node.ENC_LAYERS}")
+    return {
+        "num_queries": node.NUM_OBJECT_QUERIES,
+        "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        "use_task_norm": node.USE_TASK_NORM,
+        # Parity: without the norm the release begins from zeros too
+        "init_from_task": node.USE_TASK_NORM and node.TASK_INIT,
+        "class_transformer": {
+            "channels": node.HIDDEN_DIM,
+            "num_heads": node.NHEADS,
+            "hidden_channels": node.DIM_FEEDFORWARD,
+            "num_layers": node.CLASS_DEC_LAYERS,
+            "dropout": node.DROPOUT,
+            "pre_norm": node.PRE_NORM,
+        },
+    }
+
+
+def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What OneFormer needs to know a task by."""
+    channels = system_node(cfg).HIDDEN_DIM
+    test = test_node(cfg)
+    return {
+        "task_mlp": {
+            "in_channels": cfg.INPUT.TASK_SEQ_LEN,
+            "hidden_channels": channels,
+            "out_channels": channels,
+            "num_layers": 2,
+        },
+        "task_tokens": cfg.INPUT.TASK_SEQ_LEN,
+        "text_tokens": cfg.INPUT.MAX_SEQ_LEN,
+        "num_queries": system_node(cfg).NUM_OBJECT_QUERIES,
+        "single_task": "" if test.TASK_PER_OUTPUT else test.TASK,
+    }
+
+
+def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Constructor arguments of text encoder, projector and context; empty when none is needed."""
+    node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
+    if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
+        return {}
+    if node.N_CTX and node.WIDTH != system.HIDDEN_DIM:
+        raise ValueError(
+            f"learned contexts (TEXT_ENCODER.N_CTX {node.N_CTX}) stand beside projected texts: "
+            f"TEXT_ENCODER.WIDTH {node.WIDTH} must be HIDDEN_DIM {system.HIDDEN_DIM}"
+        )
+    if cfg.INPUT.MAX_SEQ_LEN > node.CONTEXT_LENGTH:
+        raise ValueError(
+            f"INPUT.MAX_SEQ_LEN {cfg.INPUT.MAX_SEQ_LEN} is more than the text encoder reads, "
+            f"TEXT_ENCODER.CONTEXT_LENGTH {node.CONTEXT_LENGTH}"
+        )
+    context = {"num_embeddings": node.N_CTX, "embedding_dim": node.WIDTH}
+    return {
+        "text_encoder": {
+            "context_length": node.CONTEXT_LENGTH,
+            "channels": node.WIDTH,
+            "num_layers": node.NUM_LAYERS,
+            "vocabulary_size": node.VOCAB_SIZE,
+        },
+        "text_projector": {
+            "in_channels": node.WIDTH,
+            "hidden_channels": system.HIDDEN_DIM,
+            "out_channels": system.HIDDEN_DIM,
+            "num_layers": node.PROJ_NUM_LAYERS,
+        },
+        **({"prompt_ctx": context} if node.N_CTX else {}),
+    }
+
+
+def contrastive_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What the contrastive criterion needs beside `criterion_arguments`."""
+    node = system_node(cfg)
+    return {
+        "contrastive_weight": node.CONTRASTIVE_WEIGHT,
+        "temperature": node.CONTRASTIVE_TEMPERATURE,
+    }
+
+
 def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the set criterion and its matcher."""
-    node = cfg.MODEL.MASK_FORMER
+    node = system_node(cfg)
     return {
         "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         "weights": {
@@ -189,7 +356,7 @@ def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:
     """Tasks that a model answers when the caller names none."""
-    test = cfg.MODEL.MASK_FORMER.TEST
+    test = test_node(cfg)
     switches = {
         "semantic": test.SEMANTIC_ON,
         "instance": test.INSTANCE_ON,
@@ -204,7 +371,7 @@ def assembly_arguments(cfg: CfgNode) -> dict[str, Any]:
     Masks are resized before pixels are scored when the configuration says so, and always when
     the model is configured for instances or panoptics (as the releases do).
     """
-    test = cfg.MODEL.MASK_FORMER.TEST
+    test = test_node(cfg)
     return {
         "min_score": test.OBJECT_MASK_THRESHOLD,
         "min_visible_share": test.OVERLAP_THRESHOLD,

@@ -17,6 +17,7 @@ ORDER = (
     "structures",
     "ops",
     "layers",
+    "text",
     "config",
     "modeling",
     "inference",

@@ -42,6 +42,8 @@ PUBLISHED_MAPPERS = {
     "mask_former_semantic": ("semantic", ShortSideCrop),
     "mask_former_panoptic": ("panoptic", ShortSideCrop),
     "mask_former_instance": ("instance", ShortSideCrop),
+    "oneformer_unified": ("random", ShortSideCrop),
+    "coco_unified_lsj": ("random", LargeScaleJitter),
 }
 
 Record = dict[str, Any]

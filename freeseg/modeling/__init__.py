@@ -5,8 +5,10 @@ from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
     MaskedQueryDecoder,
     MultiScaleMaskedTransformerDecoder,
+    OneFormerDecoder,
+    TaskConditionedOutput,
 )
-from freeseg.modeling.head import MaskFormerHead
+from freeseg.modeling.head import MaskFormerHead, OneFormerHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 
 __all__ = [
@@ -16,5 +18,8 @@ __all__ = [
     "MaskFormerHead",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
+    "OneFormerDecoder",
+    "OneFormerHead",
+    "TaskConditionedOutput",
     "TimmBackbone",
 ]

@@ -39,6 +39,17 @@ class ImageFeatures:
     def batch_size(self) -> int:
         return len(self.image_sizes)
 
+    def select(self, images: Sequence[int]) -> ImageFeatures:
+        """Features of some images, in this order and as often as they are named."""
+        if list(images) == list(range(self.batch_size)):
+            return self
+        return ImageFeatures(
+            tuple(level[list(images)] for level in self.levels),
+            self.mask_features[list(images)],
+            self.padded_size,
+            tuple(self.image_sizes[image] for image in images),
+        )
+
 
 def sizes_of(levels: Sequence[Tensor]) -> list[tuple[int, int]]:
     """(height, width) of every map of a pyramid."""

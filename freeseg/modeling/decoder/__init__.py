@@ -5,10 +5,13 @@ from freeseg.modeling.decoder.mask2former import (
     MultiScaleMaskedTransformerDecoder,
 )
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, mask_visibility
+from freeseg.modeling.decoder.oneformer import OneFormerDecoder, TaskConditionedOutput
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
+    "OneFormerDecoder",
+    "TaskConditionedOutput",
     "mask_visibility",
 ]
