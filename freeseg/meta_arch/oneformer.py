@@ -24,7 +24,7 @@ from freeseg.inference import check_tasks
 from freeseg.layers import MLP
 from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.structures import SegmentationResult, SegmentationTarget
-from freeseg.text import TextTransformer, parse_task, target_texts, task_sentence, tokenize
+from freeseg.text import CausalTextEncoder, parse_task, target_texts, task_sentence, tokenize
 from freeseg.training import ContrastiveSetCriterion
 
 TRAINING_ONLY = ("text_encoder.", "text_projector.", "prompt_ctx.")
@@ -168,7 +168,7 @@ def _build_text_mapper(arguments: dict[str, dict[str, Any]]) -> dict[str, nn.Mod
     if not arguments:
         return {"text_encoder": None, "text_projector": None, "prompt_ctx": None}
     return {
-        "text_encoder": TextTransformer(**arguments["text_encoder"]),
+        "text_encoder": CausalTextEncoder(**arguments["text_encoder"]),
         "text_projector": MLP(**arguments["text_projector"]),
         "prompt_ctx": nn.Embedding(**arguments["prompt_ctx"])
         if "prompt_ctx" in arguments

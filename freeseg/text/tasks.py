@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-TASK_TEXT_TASKS = ("semantic", "instance", "panoptic")
+_TASKS = ("semantic", "instance", "panoptic")
 _SENTENCE_START = "the task is "
 
 
@@ -22,8 +22,8 @@ def parse_task(text: str) -> str:
     """
     task = text.strip().lower()
     task = task[len(_SENTENCE_START) :].strip() if task.startswith(_SENTENCE_START) else task
-    if task not in TASK_TEXT_TASKS:
-        raise ValueError(f"wanted a task among {', '.join(TASK_TEXT_TASKS)}, got {text!r}")
+    if task not in _TASKS:
+        raise ValueError(f"wanted a task among {', '.join(_TASKS)}, got {text!r}")
     return task
 
 

@@ -1,0 +1,232 @@
+"""Any model of the open_clip package as a frozen pair of towers.
+
+Shapes: N texts or images, L context length, W width of token embeddings, D width of features.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
+from freeseg.text.weights import is_openai_format, read_state_dict
+
+FILLER_ID = 2  # in place of words whose embeddings are given: neither padding nor an end
+
+logger = logging.getLogger(__name__)
+
+
+class OpenClipEncoder(ImageTextEncoder):
+    """Wraps a model of open_clip and its tokenizer, whichever text tower it has.
+
+    Embeddings enter where the tower looks tokens up, so everything after that, positions, masks,
+    pooling and projection, is open_clip's own code.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        """Wraps `model` as open_clip.create_model makes it, with its open_clip `tokenizer`."""
+        super().__init__()
+        self.model = model
+        self._words = _words_of(tokenizer)
+        self._lookup = threading.Lock()
+        self.start_ids, self.end_id = self._words.start_ids, self._words.end_id
+        self.pad_id = _pad_id(model)
+        self.context_length = int(tokenizer.context_length)
+        table = self._embedding_table()
+        self.width = table.embedding_dim
+        self.image_size = _size(model.visual.image_size)
+        self.pixel_mean = tuple(getattr(model.visual, "image_mean", _OPENAI_MEAN))
+        self.pixel_std = tuple(getattr(model.visual, "image_std", _OPENAI_STD))
+        with torch.no_grad():
+            self.dim = self.eval()(self.tokenize([""])).shape[1]
+
+    def word_ids(self, text: str) -> list[int]:
+        return self._words(text)
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        return self._embedding_table()(ids)
+
+    def encode_embeddings(self, embeddings: Tensor, eot_index: Tensor) -> Tensor:
+        num_texts, length = embeddings.shape[:2]
+        places = torch.arange(self.context_length, device=embeddings.device)
+        ends = eot_index[:, None].to(embeddings.device)
+        ids = torch.full((num_texts, self.context_length), FILLER_ID, device=embeddings.device)
+        ids = ids.masked_fill(places > ends, self.pad_id).masked_fill(places == ends, self.end_id)
+        if length < self.context_length:
+            padding = self.embed_tokens(ids.new_full((num_texts, 1), self.pad_id))
+            padding = padding.expand(-1, self.context_length - length, -1)
+            embeddings = torch.cat([embeddings, padding], dim=1)  # [N, L, W]
+        with self._looked_up(embeddings):
+            features: Tensor = self.model.encode_text(ids, normalize=False)
+        return features
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        features: Tensor = self.model.encode_image(images, normalize=False)
+        return features
+
+    @property
+    def logit_scale(self) -> Tensor:  # type: ignore[override]
+        scale: Tensor = self.model.logit_scale
+        return scale.reshape(())
+
+    def _embedding_table(self) -> nn.Embedding:
+        tower = getattr(self.model, "text", self.model)
+        if hasattr(tower, "token_embedding"):
+            return tower.token_embedding
+        return tower.transformer.get_input_embeddings()  # Hugging Face's towers
+
+    @contextmanager
+    def _looked_up(self, embeddings: Tensor) -> Iterator[None]:
+        """Inside the block, looking up tokens gives `embeddings`; one thread at a time."""
+        with self._lookup:
+            hook = self._embedding_table().register_forward_hook(lambda *_: embeddings)
+            try:
+                yield
+            finally:
+                hook.remove()
+
+
+_OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class _BpeWords:
+    """Token ids of words by CLIP's byte-pair encoding, which knows every character."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.start_ids, self.end_id = (tokenizer.sot_token_id,), tokenizer.eot_token_id
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text)
+        return ids
+
+
+class _HuggingFaceWords:
+    """Token ids of words by a tokenizer of Hugging Face, as open_clip wraps it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._clean = getattr(tokenizer, "clean_fn", None) or _clean_for_siglip()
+        self._tokenizer = tokenizer.tokenizer
+        *start, end = self._tokenizer("").input_ids
+        if getattr(tokenizer, "strip_sep_token", False) and end == self._tokenizer.sep_token_id:
+            end = 0  # as open_clip's wrapper writes it
+        self.start_ids, self.end_id = tuple(start), end
+
+    def __call__(self, text: str) -> list[int]:
+        clean = self._clean(text)
+        ids: list[int] = self._tokenizer(clean, add_special_tokens=False).input_ids
+        return ids
+
+
+def _words_of(tokenizer: Any) -> _BpeWords | _HuggingFaceWords:
+    if getattr(tokenizer, "tokenizer_mode", None):
+        raise ValueError(
+            f"open_clip's tokenizer mode {tokenizer.tokenizer_mode!r} is not supported: it has no "
+            "place for learned prompts"
+        )
+    return _BpeWords(tokenizer) if hasattr(tokenizer, "encode") else _HuggingFaceWords(tokenizer)
+
+
+def _clean_for_siglip() -> Any:
+    from open_clip.tokenizer import basic_clean, canonicalize_text
+
+    return lambda text: canonicalize_text(basic_clean(text))
+
+
+def _pad_id(model: nn.Module) -> int:
+    """What the text tower, by its own settings, takes for padding."""
+    tower = getattr(model, "text", model)
+    config = getattr(tower, "config", None)
+    return int(config.pad_token_id if config is not None else getattr(tower, "pad_id", 0))
+
+
+def _size(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    return int(height), int(width)
+
+
+@TEXT_ENCODER_REGISTRY.register("open_clip")
+def build_open_clip(cfg: Any) -> OpenClipEncoder:
+    """MODEL.TEXT_ENCODER.MODEL of open_clip with MODEL.TEXT_ENCODER.WEIGHTS."""
+    return load_open_clip(cfg.MODEL.TEXT_ENCODER.MODEL, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
+
+
+def load_open_clip(name: str, weights: str = "") -> OpenClipEncoder:
+    """A model of open_clip with its tokenizer.
+
+    Args:
+        name: A name of open_clip ("ViT-B-16-quickgelu"), "local-dir:FOLDER" or "hf-hub:REPOSITORY".
+        weights: A checkpoint file in open_clip's or OpenAI's format, or the name of a pretraining
+            that open_clip knows and downloads; empty for random weights, or for what the folder or
+            repository has.
+
+    Raises:
+        ValueError: There is no such model or pretraining, it cannot be downloaded, or the weights
+            are of another model.
+    """
+    import open_clip  # slow to import, and needed by this encoder alone
+
+    try:
+        if Path(weights).is_file():
+            model = _model_from_file(open_clip, name, weights)
+        else:
+            model = _model_from_name(open_clip, name, weights)
+        tokenizer = open_clip.get_tokenizer(name)
+    except ImportError:
+        raise
+    except Exception as error:  # open_clip, hubs, networks and PyTorch have many ways to say no
+        what = f"{name} with the weights {weights}" if weights else name
+        raise ValueError(f"cannot make open_clip's model {what}: {error}") from error
+    return OpenClipEncoder(model, tokenizer)
+
+
+def _model_from_file(open_clip: Any, name: str, path: str) -> nn.Module:
+    state = read_state_dict(path)
+    is_openai = is_openai_format(state)
+    if is_openai and "quickgelu" not in name:
+        logger.info("%s holds OpenAI's weights, which need QuickGELU: it is used", path)
+    model = open_clip.create_model(
+        name, load_weights=False, pretrained_text=False, force_quick_gelu=is_openai
+    )
+    # the loader of open_clip takes files only; its conversions between layouts are functions
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed
+
+    state = {key: value for key, value in state.items() if value.ndim or key == "logit_scale"}
+    state = convert_state_dict(model, state)
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for key in ("logit_scale", "logit_bias"):
+        if key in state and getattr(model, key, None) is not None:
+            state[key] = state[key].reshape(getattr(model, key).shape)
+    resize_pos_embed(state, model)
+    model.load_state_dict(state)
+    return model
+
+
+def _model_from_name(open_clip: Any, name: str, tag: str) -> nn.Module:
+    known = open_clip.list_pretrained_tags_by_model(name.replace("/", "-"))
+    if tag and tag not in known:
+        raise ValueError(
+            f"{tag!r} is neither a file nor a pretraining of this model; it has "
+            f"{', '.join(known) or 'none'}"
+        )
+    if not tag and ":" not in name:
+        logger.info(
+            "no weights for open_clip's %s: it is random until a checkpoint is loaded", name
+        )
+    wanted = open_clip.get_pretrained_cfg(name.replace("/", "-"), tag) if tag else {}
+    return open_clip.create_model(
+        name,
+        pretrained=tag or None,
+        pretrained_text=False,
+        force_quick_gelu=bool(wanted.get("quick_gelu", False)),
+    )
