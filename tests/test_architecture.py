@@ -24,6 +24,7 @@ ORDER = (
     "inference",
     "training",
     "meta_arch",
+    "checkpoints",
     "images",
     "data",
     "evaluation",
