@@ -1,6 +1,6 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
-from freeseg.modeling.backbone import D2SwinTransformer, TimmBackbone
+from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
     MaskedQueryDecoder,
@@ -13,6 +13,8 @@ from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
+    "D2ConvNeXt",
+    "D2DiNAT",
     "D2SwinTransformer",
     "MSDeformAttnPixelDecoder",
     "MaskFormerHead",
