@@ -14,9 +14,11 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.projects.deeplab import add_deeplab_config
 from freeseg.config_keys import (
-    add_large_backbone_keys,
+    add_backbone_keys,
+    add_mask_former_keys,
     add_one_former_keys,
     add_one_former_text_keys,
+    add_solver_keys,
 )
 
 
@@ -24,14 +26,14 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     """Adds all keys of this package to a Detectron2 configuration, in place."""
     add_deeplab_config(cfg)
     _add_input_keys(cfg)
-    _add_solver_keys(cfg)
-    _add_mask_former_keys(cfg)
+    add_solver_keys(cfg)
+    add_mask_former_keys(cfg)
     add_one_former_keys(cfg)
-    _add_backbone_keys(cfg)
-    add_large_backbone_keys(cfg)
+    add_backbone_keys(cfg)
     _add_engine_keys(cfg)
     _add_text_keys(cfg)
     add_one_former_text_keys(cfg)
+    _add_freeseg_keys(cfg)
 
 
 def _add_input_keys(cfg: CfgNode) -> None:
@@ -48,79 +50,6 @@ def _add_input_keys(cfg: CfgNode) -> None:
     node.TASK_PROB.SEMANTIC = 0.33
     node.TASK_PROB.INSTANCE = 0.66
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
-
-
-def _add_solver_keys(cfg: CfgNode) -> None:
-    node = cfg.SOLVER
-    node.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embeddings
-    node.OPTIMIZER = "ADAMW"  # ADAMW or SGD
-    node.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone relative to BASE_LR
-
-
-def _add_mask_former_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.MASK_FORMER = node = CfgNode()
-    node.DEEP_SUPERVISION = True  # losses on the prediction of every layer
-    node.NO_OBJECT_WEIGHT = 0.1  # cross-entropy weight of unmatched queries
-    node.CLASS_WEIGHT = 1.0
-    node.DICE_WEIGHT = 1.0
-    node.MASK_WEIGHT = 20.0
-    node.NHEADS = 8
-    node.DROPOUT = 0.1  # of the pixel decoder's encoder; the query decoder has none
-    node.DIM_FEEDFORWARD = 2048  # of the query decoder
-    node.ENC_LAYERS = 0  # unused; kept so that published files load
-    node.DEC_LAYERS = 6  # predictions, counting the one of the initial queries
-    node.PRE_NORM = False  # layer norm before instead of after each sub-layer
-    node.HIDDEN_DIM = 256
-    node.NUM_OBJECT_QUERIES = 100
-    node.TRANSFORMER_IN_FEATURE = "multi_scale_pixel_decoder"  # what the query decoder reads
-    node.ENFORCE_INPUT_PROJ = False  # 1x1 convolution before the decoder even at equal width
-    node.SIZE_DIVISIBILITY = 32  # batches are padded to a multiple; -1: the backbone's
-    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"
-    node.TRAIN_NUM_POINTS = 112 * 112  # sampled points of a mask, for matching and losses
-    node.OVERSAMPLE_RATIO = 3.0  # candidates per point when uncertain ones are sought
-    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of the points that are the most uncertain
-    node.TEST = CfgNode()
-    node.TEST.SEMANTIC_ON = True
-    node.TEST.INSTANCE_ON = False
-    node.TEST.PANOPTIC_ON = False
-    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least class score of a panoptic segment
-    node.TEST.OVERLAP_THRESHOLD = 0.0  # least visible share of a panoptic segment's mask
-    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, then score pixels
-    head = cfg.MODEL.SEM_SEG_HEAD
-    head.MASK_DIM = 256  # channels of the per-pixel mask embedding
-    head.TRANSFORMER_ENC_LAYERS = 0
-    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = (
-        1024  # a constant in every release; small models take less
-    )
-    head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
-    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
-
-
-def _add_backbone_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.SWIN = swin = CfgNode()
-    swin.PRETRAIN_IMG_SIZE = 224
-    swin.PATCH_SIZE = 4
-    swin.EMBED_DIM = 96
-    swin.DEPTHS = [2, 2, 6, 2]
-    swin.NUM_HEADS = [3, 6, 12, 24]
-    swin.WINDOW_SIZE = 7
-    swin.MLP_RATIO = 4.0
-    swin.QKV_BIAS = True
-    swin.QK_SCALE = None
-    swin.DROP_RATE = 0.0
-    swin.ATTN_DROP_RATE = 0.0
-    swin.DROP_PATH_RATE = 0.3
-    swin.APE = False  # absolute position embedding
-    swin.PATCH_NORM = True
-    swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    swin.USE_CHECKPOINT = False  # recompute activations to save memory
-    cfg.MODEL.TIMM = timm = CfgNode()
-    timm.NAME = "resnet18"  # any timm model that supports features_only
-    timm.PRETRAINED = False  # let timm download its weights
-    timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    timm.DROP_PATH_RATE = 0.0
 
 
 def _add_engine_keys(cfg: CfgNode) -> None:
@@ -153,6 +82,47 @@ def test_node(cfg: CfgNode) -> CfgNode:
     """The section of inference: MODEL.MASK_FORMER.TEST or MODEL.TEST."""
     is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
     return cfg.MODEL.TEST if is_one_former else cfg.MODEL.MASK_FORMER.TEST
+
+
+def _add_freeseg_keys(cfg: CfgNode) -> None:
+    cfg.INPUT.TASK_NAME = ["semantic segmentation."]  # tasks drawn from, one per step
+    cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most regions of a class for the prompt stage; -1: all
+    cfg.DATASETS.SAMPLE_SEED = 0  # of their choice
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.EMBEDDING_DIM = 512  # of a query in the space of texts: the text encoder's feature size
+    head.EMBED_HIDDEN_DIM = 1024  # inside the net that embeds queries
+    head.EMBED_LAYERS = 2
+    head.EMB_SIZE = 256  # of the maps that read the texts: equal to CONVS_DIM
+    head.EMBED_DIM = 2048  # inside that attention
+    head.NUM_HEADS = 8
+    head.USE_LAYER_SCALE = True
+    cfg.MODEL.CLIP_ADAPTER = node = CfgNode()
+    node.CLIP_MODEL_NAME = ""  # an OpenAI CLIP, ViT-B/16; "": what MODEL.TEXT_ENCODER says
+    node.PROMPT_LEARNER = "learnable"  # or predefined: the templates
+    node.PREDEFINED_PROMPT_TEMPLATES = ["a sculpture of a {}."]
+    node.PROMPT_DIM = 512  # token width of the text encoder
+    node.PROMPT_SHAPE = [16, 0]  # learned tokens before and behind the class name
+    node.TASK_PROMPT_SHAPE = 8  # learned tokens behind the task name
+    node.PROMPT_CHECKPOINT = ""  # trained prompts to be used frozen; "": they train along
+    node.MASK_FILL = "mean"  # background of a region, or zero
+    node.MASK_EXPAND_RATIO = 1.0
+    node.MASK_THR = 0.5
+    node.MASK_MATTING = False  # published values only: see `region_arguments`
+    node.REGION_RESIZED = True
+    node.SEPERATE_ADAPTER = False  # [sic]
+    node.CLIP_ENSEMBLE = True  # classify regions with the image tower too
+    node.CLIP_ENSEMBLE_WEIGHT = 0.8  # of the trained model on classes it has seen
+    cfg.MODEL.FREESEG = ours = CfgNode()
+    ours.CONTEXT_INTERACTION = True  # pixels read the texts
+    ours.USE_TASK = True  # the task is a part of a learned prompt
+    ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
+    ours.MIN_SCORE = 0.5  # least class score of a thing; the release has it as a constant
+    cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
+    tuning.ENABLED = False  # adapt the class tokens to each test image
+    tuning.STEPS = 1
+    tuning.LR = 0.001
+    tuning.KEEP_RATIO = 0.3  # share of the proposals, those of lowest entropy
+    tuning.PER_DATASET = False  # keep what was learned for the next image
 
 
 def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -303,6 +273,94 @@ def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
         "importance_sample_ratio": node.IMPORTANCE_SAMPLE_RATIO,
         "deep_supervision": node.DEEP_SUPERVISION,
     }
+
+
+def interaction_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Constructor arguments of the semantic context interaction, None where there is none."""
+    head = cfg.MODEL.SEM_SEG_HEAD
+    if not cfg.MODEL.FREESEG.CONTEXT_INTERACTION:
+        return None
+    if not head.EMB_SIZE == head.CONVS_DIM == head.MASK_DIM:
+        raise ValueError(
+            "MODEL.SEM_SEG_HEAD.EMB_SIZE, CONVS_DIM and MASK_DIM must be equal, since one module "
+            f"reads all maps; got {head.EMB_SIZE}, {head.CONVS_DIM} and {head.MASK_DIM}"
+        )
+    return {
+        "channels": head.CONVS_DIM,
+        "text_channels": head.EMBEDDING_DIM,
+        "hidden_channels": head.EMBED_DIM,
+        "num_heads": head.NUM_HEADS,
+        "layer_scale": head.USE_LAYER_SCALE,
+    }
+
+
+def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the open-vocabulary query decoder.
+
+    Parity: where Mask2Former counts DEC_LAYERS predictions, FreeSeg's release builds as many
+    layers, one more.
+    """
+    head = cfg.MODEL.SEM_SEG_HEAD
+    return {
+        **query_decoder_arguments(cfg),
+        "num_layers": cfg.MODEL.MASK_FORMER.DEC_LAYERS,
+        "num_queries": cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
+        "embedding_hidden_channels": head.EMBED_HIDDEN_DIM,
+        "embedding_channels": head.EMBEDDING_DIM,
+        "num_embedding_layers": head.EMBED_LAYERS,
+    }
+
+
+def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the learned prompts, without the width."""
+    node = cfg.MODEL.CLIP_ADAPTER
+    before, behind = node.PROMPT_SHAPE
+    if behind:
+        raise ValueError(
+            "MODEL.CLIP_ADAPTER.PROMPT_SHAPE: learned tokens behind the class name are not "
+            f"supported (no release uses them), got {behind}"
+        )
+    return {
+        "num_class_tokens": before,
+        "num_task_tokens": node.TASK_PROMPT_SHAPE,
+        "uses_task": cfg.MODEL.FREESEG.USE_TASK,
+    }
+
+
+def region_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the region crops."""
+    node = cfg.MODEL.CLIP_ADAPTER
+    if node.MASK_MATTING or node.SEPERATE_ADAPTER or not node.REGION_RESIZED:
+        raise ValueError(
+            "MODEL.CLIP_ADAPTER: MASK_MATTING True, SEPERATE_ADAPTER True and REGION_RESIZED False "
+            "are not supported; no release uses them"
+        )
+    if cfg.INPUT.FORMAT != "RGB":
+        raise ValueError(f"regions for CLIP need INPUT.FORMAT RGB, got {cfg.INPUT.FORMAT}")
+    return {
+        "min_probability": node.MASK_THR,
+        "fill": node.MASK_FILL,
+        "expand_ratio": node.MASK_EXPAND_RATIO,
+    }
+
+
+def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Settings of test-time prompt tuning, None where it is off."""
+    node = cfg.TEST.PROMPT_TUNING
+    if not node.ENABLED:
+        return None
+    if cfg.MODEL.CLIP_ADAPTER.PROMPT_LEARNER != "learnable":
+        raise ValueError("TEST.PROMPT_TUNING needs MODEL.CLIP_ADAPTER.PROMPT_LEARNER learnable")
+    return {
+        "num_steps": node.STEPS,
+        "learning_rate": node.LR,
+        "keep_ratio": node.KEEP_RATIO,
+    }
+
+
+def training_tasks(cfg: CfgNode) -> tuple[str, ...]:
+    """Tasks that steps are drawn from: the first words of INPUT.TASK_NAME."""
+    return tuple(name.split()[0] for name in cfg.INPUT.TASK_NAME)
 
 
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Configuration keys of OneFormer's release, under their published names and defaults.
+"""Configuration keys of the releases, under their published names and defaults.
 
 What is said to be unused is there so that published files load.
 """
@@ -6,6 +6,56 @@ What is said to be unused is there so that published files load.
 from __future__ import annotations
 
 from detectron2.config import CfgNode
+
+
+def add_solver_keys(cfg: CfgNode) -> None:
+    """Adds what the releases' optimizers need."""
+    node = cfg.SOLVER
+    node.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embeddings
+    node.OPTIMIZER = "ADAMW"  # ADAMW or SGD
+    node.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone relative to BASE_LR
+
+
+def add_mask_former_keys(cfg: CfgNode) -> None:
+    """Adds the sections of Mask2Former."""
+    cfg.MODEL.MASK_FORMER = node = CfgNode()
+    node.DEEP_SUPERVISION = True  # losses on the prediction of every layer
+    node.NO_OBJECT_WEIGHT = 0.1  # cross-entropy weight of unmatched queries
+    node.CLASS_WEIGHT = 1.0
+    node.DICE_WEIGHT = 1.0
+    node.MASK_WEIGHT = 20.0
+    node.NHEADS = 8
+    node.DROPOUT = 0.1  # of the pixel decoder's encoder; the query decoder has none
+    node.DIM_FEEDFORWARD = 2048  # of the query decoder
+    node.ENC_LAYERS = 0  # unused; kept so that published files load
+    node.DEC_LAYERS = 6  # predictions, counting the one of the initial queries
+    node.PRE_NORM = False  # layer norm before instead of after each sub-layer
+    node.HIDDEN_DIM = 256
+    node.NUM_OBJECT_QUERIES = 100
+    node.TRANSFORMER_IN_FEATURE = "multi_scale_pixel_decoder"  # what the query decoder reads
+    node.ENFORCE_INPUT_PROJ = False  # 1x1 convolution before the decoder even at equal width
+    node.SIZE_DIVISIBILITY = 32  # batches are padded to a multiple; -1: the backbone's
+    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"
+    node.TRAIN_NUM_POINTS = 112 * 112  # sampled points of a mask, for matching and losses
+    node.OVERSAMPLE_RATIO = 3.0  # candidates per point when uncertain ones are sought
+    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of the points that are the most uncertain
+    node.TEST = CfgNode()
+    node.TEST.SEMANTIC_ON = True
+    node.TEST.INSTANCE_ON = False
+    node.TEST.PANOPTIC_ON = False
+    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least class score of a panoptic segment
+    node.TEST.OVERLAP_THRESHOLD = 0.0  # least visible share of a panoptic segment's mask
+    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, then score pixels
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.MASK_DIM = 256  # channels of the per-pixel mask embedding
+    head.TRANSFORMER_ENC_LAYERS = 0
+    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = (
+        1024  # a constant in every release; small models take less
+    )
+    head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
+    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
+    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
 
 
 def add_one_former_keys(cfg: CfgNode) -> None:
@@ -55,8 +105,25 @@ def add_one_former_text_keys(cfg: CfgNode) -> None:
     node.N_CTX = 16  # learned rows beside the texts of an image
 
 
-def add_large_backbone_keys(cfg: CfgNode) -> None:
-    """Adds the sections of ConvNeXt and DiNAT."""
+def add_backbone_keys(cfg: CfgNode) -> None:
+    """Adds the sections of Swin, ConvNeXt, DiNAT and timm."""
+    cfg.MODEL.SWIN = swin = CfgNode()
+    swin.PRETRAIN_IMG_SIZE = 224
+    swin.PATCH_SIZE = 4
+    swin.EMBED_DIM = 96
+    swin.DEPTHS = [2, 2, 6, 2]
+    swin.NUM_HEADS = [3, 6, 12, 24]
+    swin.WINDOW_SIZE = 7
+    swin.MLP_RATIO = 4.0
+    swin.QKV_BIAS = True
+    swin.QK_SCALE = None
+    swin.DROP_RATE = 0.0
+    swin.ATTN_DROP_RATE = 0.0
+    swin.DROP_PATH_RATE = 0.3
+    swin.APE = False  # absolute position embedding
+    swin.PATCH_NORM = True
+    swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    swin.USE_CHECKPOINT = False  # recompute activations to save memory
     cfg.MODEL.CONVNEXT = convnext = CfgNode()
     convnext.IN_CHANNELS = 3
     convnext.DEPTHS = [3, 3, 27, 3]
@@ -80,3 +147,8 @@ def add_large_backbone_keys(cfg: CfgNode) -> None:
     dinat.DROP_RATE = 0
     dinat.ATTN_DROP_RATE = 0.0
     dinat.IN_PATCH_SIZE = 4
+    cfg.MODEL.TIMM = timm = CfgNode()
+    timm.NAME = "resnet18"  # any timm model that supports features_only
+    timm.PRETRAINED = False  # let timm download its weights
+    timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    timm.DROP_PATH_RATE = 0.0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from detectron2.modeling import build_model
-from freeseg.checkpoints import config_from_hugging_face, from_hugging_face
+from freeseg.checkpoints import (
+    KEY_MAPS,
+    config_from_hugging_face,
+    detect_system,
+    read_checkpoint,
+)
 
 NUM_CLASSES = 7
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -81,7 +85,10 @@ def pair(folder, build, port):
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [0.0] * 3, [1.0] * 3
     ours = build_model(cfg).eval()
-    state = from_hugging_face(load_file(folder / "model.safetensors"))
+    state = read_checkpoint(folder / "model.safetensors")
+    system = detect_system(state)
+    assert system == f"hf-{port.model_type}"
+    state = KEY_MAPS[system].convert(state).state
     missing = ours.load_state_dict(state, strict=False)
     assert missing.unexpected_keys == []
     # what is no weight: window indices of the backbone, class weights of the loss

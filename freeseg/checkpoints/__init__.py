@@ -1,6 +1,19 @@
-"""Weights in all the formats they are published in, under the names that the models here have."""
+"""Checkpoints of other code: read without executing anything, renamed by tables, written again."""
 
-from freeseg.checkpoints.hugging_face import from_hugging_face
+from freeseg.checkpoints.conversion import convert_file
 from freeseg.checkpoints.hugging_face_config import config_from_hugging_face
+from freeseg.checkpoints.key_map import Conversion, KeyMap
+from freeseg.checkpoints.reading import read_checkpoint
+from freeseg.checkpoints.systems import KEY_MAPS, detect_system
+from freeseg.checkpoints.writing import write_checkpoint
 
-__all__ = ["config_from_hugging_face", "from_hugging_face"]
+__all__ = [
+    "KEY_MAPS",
+    "Conversion",
+    "KeyMap",
+    "config_from_hugging_face",
+    "convert_file",
+    "detect_system",
+    "read_checkpoint",
+    "write_checkpoint",
+]

@@ -7,13 +7,12 @@ known. The tables are applied to every key, row by row.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Union
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-Renaming = tuple[str, Union[str, Callable[["re.Match[str]"], str]]]
+from freeseg.checkpoints.key_map import KeyMap, Renaming
 
 # The backbone. Swin: files first, then the names of transformers 5 become the release's.
 _SWIN: tuple[Renaming, ...] = (
@@ -106,33 +105,11 @@ _ONEFORMER: tuple[Renaming, ...] = (
     (r"(resblocks\.\d+)\.mlp\.fc2", r"\1.mlp.c_proj"),
 )
 # Weights of the ports that nothing reads: the norm after Swin's last layer, counters of batches.
-_UNREAD = re.compile(r"^backbone\.layernorm\.|\.num_batches_tracked$")
+_DROPS = (
+    r"model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?layernorm\.(?:weight|bias)",
+    r".*\.num_batches_tracked",
+)
 _PART = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
-
-
-def is_hugging_face(keys: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights of one of the two ports."""
-    return any(key.startswith("model.pixel_level_module.") for key in keys)
-
-
-def is_oneformer(keys: Mapping[str, Tensor]) -> bool:
-    """Whether weights of a port are OneFormer's."""
-    return any(key.startswith("model.task_encoder.") for key in keys)
-
-
-def from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a port under the release's names, with queries, keys and values in one matrix."""
-    system = _ONEFORMER if is_oneformer(state) else _MASK2FORMER
-    table = (*_SWIN, *_RESNET, *_PIXEL_DECODER, *system)
-    renamed = {_rename(key, table): value for key, value in state.items()}
-    kept = {key: value for key, value in renamed.items() if not _UNREAD.search(key)}
-    return _fuse(kept)
-
-
-def _rename(key: str, table: tuple[Renaming, ...]) -> str:
-    for pattern, replacement in table:
-        key = re.sub(pattern, replacement, key)
-    return key
 
 
 def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -147,3 +124,19 @@ def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name = f"{stem}.qkv.{kind}" if stem.startswith("backbone.") else f"{stem}.in_proj_{kind}"
         fused[name] = torch.cat([state[f"{stem}.{part}_proj.{kind}"] for part in "qkv"])
     return fused
+
+
+HF_ONEFORMER = KeyMap(
+    "OneFormerForUniversalSegmentation of transformers",
+    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_ONEFORMER),
+    drops=_DROPS,
+    combine=_fuse,
+    mark=r"model\.task_encoder\.",
+)
+HF_MASK2FORMER = KeyMap(
+    "Mask2FormerForUniversalSegmentation of transformers",
+    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_MASK2FORMER),
+    drops=_DROPS,
+    combine=_fuse,
+    mark=r"model\.pixel_level_module\.",
+)

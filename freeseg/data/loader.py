@@ -24,8 +24,11 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from detectron2.utils import comm
+from freeseg.config import training_tasks
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
+from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
+from freeseg.structures import Vocabulary
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Any]
@@ -121,6 +124,9 @@ def build_train_loader(
         records = get_detection_dataset_dicts(
             cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
         )
+    if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
+        records = _regions(cfg, records)
+        mapper = mapper or RegionMapper(cfg)
     dataset = PositionDataset(
         DatasetFromList(list(records), copy=False), mapper or SegmentationMapper(cfg, True), seed
     )
@@ -138,10 +144,30 @@ def build_train_loader(
 
 
 def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None) -> Any:
-    """Detectron2's test loader with the test side of SegmentationMapper."""
+    """Detectron2's test loader with the test side of SegmentationMapper.
+
+    Its images are to be segmented into the classes of their dataset, where that names any; a model
+    of a closed set has its own.
+    """
     register_custom(cfg.DATASETS.CUSTOM)
-    return build_detection_test_loader(
-        cfg, dataset_name, mapper=mapper or SegmentationMapper(cfg, False)
+    if mapper is None:
+        vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset_name))
+        mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
+    return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+
+
+def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
+    """Samples of the prompt stage: single regions of the classes that may be seen."""
+    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    if vocabulary is None:
+        raise ValueError(f"{cfg.DATASETS.TRAIN[0]} names no classes to learn prompts for")
+    seen = set(vocabulary.seen_classes())
+    return region_records(
+        records,
+        training_tasks(cfg),
+        [index in seen for index in range(len(vocabulary))],
+        cfg.DATASETS.SAMPLE_PER_CLASS,
+        cfg.DATASETS.SAMPLE_SEED,
     )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
@@ -22,6 +23,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.file_io import PathManager
+from freeseg.config import training_tasks
 from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
 from freeseg.data.augmentation import (
     LargeScaleJitter,
@@ -31,9 +33,13 @@ from freeseg.data.augmentation import (
 )
 from freeseg.data.panoptic import rgb2id
 from freeseg.images import order_channels, read_image
+from freeseg.structures import Vocabulary
 
 TASKS = ("semantic", "instance", "panoptic")
 IMAGE_PADDING = 128  # grey, near the mean colour, as published
+
+PER_BATCH = "per_batch"  # one task for a whole batch, drawn from those of INPUT.TASK_NAME
+TASK_STREAM = 1  # keeps the draw of a batch's task apart from the draws of its samples
 
 # published mapper name -> task it trains and geometry it augments with
 PUBLISHED_MAPPERS = {
@@ -44,10 +50,35 @@ PUBLISHED_MAPPERS = {
     "mask_former_instance": ("instance", ShortSideCrop),
     "oneformer_unified": ("random", ShortSideCrop),
     "coco_unified_lsj": ("random", LargeScaleJitter),
+    "coco_full_lsj": (PER_BATCH, ShortSideCrop),  # [sic]: the release's crops are not large-scale
+    "ade20k_full_lsj": (PER_BATCH, ShortSideCrop),
 }
 
 Record = dict[str, Any]
 Geometry = Union[LargeScaleJitter, ShortSideCrop]
+
+
+@dataclass(frozen=True)
+class BatchTasks:
+    """Draws one task for each batch from its number, so that a resumed run draws the same.
+
+    Attributes:
+        tasks: equally likely.
+        batch_size: samples of all processes in a batch.
+    """
+
+    tasks: tuple[str, ...]
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not set(self.tasks) <= set(TASKS):
+            raise ValueError(f"wanted some of the tasks {', '.join(TASKS)}, got {self.tasks}")
+
+    def draw(self, record: Mapping[str, Any]) -> str:
+        """The task of the batch that a record with "seed" and "position" is in."""
+        key = [record["seed"], record["position"] // self.batch_size, TASK_STREAM]
+        place = np.random.SeedSequence(key).generate_state(1)[0] % len(self.tasks)
+        return self.tasks[int(place)]
 
 
 class SegmentationMapper:
@@ -67,6 +98,8 @@ class SegmentationMapper:
         is_train: bool = True,
         task: str = "panoptic",
         task_probabilities: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
+        batch_tasks: BatchTasks | None = None,
+        vocabulary: Vocabulary | None = None,
         size_divisibility: int = -1,
         ignore_label: int = 255,
     ) -> None:
@@ -76,13 +109,20 @@ class SegmentationMapper:
             augmentations: applied in this order to the image and its annotation.
             image_format: channel order of the output, "RGB" or "BGR".
             is_train: False gives no targets.
-            task: "semantic", "instance", "panoptic", or "random" for a draw per image.
+            task: "semantic", "instance", "panoptic", "random" for a draw per image, or
+                "per_batch" for a draw per batch.
             task_probabilities: of semantic, instance and panoptic when the task is "random".
+            batch_tasks: draws when the task is "per_batch".
+            vocabulary: class list that test images are to be segmented into; None: the model's.
             size_divisibility: pad height and width up to a multiple of this, if positive.
             ignore_label: of semantic maps.
         """
-        if task not in (*TASKS, "random"):
-            raise ValueError(f"task must be one of {', '.join(TASKS)} or random, got {task!r}")
+        if task not in (*TASKS, "random", PER_BATCH):
+            raise ValueError(
+                f"task must be one of {', '.join(TASKS)}, random or {PER_BATCH}, got {task!r}"
+            )
+        if task == PER_BATCH and batch_tasks is None:
+            raise ValueError(f"the task {PER_BATCH} needs batch_tasks to draw from")
         if len(task_probabilities) != len(TASKS) or min(task_probabilities) < 0:
             raise ValueError(
                 f"task_probabilities are {len(TASKS)} numbers >= 0 for {', '.join(TASKS)}, "
@@ -96,6 +136,8 @@ class SegmentationMapper:
         self.is_train = is_train
         self.task = task
         self.task_probabilities = tuple(task_probabilities)
+        self.batch_tasks = batch_tasks
+        self.vocabulary = vocabulary
         self.size_divisibility = size_divisibility
         self.ignore_label = ignore_label
 
@@ -120,6 +162,7 @@ class SegmentationMapper:
             "augmentations": _train_augmentations(cfg, geometry, task, ignore_label),
             "task": cfg.INPUT.TASK or task,
             "task_probabilities": _task_probabilities(cfg.INPUT.TASK_PROB),
+            "batch_tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
             "size_divisibility": (cfg.INPUT.SIZE_DIVISIBILITY if geometry is ShortSideCrop else -1),
             "ignore_label": ignore_label,
         }
@@ -135,8 +178,10 @@ class SegmentationMapper:
                 inputs = T.AugInput(image)
                 self.augmentations(inputs)
                 output["image"] = _to_tensor(inputs.image)
+                if self.vocabulary is not None:
+                    output["vocabulary"] = self.vocabulary
                 return output
-            annotation, tasks = self._read_annotation(record, image.shape[:2])
+            annotation, tasks = read_annotation(record, image.shape[:2], self.ignore_label)
             output["task"] = self._pick_task(tasks, record)
             output["image"], output["instances"] = self._augment(image, annotation, output["task"])
         return output
@@ -161,25 +206,6 @@ class SegmentationMapper:
         instances.gt_masks = BitMasks(torch.from_numpy(masks))  # [N, H, W]
         return _to_tensor(image), instances
 
-    def _read_annotation(
-        self, record: Mapping[str, Any], size: tuple[int, int]
-    ) -> tuple[Annotation, tuple[str, ...]]:
-        """The record's annotation and the tasks whose targets it can give."""
-        if "pan_seg_file_name" in record:
-            colors = _read(record["pan_seg_file_name"], "RGB")
-            segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
-            return segments, TASKS
-        if "annotations" in record:
-            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
-        if "sem_seg_file_name" in record:
-            labels = _read(record["sem_seg_file_name"])
-            labels = labels[..., 0] if labels.ndim == 3 else labels
-            return SegmentMap.from_semantic(labels, self.ignore_label), ("semantic", "panoptic")
-        raise ValueError(
-            f"{record['file_name']} has no ground truth: a training record needs "
-            "pan_seg_file_name, annotations or sem_seg_file_name"
-        )
-
     def _pick_task(self, possible: Sequence[str], record: Mapping[str, Any]) -> str:
         if self.task == "random":
             weights = [
@@ -187,17 +213,43 @@ class SegmentationMapper:
                 for task, weight in zip(TASKS, self.task_probabilities)
             ]
             return random.choices(TASKS, weights)[0]
-        if self.task not in possible:
+        task = self.task if self.task != PER_BATCH else self.batch_tasks.draw(record)  # type: ignore[union-attr]
+        if task not in possible:
             raise ValueError(
                 f"{record['file_name']} has only semantic ground truth, which gives no "
-                f"{self.task} targets"
+                f"{task} targets"
             )
-        return self.task
+        return task
 
 
 _ANNOTATION_KEYS = frozenset(
     {"annotations", "pan_seg_file_name", "segments_info", "sem_seg_file_name", "seed"}
 )
+
+
+def read_annotation(
+    record: Mapping[str, Any], size: tuple[int, int], ignore_label: int
+) -> tuple[Annotation, tuple[str, ...]]:
+    """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
+    if "pan_seg_file_name" in record:
+        colors = _read(record["pan_seg_file_name"], "RGB")
+        segments = SegmentMap.from_panoptic(rgb2id(colors), record["segments_info"])
+        return segments, TASKS
+    if "annotations" in record:
+        return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+    if "sem_seg_file_name" in record:
+        labels = read_labels(record["sem_seg_file_name"])
+        return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
+    raise ValueError(
+        f"{record['file_name']} has no ground truth: a training record needs "
+        "pan_seg_file_name, annotations or sem_seg_file_name"
+    )
+
+
+def read_labels(file_name: str) -> npt.NDArray[Any]:
+    """A semantic map [H, W]."""
+    labels = _read(file_name)
+    return labels[..., 0] if labels.ndim == 3 else labels
 
 
 @contextlib.contextmanager

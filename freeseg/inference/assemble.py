@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from freeseg.ops import mask_boxes
 from freeseg.structures import (
     InstanceSet,
     PanopticMap,
@@ -124,12 +125,12 @@ def panoptic(
     original = (mask_probs >= IN_MASK).flatten(1).sum(1)
     area = winner[is_inside].bincount(minlength=len(labels))
     shown = (area > 0) & (won >= min_visible_share * original)
-    segments, segment_of_query = _number_segments(labels, scores, area, shown, is_thing)
+    segments, segment_of_query = number_segments(labels, scores, area, shown, is_thing)
     segment_ids[is_inside] = segment_of_query[winner[is_inside]]
     return PanopticMap(segment_ids, segments)
 
 
-def _number_segments(
+def number_segments(
     labels: Tensor, scores: Tensor, area: Tensor, shown: Tensor, is_thing: Tensor
 ) -> tuple[tuple[Segment, ...], Tensor]:
     """Numbers shown queries from 1 in their order, stuff of one class as one.
@@ -194,16 +195,3 @@ def instances(
     order = scores.argsort(descending=True, stable=True)
     row = row[order]
     return InstanceSet(masks[row], mask_boxes(masks)[row], labels[order], scores[order])
-
-
-def mask_boxes(masks: Tensor) -> Tensor:
-    """Float [N, 4] tight xyxy boxes in pixels of bool masks [N, H, W]; zeros for an empty mask."""
-    sides = []
-    for axis in (1, 2):  # over rows: columns that are hit; over columns: rows
-        hit = masks.any(axis)
-        first = hit.int().argmax(1)
-        last = hit.shape[1] - hit.flip(1).int().argmax(1)
-        sides.append((first, last))
-    (left, right), (top, bottom) = sides
-    boxes = torch.stack([left, top, right, bottom], dim=1).float()
-    return boxes * masks.flatten(1).any(1)[:, None]

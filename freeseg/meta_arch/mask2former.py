@@ -116,7 +116,8 @@ class Mask2Former(nn.Module):
             ``panoptic_seg`` (map int32 [H, W], segments).
         """
         if self.training:
-            return self.losses(batched_inputs)
+            features = self.encode_image([x["image"] for x in batched_inputs])
+            return self.losses(features, batched_inputs)
         # An image must not feel the padding that a larger one beside it would ask for.
         sizes = [tuple(x["image"].shape[-2:]) for x in batched_inputs]
         results: dict[int, dict[str, Any]] = {}
@@ -126,9 +127,10 @@ class Mask2Former(nn.Module):
             results.update(zip(group, outputs))
         return [results[index] for index in range(len(batched_inputs))]
 
-    def losses(self, batched_inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def losses(
+        self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
+    ) -> dict[str, Tensor]:
         """Weighted losses of annotated images by name."""
-        features = self.encode_image([x["image"] for x in batched_inputs])
         return self.criterion(self.sem_seg_head(features), self.targets(batched_inputs, features))
 
     def targets(

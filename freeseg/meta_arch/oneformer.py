@@ -23,7 +23,7 @@ from freeseg.config import (
 from freeseg.inference import check_tasks
 from freeseg.layers import MLP
 from freeseg.meta_arch.mask2former import Mask2Former
-from freeseg.structures import SegmentationResult, SegmentationTarget
+from freeseg.structures import ImageFeatures, SegmentationResult, SegmentationTarget
 from freeseg.text import CausalTextEncoder, parse_task, target_texts, task_sentence, tokenize
 from freeseg.training import ContrastiveSetCriterion
 
@@ -89,9 +89,10 @@ class OneFormer(Mask2Former):
             "task_mlp": MLP(**conditioning["task_mlp"]),
         }
 
-    def losses(self, batched_inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def losses(
+        self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
+    ) -> dict[str, Tensor]:
         """Weighted losses of images annotated for the task that each one names."""
-        features = self.encode_image([x["image"] for x in batched_inputs])
         tasks = [parse_task(x["task"]) for x in batched_inputs]
         output = self.sem_seg_head(features, self.embed_tasks(tasks))
         targets = self.targets(batched_inputs, features)

@@ -1,6 +1,7 @@
 """Operators that PyTorch lacks."""
 
+from freeseg.ops.masks import mask_boxes, masked_crops
 from freeseg.ops.ms_deform_attn import ms_deform_attn
 from freeseg.ops.reference import ms_deform_attn_reference
 
-__all__ = ["ms_deform_attn", "ms_deform_attn_reference"]
+__all__ = ["mask_boxes", "masked_crops", "ms_deform_attn", "ms_deform_attn_reference"]

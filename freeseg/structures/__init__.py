@@ -1,7 +1,13 @@
 """Small data classes at the boundaries between parts."""
 
+from freeseg.structures.class_list import ClassEntry, read_classes
 from freeseg.structures.features import ImageFeatures, sizes_of
-from freeseg.structures.predictions import DecoderOutput, LayerPrediction, MaskPrediction
+from freeseg.structures.predictions import (
+    DecoderOutput,
+    EmbeddedMasks,
+    LayerPrediction,
+    MaskPrediction,
+)
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget
@@ -9,7 +15,9 @@ from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "ClassEntry",
     "DecoderOutput",
+    "EmbeddedMasks",
     "ImageFeatures",
     "InstanceSet",
     "LayerPrediction",
@@ -21,5 +29,6 @@ __all__ = [
     "SegmentationResult",
     "SegmentationTarget",
     "Vocabulary",
+    "read_classes",
     "sizes_of",
 ]

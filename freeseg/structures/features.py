@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -39,15 +40,16 @@ class ImageFeatures:
     def batch_size(self) -> int:
         return len(self.image_sizes)
 
-    def select(self, images: Sequence[int]) -> ImageFeatures:
-        """Features of some images, in this order and as often as they are named."""
-        if list(images) == list(range(self.batch_size)):
+    def select(self, indices: Sequence[int]) -> ImageFeatures:
+        """Features of the images at `indices`, which may repeat."""
+        if list(indices) == list(range(self.batch_size)):
             return self
+        rows = torch.tensor(list(indices), device=self.mask_features.device)
         return ImageFeatures(
-            tuple(level[list(images)] for level in self.levels),
-            self.mask_features[list(images)],
+            tuple(level[rows] for level in self.levels),
+            self.mask_features[rows],
             self.padded_size,
-            tuple(self.image_sizes[image] for image in images),
+            tuple(self.image_sizes[index] for index in indices),
         )
 
 

@@ -1,6 +1,6 @@
 """What a query decoder returns.
 
-Shapes: B images, Q queries, C channels, K classes, h w mask size.
+Shapes: B images, Q queries, C channels, D text feature size, K classes, h w mask size.
 """
 
 from __future__ import annotations
@@ -42,3 +42,11 @@ class MaskPrediction:
                 f"class logits {tuple(self.class_logits.shape)} and mask logits "
                 f"{tuple(self.mask_logits.shape)} must agree in [B, Q]"
             )
+
+
+@dataclass(frozen=True)
+class EmbeddedMasks:
+    """Masks of a batch before they are classified: their queries in the space of text features."""
+
+    embeddings: Tensor  # [B, Q, D], of any length
+    mask_logits: Tensor  # [B, Q, h, w]

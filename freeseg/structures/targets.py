@@ -39,3 +39,8 @@ class SegmentationTarget:
         height, width = masks.shape[-2:]
         padding = (0, padded_size[1] - width, 0, padded_size[0] - height)
         return cls(instances.gt_classes, F.pad(masks.bool(), padding))
+
+    def relabel(self, new_label: Tensor) -> SegmentationTarget:
+        """The segments under other labels: those whose `new_label` [K], by label, is not -1."""
+        labels = new_label.to(self.labels.device)[self.labels]
+        return SegmentationTarget(labels[labels >= 0], self.masks[labels >= 0])

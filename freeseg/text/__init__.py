@@ -1,9 +1,10 @@
-"""Text: encoders of words, and the cache of what they gave."""
+"""Text: encoders of words, prompts around them, and the cache of what they gave."""
 
 from __future__ import annotations
 
+from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
 from freeseg.text.causal import CausalTextEncoder
-from freeseg.text.clip import CLIP, ClipSpec
+from freeseg.text.clip import CLIP, ClipSpec, load_clip
 from freeseg.text.encoder import (
     TEXT_ENCODER_REGISTRY,
     ImageTextEncoder,
@@ -11,18 +12,33 @@ from freeseg.text.encoder import (
     build_text_encoder,
 )
 from freeseg.text.fingerprint import fingerprint
+from freeseg.text.minilm import MiniLMEncoder, load_minilm
+from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
+from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
 from freeseg.text.tasks import parse_task, target_texts, task_sentence
 from freeseg.text.tokens import tokenize
 
 __all__ = [
     "CLIP",
+    "TASK_TEXTS",
     "TEXT_ENCODER_REGISTRY",
     "CausalTextEncoder",
     "ClipSpec",
     "ImageTextEncoder",
+    "LearnedPrompts",
+    "MiniLMEncoder",
+    "OpenClipEncoder",
+    "PromptLearner",
+    "TemplatePrompts",
     "TextEncoder",
+    "TextFeatureCache",
+    "TextKey",
     "build_text_encoder",
+    "default_folder",
     "fingerprint",
+    "load_clip",
+    "load_minilm",
+    "load_open_clip",
     "parse_task",
     "target_texts",
     "task_sentence",

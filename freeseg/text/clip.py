@@ -6,6 +6,7 @@ Shapes: N images or texts, L tokens, W width, D feature size, P image patches.
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.layers import MultiheadAttention
-from freeseg.text.encoder import ImageTextEncoder
+from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
+from freeseg.text.weights import read_state_dict
 
 HEAD_WIDTH = 64  # channels of an attention head in every published CLIP
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of images in 0..1
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 START_SCALE = math.log(1 / 0.07)  # start value of the learned temperature
+
+logger = logging.getLogger(__name__)
 
 
 class Tokenizer(Protocol):
@@ -246,6 +250,33 @@ def _byte_pairs() -> Any:
     from open_clip.tokenizer import SimpleTokenizer  # slow to import; carries the merges table
 
     return SimpleTokenizer()
+
+
+@TEXT_ENCODER_REGISTRY.register()
+def clip(cfg: Any) -> CLIP:
+    """OpenAI's CLIP that MODEL.TEXT_ENCODER.MODEL names, with MODEL.TEXT_ENCODER.WEIGHTS."""
+    return load_clip(cfg.MODEL.TEXT_ENCODER.MODEL, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
+
+
+def load_clip(name: str, weights: str = "") -> CLIP:
+    """A frozen CLIP under OpenAI's parameter names.
+
+    Args:
+        name: Of `PUBLISHED`.
+        weights: A file in OpenAI's format, whose sizes count then; empty for random weights.
+
+    Raises:
+        ValueError: On an unknown name, or weights of something else.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"wanted one of OpenAI's models {', '.join(PUBLISHED)}, got {name!r}")
+    if not weights:
+        logger.info("no weights for CLIP %s: it is random until a checkpoint is loaded", name)
+        return CLIP(PUBLISHED[name]).requires_grad_(False).eval()
+    state = read_state_dict(weights)
+    model = CLIP(ClipSpec.from_state_dict(state))
+    model.load_state_dict({key: state[key] for key in model.state_dict()})
+    return model.requires_grad_(False).eval()
 
 
 def _random(std: float, *shape: int) -> nn.Parameter:

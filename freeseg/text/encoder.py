@@ -5,6 +5,8 @@ Shapes: N texts, L context length, W width of token embeddings, D width of featu
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,8 +20,8 @@ from freeseg.text.fingerprint import fingerprint
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
 TEXT_ENCODER_REGISTRY.__doc__ = """
-Text encoders by the name in MODEL.TEXT_ENCODER.NAME. A registered object is called with the
-CfgNode and returns a `TextEncoder`.
+Text encoders by the name in MODEL.TEXT_ENCODER.NAME. What is registered is called with the CfgNode
+and returns a `TextEncoder`.
 """
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class TextEncoder(nn.Module, ABC):
         start_ids: Token ids before the words of a text, in their order; may be empty.
         end_id: Id of the token after them. Ids are looked at up to its first place only.
         pad_id: What fills the rest of the context.
+        image_tower: How the names of weights begin that no text goes through.
     """
 
     context_length: int
@@ -57,6 +60,7 @@ class TextEncoder(nn.Module, ABC):
     start_ids: tuple[int, ...]
     end_id: int
     pad_id: int
+    image_tower = "visual."
 
     @abstractmethod
     def word_ids(self, text: str) -> list[int]:
@@ -106,8 +110,14 @@ class TextEncoder(nn.Module, ABC):
 
     @property
     def identity(self) -> str:
-        """Changes whenever the features of some text may change: the kind and the weights."""
-        return f"{type(self).__name__}-{fingerprint(self)}"
+        """Changes whenever the features of some text may change: kind, structure and weights."""
+        weights = fingerprint(self, without=self.image_tower)
+        return f"{type(self).__name__}-{self._structure}-{weights}"
+
+    @functools.cached_property
+    def _structure(self) -> str:
+        description = f"{self} {self.context_length}"  # weights may be read with another activation
+        return hashlib.blake2b(description.encode(), digest_size=4).hexdigest()
 
     @property
     def device(self) -> torch.device:

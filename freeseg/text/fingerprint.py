@@ -6,40 +6,42 @@ import hashlib
 import weakref
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 DIGEST_BYTES = 16
 
-# What a module's tensors were when it was last hashed, and the hash.
+# what a module's tensors were when it was last hashed, and the hash; by prefix that was left out
 _State = tuple[tuple[str, int, int], ...]
-_known: weakref.WeakKeyDictionary[nn.Module, tuple[_State, str]] = weakref.WeakKeyDictionary()
+_Known = dict[str, tuple[_State, str]]
+_known: weakref.WeakKeyDictionary[nn.Module, _Known] = weakref.WeakKeyDictionary()
 
 
-def fingerprint(module: nn.Module) -> str:
+def fingerprint(module: nn.Module, without: str = "-") -> str:
     """Hash of the names, types and values of a module's weights, the same in every process.
 
     It is computed again only after a tensor was written to or replaced, which costs a look at
     version counters rather than at values.
+
+    Args:
+        module: What is hashed.
+        without: Weights whose names begin so are left out; no name begins with "-".
     """
-    state = _state(module)
-    known = _known.get(module)
-    if known is None or known[0] != state:
-        known = (state, _digest(module))
-        _known[module] = known
-    return known[1]
-
-
-def _state(module: nn.Module) -> _State:
-    return tuple(
-        (name, tensor.data_ptr(), tensor._version)
+    tensors = {
+        name: tensor
         for name, tensor in module.state_dict(keep_vars=True).items()
-    )
+        if not name.startswith(without)
+    }
+    state = tuple((name, each.data_ptr(), each._version) for name, each in tensors.items())
+    memory = _known.setdefault(module, {})
+    if without not in memory or memory[without][0] != state:
+        memory[without] = (state, _digest(tensors))
+    return memory[without][1]
 
 
-def _digest(module: nn.Module) -> str:
+def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, tensor in module.state_dict().items():
+    for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         values = tensor.detach().cpu().contiguous()
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -30,7 +30,9 @@ class OpenClipEncoder(ImageTextEncoder):
     pooling and projection, is open_clip's own code.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    image_tower = "model.visual."
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
         """Wraps `model` as open_clip.create_model makes it, with its open_clip `tokenizer`."""
         super().__init__()
         self.model = model
@@ -41,9 +43,9 @@ class OpenClipEncoder(ImageTextEncoder):
         self.context_length = int(tokenizer.context_length)
         table = self._embedding_table()
         self.width = table.embedding_dim
-        self.image_size = _size(model.visual.image_size)
-        self.pixel_mean = tuple(getattr(model.visual, "image_mean", _OPENAI_MEAN))
-        self.pixel_std = tuple(getattr(model.visual, "image_std", _OPENAI_STD))
+        self.image_size = _size(self.model.visual.image_size)
+        self.pixel_mean = tuple(getattr(self.model.visual, "image_mean", _OPENAI_MEAN))
+        self.pixel_std = tuple(getattr(self.model.visual, "image_std", _OPENAI_STD))
         with torch.no_grad():
             self.dim = self.eval()(self.tokenize([""])).shape[1]
 
@@ -79,8 +81,10 @@ class OpenClipEncoder(ImageTextEncoder):
     def _embedding_table(self) -> nn.Embedding:
         tower = getattr(self.model, "text", self.model)
         if hasattr(tower, "token_embedding"):
-            return tower.token_embedding
-        return tower.transformer.get_input_embeddings()  # Hugging Face's towers
+            table: nn.Embedding = tower.token_embedding
+        else:  # a tower of Hugging Face
+            table = tower.transformer.get_input_embeddings()
+        return table
 
     @contextmanager
     def _looked_up(self, embeddings: Tensor) -> Iterator[None]:
@@ -143,7 +147,7 @@ def _clean_for_siglip() -> Any:
 
 def _pad_id(model: nn.Module) -> int:
     """What the text tower, by its own settings, takes for padding."""
-    tower = getattr(model, "text", model)
+    tower: Any = getattr(model, "text", model)
     config = getattr(tower, "config", None)
     return int(config.pad_token_id if config is not None else getattr(tower, "pad_id", 0))
 
@@ -153,8 +157,8 @@ def _size(size: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-@TEXT_ENCODER_REGISTRY.register("open_clip")
-def build_open_clip(cfg: Any) -> OpenClipEncoder:
+@TEXT_ENCODER_REGISTRY.register()
+def open_clip(cfg: Any) -> OpenClipEncoder:
     """MODEL.TEXT_ENCODER.MODEL of open_clip with MODEL.TEXT_ENCODER.WEIGHTS."""
     return load_open_clip(cfg.MODEL.TEXT_ENCODER.MODEL, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
 
@@ -172,28 +176,31 @@ def load_open_clip(name: str, weights: str = "") -> OpenClipEncoder:
         ValueError: There is no such model or pretraining, it cannot be downloaded, or the weights
             are of another model.
     """
-    import open_clip  # slow to import, and needed by this encoder alone
+    import open_clip as library  # slow to import, and needed by this encoder alone
 
     try:
         if Path(weights).is_file():
-            model = _model_from_file(open_clip, name, weights)
+            model = _model_from_file(library, name, weights)
         else:
-            model = _model_from_name(open_clip, name, weights)
-        tokenizer = open_clip.get_tokenizer(name)
+            model = _model_from_name(library, name, weights)
+        tokenizer = library.get_tokenizer(name)
     except ImportError:
         raise
     except Exception as error:  # open_clip, hubs, networks and PyTorch have many ways to say no
         what = f"{name} with the weights {weights}" if weights else name
-        raise ValueError(f"cannot make open_clip's model {what}: {error}") from error
+        raise ValueError(
+            f"cannot make open_clip's model {what}: {error}; what cannot be downloaded here can be "
+            "given as a file (MODEL.TEXT_ENCODER.WEIGHTS) or a folder (MODEL local-dir:FOLDER)"
+        ) from error
     return OpenClipEncoder(model, tokenizer)
 
 
-def _model_from_file(open_clip: Any, name: str, path: str) -> nn.Module:
+def _model_from_file(library: Any, name: str, path: str) -> nn.Module:
     state = read_state_dict(path)
     is_openai = is_openai_format(state)
     if is_openai and "quickgelu" not in name:
         logger.info("%s holds OpenAI's weights, which need QuickGELU: it is used", path)
-    model = open_clip.create_model(
+    model = library.create_model(
         name, load_weights=False, pretrained_text=False, force_quick_gelu=is_openai
     )
     # the loader of open_clip takes files only; its conversions between layouts are functions
@@ -212,19 +219,17 @@ def _model_from_file(open_clip: Any, name: str, path: str) -> nn.Module:
     return model
 
 
-def _model_from_name(open_clip: Any, name: str, tag: str) -> nn.Module:
-    known = open_clip.list_pretrained_tags_by_model(name.replace("/", "-"))
+def _model_from_name(library: Any, name: str, tag: str) -> nn.Module:
+    known = library.list_pretrained_tags_by_model(name.replace("/", "-"))
     if tag and tag not in known:
         raise ValueError(
             f"{tag!r} is neither a file nor a pretraining of this model; it has "
             f"{', '.join(known) or 'none'}"
         )
     if not tag and ":" not in name:
-        logger.info(
-            "no weights for open_clip's %s: it is random until a checkpoint is loaded", name
-        )
-    wanted = open_clip.get_pretrained_cfg(name.replace("/", "-"), tag) if tag else {}
-    return open_clip.create_model(
+        logger.info("no weights for open_clip's %s: random until a checkpoint is loaded", name)
+    wanted = library.get_pretrained_cfg(name.replace("/", "-"), tag) if tag else {}
+    return library.create_model(
         name,
         pretrained=tag or None,
         pretrained_text=False,

@@ -2,6 +2,13 @@
 
 from freeseg.training.contrastive import ContrastiveSetCriterion
 from freeseg.training.criterion import SetCriterion
+from freeseg.training.dense import DenseCriterion, DenseMatcher
 from freeseg.training.matcher import HungarianMatcher
 
-__all__ = ["ContrastiveSetCriterion", "HungarianMatcher", "SetCriterion"]
+__all__ = [
+    "ContrastiveSetCriterion",
+    "DenseCriterion",
+    "DenseMatcher",
+    "HungarianMatcher",
+    "SetCriterion",
+]

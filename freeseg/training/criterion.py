@@ -34,7 +34,7 @@ class SetCriterion(nn.Module):
     def __init__(
         self,
         *,
-        num_classes: int,
+        num_classes: int | None,
         weights: Mapping[str, float],
         no_object_weight: float,
         num_points: int,
@@ -45,7 +45,7 @@ class SetCriterion(nn.Module):
         """Sets the weights.
 
         Args:
-            num_classes: K.
+            num_classes: K, or None when it may differ from call to call.
             weights: Of ``loss_ce``, ``loss_mask`` and ``loss_dice``, for losses and matching.
             no_object_weight: Cross-entropy weight of unmatched queries.
             num_points: Points sampled per mask.
@@ -60,9 +60,11 @@ class SetCriterion(nn.Module):
         self.oversample_ratio = oversample_ratio
         self.importance_sample_ratio = importance_sample_ratio
         self.deep_supervision = deep_supervision
-        class_weight = torch.ones(num_classes + 1)
-        class_weight[-1] = no_object_weight
-        self.register_buffer("empty_weight", class_weight)
+        self.no_object_weight = no_object_weight
+        self.has_fixed_classes = num_classes is not None
+        if num_classes is not None:  # releases keep the weights among the parameters
+            weight = self._new_class_weight(torch.empty(num_classes + 1))
+            self.register_buffer("empty_weight", weight)
 
     def forward(
         self, predictions: Sequence[MaskPrediction], targets: Sequence[SegmentationTarget]
@@ -102,12 +104,19 @@ class SetCriterion(nn.Module):
         target_masks = torch.cat(
             [target.masks[chosen] for target, (_, chosen) in zip(targets, assignments)]
         )  # [N, H, W]
-        point_logits, point_labels = self._sample_points(mask_logits, target_masks)
+        mask_loss, dice_loss = self._mask_losses(mask_logits, target_masks, num_masks)
         return {
             "loss_ce": self._classification(prediction.class_logits, targets, assignments),
-            "loss_mask": sigmoid_cross_entropy(point_logits, point_labels, num_masks),
-            "loss_dice": dice(point_logits, point_labels, num_masks),
+            "loss_mask": mask_loss,
+            "loss_dice": dice_loss,
         }
+
+    def _mask_losses(
+        self, mask_logits: Tensor, target_masks: Tensor, num_masks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mask and dice loss of logits [N, h, w] and targets [N, H, W]."""
+        logits, labels = self._sample_points(mask_logits, target_masks)
+        return sigmoid_cross_entropy(logits, labels, num_masks), dice(logits, labels, num_masks)
 
     def _classification(
         self,
@@ -120,10 +129,20 @@ class SetCriterion(nn.Module):
         labels = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
         for row, target, (queries, chosen) in zip(labels, targets, assignments):
             row[queries] = target.labels[chosen]
-        loss = F.cross_entropy(
-            class_logits.float().flatten(0, 1), labels.flatten(), self.empty_weight, reduction="sum"
+        weight = (
+            self.empty_weight
+            if self.has_fixed_classes
+            else self._new_class_weight(class_logits[0, 0].float())
         )
-        return loss / _mean_over_processes(self.empty_weight[labels].sum())
+        loss = F.cross_entropy(
+            class_logits.float().flatten(0, 1), labels.flatten(), weight, reduction="sum"
+        )
+        return loss / _mean_over_processes(weight[labels].sum())
+
+    def _new_class_weight(self, like: Tensor) -> Tensor:
+        weight = torch.ones_like(like)
+        weight[-1] = self.no_object_weight
+        return weight
 
     def _sample_points(self, mask_logits: Tensor, target_masks: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and labels [N, P] at points sought where the prediction is uncertain."""

@@ -1,4 +1,4 @@
-"""Mask losses on sampled points, and the same as pairwise matching costs.
+"""Mask losses on sampled points or whole masks, and the same as pairwise matching costs.
 
 Shapes: N matched masks, Q queries, T targets, P points.
 """
@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+FOCAL_BALANCE = 0.25  # weight of foreground; background has the rest (arXiv 1708.02002)
+FOCAL_GAMMA = 2
+
 
 def sigmoid_cross_entropy(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
     """Binary cross-entropy, mean over points and sum over masks [N, P], per `num_masks`."""
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return loss.mean(1).sum() / num_masks
+
+
+def sigmoid_focal(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
+    """Focal loss, mean over pixels and sum over masks [N, P], per `num_masks`."""
+    as_foreground, as_background = _focal_parts(logits)
+    loss = as_foreground * labels + as_background * (1 - labels)
     return loss.mean(1).sum() / num_masks
 
 
@@ -39,3 +49,20 @@ def pairwise_dice(logits: Tensor, labels: Tensor) -> Tensor:
     overlap = 2 * torch.einsum("qp,tp->qt", probs, labels)
     total = probs.sum(1)[:, None] + labels.sum(1)[None, :]
     return 1 - (overlap + 1) / (total + 1)
+
+
+def pairwise_sigmoid_focal(logits: Tensor, labels: Tensor) -> Tensor:
+    """Focal loss of every query [Q, P] with every target [T, P]: [Q, T]."""
+    as_foreground, as_background = _focal_parts(logits)
+    total = torch.einsum("qp,tp->qt", as_foreground, labels) + torch.einsum(
+        "qp,tp->qt", as_background, 1 - labels
+    )
+    return total / logits.shape[1]
+
+
+def _focal_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of every logit if its label were 1, and if it were 0."""
+    probs = logits.sigmoid()
+    as_foreground = FOCAL_BALANCE * (1 - probs) ** FOCAL_GAMMA * F.softplus(-logits)
+    as_background = (1 - FOCAL_BALANCE) * probs**FOCAL_GAMMA * F.softplus(logits)
+    return as_foreground, as_background

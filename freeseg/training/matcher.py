@@ -60,18 +60,23 @@ class HungarianMatcher(nn.Module):
         if not len(target.labels):
             nothing = torch.empty(0, dtype=torch.int64)
             return nothing, nothing
-        points = torch.rand(self.num_points, 2, device=mask_logits.device)
-        logits = sample_at(mask_logits, points)  # [Q, P]
-        labels = sample_at(target.masks.float(), points)  # [T, P]
+        mask_cost, dice_cost = self._mask_costs(mask_logits, target.masks.float())
         cost = (
             self.weights["loss_ce"] * -class_logits.softmax(-1)[:, target.labels]
-            + self.weights["loss_mask"] * pairwise_sigmoid_cross_entropy(logits, labels)
-            + self.weights["loss_dice"] * pairwise_dice(logits, labels)
+            + self.weights["loss_mask"] * mask_cost
+            + self.weights["loss_dice"] * dice_cost
         )  # [Q, T]
         # A diverged model must reach the trainer's own non-finite check, not fail in here.
         finite = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
         queries, chosen = linear_sum_assignment(finite)
         return torch.as_tensor(queries), torch.as_tensor(chosen)
+
+    def _mask_costs(self, mask_logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask and dice cost [Q, T] of logits [Q, h, w] and targets [T, H, W]."""
+        points = torch.rand(self.num_points, 2, device=mask_logits.device)
+        logits = sample_at(mask_logits, points)  # [Q, P]
+        labels = sample_at(targets, points)  # [T, P]
+        return pairwise_sigmoid_cross_entropy(logits, labels), pairwise_dice(logits, labels)
 
 
 def sample_at(maps: Tensor, points: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class D2DiNAT(Backbone):
 
 
 def _neighborhood_attention() -> Any:
-    """The attention module of natten, with the relative position bias that published weights have."""
+    """The module of natten, with the relative position bias that published weights have."""
     try:
         from natten import NeighborhoodAttention2D
     except ImportError as error:

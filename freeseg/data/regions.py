@@ -1,0 +1,218 @@
+"""Single annotated regions as samples: what FreeSeg's prompts are trained on.
+
+Shapes: H W crop size.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from detectron2.config import configurable
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Instances
+from detectron2.utils.file_io import PathManager
+from freeseg.config import training_tasks
+from freeseg.data.annotation import Annotation, SegmentMasks
+from freeseg.data.mapper import BatchTasks, read_annotation, read_labels, seeded
+from freeseg.images import order_channels, read_image
+
+REGION_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
+CROP_AREA = (0.08, 1.0)  # share of the region's box that a random crop has
+CROP_ASPECT = (3 / 4, 4 / 3)
+CROP_TRIES = 10
+
+Record = dict[str, Any]
+BoolMask = npt.NDArray[np.bool_]
+
+
+def region_records(
+    records: Sequence[Record],
+    tasks: Sequence[str],
+    is_trained: Sequence[bool],
+    per_class: int = -1,
+    seed: int = 0,
+    ignore_label: int = 255,
+) -> list[Record]:
+    """One record per place of a training epoch: for every task one region.
+
+    A region is a record of one image whose annotation is cut down to the region, and its class as
+    "region_class". The tasks may have different numbers of regions; those of the shorter lists
+    come again.
+
+    Args:
+        records: Of images, with any annotation that training reads.
+        tasks: Among semantic, instance, panoptic.
+        is_trained: One flag per class; regions of others are left out.
+        per_class: Most regions of a class and task, drawn at random; negative: all.
+        seed: Of the draw.
+        ignore_label: Of semantic maps.
+
+    Raises:
+        ValueError: When a task has no region.
+    """
+    lists = []
+    for task in tasks:
+        by_class: dict[int, list[Record]] = {}
+        for record in records:
+            for region in _regions_of(record, task, ignore_label):
+                if is_trained[region["region_class"]]:
+                    by_class.setdefault(region["region_class"], []).append(region)
+        draw = random.Random(f"{seed} {task}")
+        chosen = list(_draw_from_each(by_class, per_class, draw))
+        if not chosen:
+            raise ValueError(f"the training sets have no region for the task {task}")
+        draw.shuffle(chosen)
+        lists.append(chosen)
+    length = max(map(len, lists))
+    return [
+        {task: regions[place % len(regions)] for task, regions in zip(tasks, lists)}
+        for place in range(length)
+    ]
+
+
+def _draw_from_each(
+    by_class: Mapping[int, list[Record]], per_class: int, draw: random.Random
+) -> Iterator[Record]:
+    for label in sorted(by_class):
+        regions = by_class[label]
+        yield from regions if per_class < 0 else draw.sample(regions, min(per_class, len(regions)))
+
+
+def _regions_of(record: Record, task: str, ignore_label: int) -> Iterable[Record]:
+    """The regions of one image under a task, each as a record of its own."""
+    key = "segments_info" if "segments_info" in record else "annotations"
+    if key not in record:  # a semantic map: it has to be read to know its classes
+        labels = read_labels(record["sem_seg_file_name"]) if task == "semantic" else np.array([])
+        return [
+            {**record, "region_class": label}
+            for label in np.unique(labels).tolist()
+            if label != ignore_label
+        ]
+    rows = record[key]
+    if task == "semantic":
+        classes = sorted({row["category_id"] for row in rows})
+        groups = [
+            (label, [row for row in rows if row["category_id"] == label]) for label in classes
+        ]
+    else:
+        groups = [
+            (row["category_id"], [row])
+            for row in rows
+            if not row.get("iscrowd", 0) and (task == "panoptic" or row.get("isthing", True))
+        ]
+    return [{**record, key: group, "region_class": label} for label, group in groups]
+
+
+class RegionMapper:
+    """Crops an image around one region: the sample of the prompt stage."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int],
+        tasks: BatchTasks,
+        image_format: str,
+        ignore_label: int = 255,
+    ) -> None:
+        """Defines a mapper.
+
+        Args:
+            size: (height, width) of a sample.
+            tasks: Which task a batch has.
+            image_format: Channel order, "RGB" or "BGR".
+            ignore_label: Of semantic maps.
+        """
+        self.size = size
+        self.tasks = tasks
+        self.image_format = image_format
+        self.ignore_label = ignore_label
+
+    @classmethod
+    def from_config(cls, cfg: Any, ignore_label: int = 255) -> dict[str, Any]:
+        sides = tuple(cfg.INPUT.MIN_SIZE_TRAIN)
+        return {
+            "size": sides if len(sides) == 2 else sides * 2,
+            "tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
+            "image_format": cfg.INPUT.FORMAT,
+            "ignore_label": ignore_label,
+        }
+
+    def __call__(self, record: Mapping[str, Any]) -> Record:
+        """Model input of a record of `region_records` with "seed" and "position"."""
+        task = self.tasks.draw(record)
+        region = record[task]
+        with seeded(record["seed"], record["position"]):
+            photo = read_image(PathManager.get_local_path(region["file_name"]))
+            image = order_channels(photo, self.image_format)
+            annotation, _ = read_annotation(region, image.shape[:2], self.ignore_label)
+            view = _View(annotation, task, region["region_class"])
+            transforms, mask = self._crop(view, image.shape[:2])
+            image = transforms.apply_image(image)
+        instances = Instances(self.size)
+        instances.gt_classes = torch.tensor([region["region_class"]])
+        instances.gt_masks = BitMasks(torch.from_numpy(mask[None]))
+        channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
+        return {"image": torch.from_numpy(channels_first), "task": task, "instances": instances}
+
+    def _crop(self, view: _View, size: tuple[int, int]) -> tuple[Any, BoolMask]:
+        """A random crop of the region's box that shows some of it, and the mask there [H, W]."""
+        box = _box(view.mask(T.NoOpTransform(), size))
+        flip = np.random.rand() < 0.5
+        for crop in (_random_crop(box), box):
+            left, top, width, height = crop
+            steps: list[Any] = [
+                T.CropTransform(left, top, width, height),
+                T.ResizeTransform(height, width, *self.size),
+            ]
+            if flip:
+                steps.append(T.HFlipTransform(self.size[1]))
+            transforms = T.TransformList(steps)
+            mask = view.mask(transforms, self.size)
+            if mask.any():
+                break
+        return transforms, mask
+
+
+@dataclass(frozen=True)
+class _View:
+    """One region of an annotation."""
+
+    annotation: Annotation
+    task: str
+    label: int
+
+    def mask(self, transforms: Any, size: tuple[int, int]) -> BoolMask:
+        """Where the region is [H, W] after `transforms`; nowhere if they cut it off."""
+        segments: SegmentMasks = self.annotation.apply(transforms, size)
+        classes, masks = segments.targets(self.task)
+        found = masks[classes == self.label]
+        return found.any(axis=0) if len(found) else np.zeros(size, dtype=bool)
+
+
+def _box(mask: BoolMask) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    return int(columns[0]), int(rows[0]), int(width), int(height)
+
+
+def _random_crop(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """A part of a box of random area and aspect ratio; the box itself if none is found."""
+    left, top, width, height = box
+    for _ in range(CROP_TRIES):
+        area = width * height * np.random.uniform(*CROP_AREA)
+        aspect = math.exp(np.random.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = np.random.randint(0, width - w + 1), np.random.randint(0, height - h + 1)
+            return left + int(x), top + int(y), w, h
+    return box

@@ -1,0 +1,130 @@
+"""FreeSeg's post-processing: segments are masks cut to where the class map agrees with them.
+
+Pure functions on tensors. Shapes: Q queries, K classes, N instances, H W image size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
+from freeseg.ops import mask_boxes
+from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
+
+SHARPNESS = 0.01  # temperature of the class scores, in the release
+MAX_COVERED = 0.8  # share of an instance that better ones of its class may cover
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Classified masks, and the class map they vote for.
+
+    Attributes:
+        mask_probs: [Q, H, W].
+        class_map: int64 [H, W], the semantic winner of every pixel.
+        labels: int64 [Q].
+        scores: [Q], sharpened probability of the label.
+    """
+
+    mask_probs: Tensor
+    class_map: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+def assemble_by_class_map(
+    task: str,
+    class_probs: Tensor,
+    mask_probs: Tensor,
+    vocabulary: Vocabulary,
+    thresholds: Thresholds,
+) -> SegmentationResult:
+    """The result of one task.
+
+    Args:
+        task: "semantic", "instance" or "panoptic".
+        class_probs: [Q, K], "no object" is already taken off; rows need not sum to 1.
+        mask_probs: [Q, H, W].
+        vocabulary: The K classes.
+        thresholds: What is kept.
+    """
+    check_tasks([task])
+    scores = torch.einsum("qk,qhw->khw", class_probs, mask_probs)
+    if task == "semantic":
+        return SegmentationResult(semantic=scores)
+    best, labels = (class_probs / SHARPNESS).softmax(-1).max(-1)
+    proposals = Proposals(mask_probs, scores.argmax(0), labels, best)
+    is_thing = vocabulary.thing_mask(like=class_probs)
+    if task == "panoptic":
+        return SegmentationResult(panoptic=panoptic(proposals, is_thing, thresholds))
+    return SegmentationResult(instances=instances(proposals, is_thing, thresholds))
+
+
+def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> PanopticMap:
+    """Paints the masks one over another in their order; stuff of one class is one segment.
+
+    A mask keeps the pixels of its own class. It is dropped when these are less than
+    ``min_visible_share`` of it, or when it is a thing that scores below ``min_score``.
+
+    Args:
+        proposals: Classified masks.
+        is_thing: Bool [K].
+        thresholds: What is kept.
+    """
+    kept, area, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
+    is_stuff = ~is_thing[proposals.labels]
+    shown = is_visible & (is_stuff | (proposals.scores >= thresholds.min_score))
+    segments, number = number_segments(proposals.labels, proposals.scores, area, shown, is_thing)
+    segment_ids = torch.zeros(kept.shape[1:], dtype=torch.int32, device=kept.device)
+    for query in shown.nonzero()[:, 0].tolist():
+        segment_ids[kept[query]] = number[query]
+    left = segment_ids.flatten().bincount(minlength=len(segments) + 1).tolist()
+    return PanopticMap(
+        segment_ids,
+        tuple(replace(segment, area=left[segment.id]) for segment in segments if left[segment.id]),
+    )
+
+
+def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> InstanceSet:
+    """Whole masks of things, scored by class score times mean mask probability, best first.
+
+    Args:
+        proposals: Classified masks.
+        is_thing: Bool [K].
+        thresholds: What is kept.
+    """
+    _, _, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
+    keep = is_visible & is_thing[proposals.labels] & (proposals.scores >= thresholds.min_score)
+    masks = proposals.mask_probs[keep] >= IN_MASK
+    labels = proposals.labels[keep]
+    quality = (proposals.mask_probs[keep] * masks).flatten(1).sum(1) / masks.flatten(1).sum(1)
+    scores = proposals.scores[keep] * quality
+    order = scores.argsort(descending=True, stable=True)
+    masks, labels, scores = masks[order], labels[order], scores[order]
+    chosen = _without_duplicates(masks, labels)[: thresholds.max_instances]
+    masks = masks[chosen]
+    return InstanceSet(masks, mask_boxes(masks), labels[chosen], scores[chosen])
+
+
+def _own_pixels(proposals: Proposals, min_visible_share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every mask: its pixels of its own class [Q, H, W], their number, whether they suffice."""
+    inside = proposals.mask_probs >= IN_MASK
+    kept = inside & (proposals.class_map == proposals.labels[:, None, None])
+    original, area = inside.flatten(1).sum(1), kept.flatten(1).sum(1)
+    return kept, area, (area > 0) & (area >= min_visible_share * original)
+
+
+def _without_duplicates(masks: Tensor, labels: Tensor) -> list[int]:
+    """Indices of the masks that others of their class do not cover, the worst looked at first."""
+    left = list(range(len(masks)))
+    areas = masks.flatten(1).sum(1).tolist()
+    for index in reversed(range(len(masks))):
+        others = [i for i in left if i != index and labels[i] == labels[index]]
+        if others:
+            covered = int((masks[others].any(0) & masks[index]).sum())
+            if covered > MAX_COVERED * areas[index]:
+                left.remove(index)
+    return left

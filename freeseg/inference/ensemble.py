@@ -1,0 +1,74 @@
+"""Two opinions on the class of a region, mixed by how well each knows the class.
+
+Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features,
+H W image size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from freeseg.modeling import RegionCrops, class_logits, region_features, require_image_tower
+from freeseg.structures import Vocabulary
+from freeseg.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class RegionEnsemble:
+    """CLIP's opinion on every proposal, beside the trained model's.
+
+    Attributes:
+        crops: How proposals are shown to CLIP.
+        weight: Of the trained model on classes that it has seen; 0 leaves CLIP alone.
+    """
+
+    crops: RegionCrops
+    weight: float
+
+    def __call__(
+        self,
+        encoder: TextEncoder,
+        image: Tensor,
+        mask_probs: Tensor,
+        query_probs: Tensor,
+        text: Tensor,
+        vocabulary: Vocabulary,
+    ) -> Tensor:
+        """Class scores [Q, K].
+
+        Args:
+            encoder: With an image tower.
+            image: RGB [3, H, W], 0..255.
+            mask_probs: [Q, H, W].
+            query_probs: [Q, K], of the trained model.
+            text: Unit vectors [T, D] of the classes' texts.
+            vocabulary: The K classes.
+        """
+        tower = require_image_tower(encoder)
+        found, is_shown = region_features(tower, image, mask_probs, self.crops)
+        region_probs = query_probs.new_ones(query_probs.shape)
+        region_logits = class_logits(vocabulary, found, text)  # [N, K]
+        region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
+        if self.weight <= 0:
+            return region_probs * is_shown[:, None]
+        is_seen = vocabulary.seen_mask(like=query_probs)
+        return geometric_ensemble(query_probs, region_probs, is_seen, self.weight)
+
+
+def geometric_ensemble(
+    query_probs: Tensor, region_probs: Tensor, is_seen: Tensor, weight: float
+) -> Tensor:
+    """Weighted geometric mean [Q, K]; the trained model is trusted on classes it has seen.
+
+    A seen class gets ``query^weight * region^(1 - weight)``, an unseen one the exponents swapped.
+
+    Args:
+        query_probs: [Q, K], of the trained model.
+        region_probs: [Q, K], of CLIP on the region; 1 where it saw nothing.
+        is_seen: Bool [K].
+        weight: In 0..1, of the trained model on seen classes.
+    """
+    exponent = is_seen.to(query_probs) * (2 * weight - 1) + 1 - weight  # weight or 1 - weight
+    return query_probs**exponent * region_probs ** (1 - exponent)

@@ -1,0 +1,44 @@
+"""Results at another size than they were computed at.
+
+Shapes: K classes, N instances, h w old size, H W new size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from freeseg.ops import mask_boxes
+from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult
+
+
+def resize_result(result: SegmentationResult, size: tuple[int, int]) -> SegmentationResult:
+    """Class scores are interpolated; ids and masks take the nearest pixel, as in the release."""
+    semantic, instances, panoptic = result.semantic, result.instances, result.panoptic
+    if semantic is not None and tuple(semantic.shape[-2:]) != size:
+        semantic = F.interpolate(semantic[None], size, mode="bilinear", align_corners=False)[0]
+    if instances is not None and tuple(instances.masks.shape[-2:]) != size:
+        masks = _nearest(instances.masks, size).bool()
+        instances = InstanceSet(masks, mask_boxes(masks), instances.labels, instances.scores)
+    if panoptic is not None and tuple(panoptic.segment_ids.shape) != size:
+        panoptic = _resize_map(panoptic, size)
+    return SegmentationResult(semantic, instances, panoptic)
+
+
+def _resize_map(panoptic: PanopticMap, size: tuple[int, int]) -> PanopticMap:
+    ids = _nearest(panoptic.segment_ids[None], size)[0].to(panoptic.segment_ids.dtype)
+    largest = max((segment.id for segment in panoptic.segments), default=0)
+    areas = ids.flatten().bincount(minlength=largest + 1).tolist()
+    return PanopticMap(
+        ids,
+        tuple(replace(one, area=areas[one.id]) for one in panoptic.segments if areas[one.id]),
+    )
+
+
+def _nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps [N, h, w] of integers at [N, H, W]; exact for values below 2^24."""
+    if not len(maps):
+        return maps.new_zeros(0, *size)
+    return F.interpolate(maps[None].float(), size, mode="nearest-exact")[0]

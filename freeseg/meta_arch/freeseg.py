@@ -1,0 +1,253 @@
+"""FreeSeg (Qin et al., CVPR 2023, arXiv 2303.17225): any task, any class list, one network.
+
+Shapes: B images, R requests, Q queries, K classes, T texts of them, D width of text features,
+H W image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.checkpoints import KEY_MAPS
+from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
+from freeseg.inference import (
+    PromptTuner,
+    RegionEnsemble,
+    TuningSettings,
+    assemble_by_class_map,
+    check_tasks,
+    resize_result,
+)
+from freeseg.meta_arch.mask2former import Mask2Former
+from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
+from freeseg.structures import (
+    EmbeddedMasks,
+    ImageFeatures,
+    MaskPrediction,
+    SegmentationResult,
+    SegmentationTarget,
+    Vocabulary,
+)
+from freeseg.text import TextEncoder
+from freeseg.training import DenseCriterion, SetCriterion
+
+
+@dataclass(frozen=True)
+class Request:
+    """An image of the batch to be segmented for one task with one class list."""
+
+    index: int
+    task: str
+    vocabulary: Vocabulary
+
+
+@META_ARCH_REGISTRY.register()
+class FreeSeg(Mask2Former):
+    """Mask proposals classified against the texts of classes under a task."""
+
+    sem_seg_head: Any  # MaskFormerInteractionHead: also takes the texts
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        clip_adapter: ClipAdapter,
+        ensemble: RegionEnsemble | None,
+        tuner: PromptTuner | None,
+        **trunk: Any,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            clip_adapter: Texts, and the image tower for regions.
+            ensemble: Asks the image tower about every proposal; None does without.
+            tuner: Adapts the class tokens to test images; None leaves them as they are.
+            **trunk: Arguments of `Mask2Former`; `vocabulary` is the one of training.
+        """
+        super().__init__(**trunk)
+        self.clip_adapter = clip_adapter
+        self.ensemble = ensemble
+        self.tuner = tuner
+        self._register_load_state_dict_pre_hook(_forget_extras)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        node, tuning = cfg.MODEL.CLIP_ADAPTER, tuning_arguments(cfg)
+        build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
+        trunk = super().from_config(cfg)
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
+        return {
+            **trunk,
+            "vocabulary": Vocabulary.of_dataset(metadata) or trunk["vocabulary"],
+            "thresholds": replace(trunk["thresholds"], min_score=cfg.MODEL.FREESEG.MIN_SCORE),
+            "criterion": build_criterion(**{**criterion_arguments(cfg), "num_classes": None}),
+            "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
+            "ensemble": RegionEnsemble(
+                RegionCrops(**region_arguments(cfg)), node.CLIP_ENSEMBLE_WEIGHT
+            )
+            if node.CLIP_ENSEMBLE
+            else None,
+            "tuner": tuning
+            and PromptTuner(
+                TuningSettings(**tuning), per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET
+            ),
+        }
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Detectron2's contract: losses when training, else one result dict per image.
+
+        Args:
+            batched_inputs: As `Mask2Former` takes them. In training all have one ``task``; for
+                inference each may have its own ``vocabulary``.
+        """
+        features = self.encode_image([x["image"] for x in batched_inputs])
+        if self.training:
+            return self.losses(features, batched_inputs)
+        outputs: list[dict[str, Any]] = [{} for _ in batched_inputs]
+        for group in self.requests(batched_inputs):
+            text = torch.stack(
+                [self.text(one.vocabulary, one.task) for one in group]
+            )  # [R, T+1, D]
+            masks = self.decode(features, group, text)
+            if self.tuner is not None:
+                text = self.tune(self.tuner, group, text, masks)
+                masks = self.decode(features, group, text)
+            for row, request in enumerate(group):
+                found = self.assemble(row, request, text, masks, features, batched_inputs)
+                outputs[request.index].update(found.to_detectron2())
+        return outputs
+
+    def losses(
+        self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
+    ) -> dict[str, Tensor]:
+        """Losses of one step: the classes that may be seen, under the batch's one task."""
+        task = task_of(batched_inputs)
+        classes = self.vocabulary.seen_classes()
+        new_label = torch.full((len(self.vocabulary),), -1, device=self.device)
+        new_label[classes] = torch.arange(len(classes), device=self.device)
+        targets = [
+            SegmentationTarget.from_instances(
+                x["instances"].to(self.device), features.padded_size
+            ).relabel(new_label)
+            for x in batched_inputs
+        ]
+        vocabulary = self.vocabulary.select(classes)
+        text = self.text(vocabulary, task)  # [T+1, D]
+        layers = self.sem_seg_head(features, text.expand(features.batch_size, -1, -1))
+        predictions = [
+            MaskPrediction(class_logits(vocabulary, layer.embeddings, text), layer.mask_logits)
+            for layer in layers
+        ]
+        return self.criterion(predictions, targets)
+
+    def requests(self, batched_inputs: Sequence[dict[str, Any]]) -> list[list[Request]]:
+        """What is asked for, grouped by the class list: a group is decoded in one batch."""
+        groups: dict[Vocabulary, list[Request]] = {}
+        for index, x in enumerate(batched_inputs):
+            tasks = x.get("tasks", self.tasks)
+            check_tasks(tasks)
+            vocabulary = self.with_seen(x.get("vocabulary", self.vocabulary))
+            group = groups.setdefault(vocabulary, [])
+            group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(tasks))
+        return list(groups.values())
+
+    def with_seen(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The class list with seen flags: where it has none, what this model was trained on."""
+        if vocabulary.is_seen is not None:
+            return vocabulary
+        return vocabulary.with_seen(self.vocabulary.select(self.vocabulary.seen_classes()).texts)
+
+    def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
+        """Features [T+1, D] of the classes' texts under a task, "no object" last."""
+        return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.texts, task))
+
+    def decode(
+        self, features: ImageFeatures, requests: Sequence[Request], text: Tensor
+    ) -> EmbeddedMasks:
+        """Final masks of R requests under their texts [R, T+1, D]; the image is encoded already."""
+        return self.sem_seg_head(features.select([one.index for one in requests]), text)[-1]
+
+    def tune(
+        self, tuner: PromptTuner, requests: Sequence[Request], text: Tensor, masks: EmbeddedMasks
+    ) -> Tensor:
+        """Texts [R, T+1, D] of prompts that were adapted to what every image proposes."""
+        adapted = []
+        for one, old, embeddings in zip(requests, text, masks.embeddings):
+            is_object = class_logits(one.vocabulary, embeddings, old).argmax(-1) < len(
+                one.vocabulary
+            )
+            features = tuner(self.clip_adapter, one.vocabulary, one.task, embeddings[is_object])
+            adapted.append(self.clip_adapter.with_void(features))
+        return torch.stack(adapted)
+
+    def assemble(
+        self,
+        row: int,
+        request: Request,
+        text: Tensor,
+        masks: EmbeddedMasks,
+        features: ImageFeatures,
+        batched_inputs: Sequence[dict[str, Any]],
+    ) -> SegmentationResult:
+        """The result of one request at the size that its input asks for."""
+        wanted = batched_inputs[request.index]
+        height, width = features.image_sizes[request.index]
+        mask_probs = upsample(masks.mask_logits[row], features.padded_size)
+        mask_probs = mask_probs[:, :height, :width].sigmoid()  # [Q, H, W]
+        logits = class_logits(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
+        class_probs = logits.float().softmax(-1)[:, :-1]
+        if self.ensemble is not None:
+            class_probs = self.ensemble(
+                self.clip_adapter.clip_model,
+                wanted["image"].to(self.device),
+                mask_probs,
+                class_probs,
+                text[row, :-1],
+                request.vocabulary,
+            )
+        result = assemble_by_class_map(
+            request.task, class_probs, mask_probs, request.vocabulary, self.thresholds
+        )
+        size = int(wanted.get("height", height)), int(wanted.get("width", width))
+        return resize_result(result, size)
+
+    def train(self, mode: bool = True) -> FreeSeg:
+        """Also ends the test set that prompts were being adapted to."""
+        if self.tuner is not None:
+            self.tuner.clear()
+        return super().train(mode)
+
+
+@META_ARCH_REGISTRY.register()
+class OpenVocabulary(FreeSeg):
+    """`FreeSeg` under the name in the release's configurations."""
+
+
+def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mask logits [Q, h, w] at `size`.
+
+    Parity: the release aligns corners here, unlike Mask2Former.
+    """
+    return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
+
+
+def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:
+    """Lets weights of the release load as they are."""
+    KEY_MAPS["freeseg"].drop_from(state)
+
+
+def task_of(batched_inputs: Sequence[dict[str, Any]]) -> str:
+    """The one task of a training batch."""
+    tasks = {x.get("task", "semantic") for x in batched_inputs}
+    if len(tasks) > 1:
+        raise ValueError(f"a training batch has one task, got {', '.join(sorted(tasks))}")
+    return tasks.pop()

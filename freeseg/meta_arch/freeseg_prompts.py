@@ -1,0 +1,82 @@
+"""FreeSeg's prompt stage: CLIP classifies annotated regions, and only the prompts learn.
+
+Shapes: R regions, K classes, D feature width, h w picture size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.meta_arch.freeseg import task_of
+from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
+from freeseg.structures import SegmentationTarget, Vocabulary
+from freeseg.text import TextEncoder
+
+
+@META_ARCH_REGISTRY.register()
+class FreeSegPrompts(nn.Module):
+    """Learned prompts, trained on pictures of single regions, for `FreeSeg` to use frozen."""
+
+    new_label: Tensor
+
+    @configurable
+    def __init__(self, *, clip_adapter: ClipAdapter, vocabulary: Vocabulary) -> None:
+        """Puts the parts together.
+
+        Args:
+            clip_adapter: With an image tower; only its prompts are trained.
+            vocabulary: Of the annotation; classes that are not seen are left out.
+        """
+        super().__init__()
+        self.clip_adapter = clip_adapter
+        classes = vocabulary.seen_classes()
+        self.vocabulary = vocabulary.select(classes)
+        new_label = torch.full((len(vocabulary),), -1)
+        new_label[classes] = torch.arange(len(classes))
+        self.register_buffer("new_label", new_label, persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
+        return {
+            "clip_adapter": ClipAdapter(cfg, clip_model=clip_model, has_void=False),
+            "vocabulary": Vocabulary.of_dataset(metadata)
+            or Vocabulary.from_metadata(metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
+        }
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Detectron2's contract: losses when training, else class scores.
+
+        Args:
+            batched_inputs: Each has ``image`` RGB [3, h, w], 0..255, the crop of a region, and
+                ``instances`` with the region's one mask and class; all have one ``task``.
+
+        Returns:
+            {"loss_cls": cross-entropy}, or for each input {"class_logits": [K]} over the seen
+            classes of the vocabulary.
+        """
+        device = self.new_label.device
+        targets = [
+            SegmentationTarget.from_instances(x["instances"].to(device), x["image"].shape[-2:])
+            for x in batched_inputs
+        ]
+        encoder = require_image_tower(self.clip_adapter.clip_model)
+        pictures = [
+            paint_background(encoder, x["image"].to(device), target.masks.any(0))
+            for x, target in zip(batched_inputs, targets)
+        ]
+        with torch.no_grad():
+            regions = encoder.encode_image(torch.stack(pictures))  # [R, D]
+        text = self.clip_adapter.class_features(self.vocabulary.texts, task_of(batched_inputs))
+        logits = class_logits(self.vocabulary, regions, text)  # [R, K]
+        if not self.training:
+            return [{"class_logits": row} for row in logits]
+        labels = self.new_label[torch.cat([target.labels for target in targets])]
+        return {"loss_cls": F.cross_entropy(logits, labels)}

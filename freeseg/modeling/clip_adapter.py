@@ -1,0 +1,116 @@
+"""FreeSeg's text side: features of class names under a task, and of "no object".
+
+Shapes: K classes, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+from detectron2.utils.file_io import PathManager
+from freeseg.config import learned_prompt_arguments
+from freeseg.text import (
+    LearnedPrompts,
+    PromptLearner,
+    TemplatePrompts,
+    TextEncoder,
+    TextFeatureCache,
+    TextKey,
+    build_text_encoder,
+    default_folder,
+    load_clip,
+)
+from freeseg.text.weights import read_state_dict
+
+PROMPT_PREFIX = "clip_adapter.prompt_learner."  # of the prompts in a checkpoint
+
+
+class ClipAdapter(nn.Module):
+    """A frozen encoder, a prompt learner and the feature of "no object", named as in the release.
+
+    The prompt stage, which knows no "no object", has `has_void` False.
+    """
+
+    non_object_embedding: Tensor
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        clip_model: TextEncoder,
+        prompt_learner: PromptLearner,
+        has_void: bool = True,
+        cache: TextFeatureCache | None = None,
+    ) -> None:
+        super().__init__()
+        self.cache = cache or TextFeatureCache()
+        self.clip_model = clip_model
+        self.prompt_learner = prompt_learner
+        void = nn.Parameter(torch.randn(1, clip_model.dim) * clip_model.width**-0.5)
+        self.register_parameter("non_object_embedding", void if has_void else None)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        """Builds the encoder unless it is given, and loads and freezes trained prompts."""
+        node = cfg.MODEL.CLIP_ADAPTER
+        if clip_model is None:
+            clip_model = (
+                load_clip(node.CLIP_MODEL_NAME, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
+                if node.CLIP_MODEL_NAME
+                else build_text_encoder(cfg)
+            )
+        return {
+            "clip_model": clip_model,
+            "prompt_learner": _build_prompts(cfg, clip_model.width),
+            "cache": TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None),
+        }
+
+    def class_features(self, names: Sequence[str], task: str, **prompt: Any) -> Tensor:
+        """Unit vectors [K, D] of class names under a task.
+
+        Args:
+            names: Of the classes.
+            task: Of the prompts.
+            **prompt: Anything to be used in place of the learned prompts.
+        """
+        learner = self.prompt_learner
+        is_training = any(weight.requires_grad for weight in learner.parameters())
+        if prompt or (is_training and torch.is_grad_enabled()):
+            return learner(self.clip_model, names, task, **prompt)
+        key = TextKey(
+            encoder=self.clip_model.identity,
+            prompts=learner.identity,
+            task=task if learner.uses_task else "",
+            texts=tuple(names),
+        )
+        return self.cache.get(
+            key, lambda: learner(self.clip_model, names, task), self.clip_model.device
+        )
+
+    def with_void(self, class_features: Tensor) -> Tensor:
+        """The features [K+1, D] of a classifier, "no object" last."""
+        return torch.cat([class_features, F.normalize(self.non_object_embedding, dim=-1)])
+
+
+def _build_prompts(cfg: CfgNode, width: int) -> PromptLearner:
+    node = cfg.MODEL.CLIP_ADAPTER
+    if node.PROMPT_LEARNER == "predefined":
+        return TemplatePrompts(node.PREDEFINED_PROMPT_TEMPLATES)
+    if node.PROMPT_LEARNER != "learnable":
+        raise ValueError(
+            "MODEL.CLIP_ADAPTER.PROMPT_LEARNER must be learnable or predefined, "
+            f"got {node.PROMPT_LEARNER!r}"
+        )
+    prompts = LearnedPrompts(width=width, **learned_prompt_arguments(cfg))
+    if node.PROMPT_CHECKPOINT:
+        state = read_state_dict(PathManager.get_local_path(node.PROMPT_CHECKPOINT))
+        names = [name for name, _ in prompts.named_parameters()]
+        prompts.load_state_dict({name: state[PROMPT_PREFIX + name] for name in names})
+        prompts.requires_grad_(False)
+    return prompts

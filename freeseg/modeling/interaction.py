@@ -1,0 +1,108 @@
+"""Semantic context interaction: every pixel reads the class texts (FreeSeg, section 3.4).
+
+Shapes: B images, K texts, C channels, D text width, E width inside, M heads, h w feature size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from freeseg.structures import ImageFeatures
+
+START_SCALE = 0.1  # of the layer scale
+
+
+class ContextInteraction(nn.Module):
+    """One cross-attention from pixels to texts, shared by all maps of an image."""
+
+    gamma: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        text_channels: int,
+        hidden_channels: int,
+        num_heads: int,
+        dropout: float = 0.1,
+        layer_scale: bool = True,
+    ) -> None:
+        """Builds it.
+
+        Args:
+            channels: C.
+            text_channels: D.
+            hidden_channels: E.
+            num_heads: M.
+            dropout: Of the attention, in training.
+            layer_scale: Learn a factor per channel of what is added.
+        """
+        super().__init__()
+        self.layer_norm_q_1 = nn.LayerNorm(channels)
+        self.layer_norm_k_1 = nn.LayerNorm(text_channels)
+        self.attn = TextAttention(
+            channels=channels,
+            text_channels=text_channels,
+            hidden_channels=hidden_channels,
+            num_heads=num_heads,
+            dropout=dropout,
+        )
+        scale = nn.Parameter(torch.full((channels,), START_SCALE)) if layer_scale else None
+        self.register_parameter("gamma", scale)
+
+    def forward(self, features: ImageFeatures, text: Tensor) -> ImageFeatures:
+        """Features of the same sizes that have read `text` [B, K, D].
+
+        Parity: the release normalises the texts once more for every map, so that the fourth map,
+        the mask features, reads texts that went through the layer norm four times; and it adds
+        what was read to the normalised pixels.
+        """
+        maps = []
+        for pixels in (*features.levels, features.mask_features):
+            text = self.layer_norm_k_1(text)
+            query = self.layer_norm_q_1(pixels.flatten(2).mT)  # [B, h*w, C]
+            read = self.attn(query, text)
+            mixed = query + (read if self.gamma is None else self.gamma * read)
+            maps.append(mixed.mT.unflatten(2, pixels.shape[-2:]))  # [B, C, h, w]
+        return ImageFeatures(tuple(maps[:-1]), maps[-1], features.padded_size, features.image_sizes)
+
+
+class TextAttention(nn.Module):
+    """Multi-head attention between two widths, under the release's parameter names."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        text_channels: int,
+        hidden_channels: int,
+        num_heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if hidden_channels % num_heads:
+            raise ValueError(
+                f"hidden_channels ({hidden_channels}) must be a multiple of num_heads ({num_heads})"
+            )
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(channels, hidden_channels)
+        self.k_proj = nn.Linear(text_channels, hidden_channels)
+        self.v_proj = nn.Linear(text_channels, hidden_channels)
+        self.out_proj = nn.Linear(hidden_channels, channels)
+        for projection in (self.q_proj, self.k_proj, self.v_proj, self.out_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, query: Tensor, text: Tensor) -> Tensor:
+        """What each of `query` [B, S, C] reads in `text` [B, K, D]: [B, S, C]."""
+        queries, keys, values = (
+            projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for projected in (self.q_proj(query), self.k_proj(text), self.v_proj(text))
+        )  # [B, M, S or K, E/M]
+        attended = F.scaled_dot_product_attention(
+            queries, keys, values, dropout_p=self.dropout if self.training else 0.0
+        )
+        return self.out_proj(attended.transpose(1, 2).flatten(2))

@@ -1,0 +1,47 @@
+"""FreeSeg's segmentation head: pixel decoder, interaction with the class texts, query decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from freeseg.config import interaction_arguments
+from freeseg.modeling.decoder import OpenVocabularyDecoder
+from freeseg.modeling.head import MaskFormerHead
+from freeseg.modeling.interaction import ContextInteraction
+from freeseg.structures import EmbeddedMasks, ImageFeatures
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class MaskFormerInteractionHead(MaskFormerHead):
+    """Encodes an image once, and decodes it for as many lists of texts as asked for."""
+
+    @configurable
+    def __init__(
+        self, *, pixel_decoder: nn.Module, predictor: nn.Module, interaction: nn.Module | None
+    ) -> None:
+        super().__init__(pixel_decoder=pixel_decoder, predictor=predictor)
+        self.interaction = interaction
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        build_pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME)
+        arguments = interaction_arguments(cfg)
+        return {
+            "pixel_decoder": build_pixel_decoder(cfg, input_shape),
+            "predictor": OpenVocabularyDecoder(cfg),
+            "interaction": None if arguments is None else ContextInteraction(**arguments),
+        }
+
+    def forward(  # type: ignore[override]
+        self, features: ImageFeatures, text: Tensor
+    ) -> list[EmbeddedMasks]:
+        """Masks of every decoder layer for images whose texts are `text` [B, K+1, D]."""
+        if self.interaction is not None:
+            features = self.interaction(features, text)
+        return self.predictor(features)

@@ -1,0 +1,166 @@
+"""From class names and a task to text features: fixed templates, or FreeSeg's learned prompts.
+
+Shapes: K names, L context length, W width of token embeddings, D width of features.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from freeseg.text.encoder import TextEncoder
+from freeseg.text.fingerprint import fingerprint
+
+TASK_TEXTS = {  # as the release spells them, with the dot
+    "semantic": "semantic segmentation.",
+    "instance": "instance segmentation.",
+    "panoptic": "panoptic segmentation.",
+}
+NAME_SLOT = "{}"
+BATCH = 256  # texts that are encoded at once where no gradient is needed
+PREFIX_STD = 0.02
+TASK_SLOPE = 2  # `a` of the Kaiming start values of the task tokens
+
+
+class PromptLearner(nn.Module, ABC):
+    """Puts class names into sentences and encodes these; the encoder is not a part of it."""
+
+    uses_task: bool  # whether features of one name differ between tasks
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the features of some name may change."""
+        return f"{type(self).__name__}-{fingerprint(self)}"
+
+    @abstractmethod
+    def forward(self, encoder: TextEncoder, names: Sequence[str], task: str) -> Tensor:
+        """Unit vectors [K, D] of `names` under a task of `TASK_TEXTS`."""
+
+
+class TemplatePrompts(PromptLearner):
+    """The mean feature of fixed sentences such as "a photo of a {}."."""
+
+    uses_task = False
+
+    def __init__(self, templates: Sequence[str]) -> None:
+        super().__init__()
+        if not templates or not all(NAME_SLOT in template for template in templates):
+            raise ValueError(f"wanted templates with {NAME_SLOT} in each, got {list(templates)}")
+        self.templates = tuple(templates)
+
+    @property
+    def identity(self) -> str:
+        return f"{type(self).__name__}-{json.dumps(self.templates)}"
+
+    def forward(self, encoder: TextEncoder, names: Sequence[str], task: str) -> Tensor:
+        del task
+        total: Tensor | float = 0.0
+        for template in self.templates:
+            ids = encoder.tokenize([template.replace(NAME_SLOT, name) for name in names])
+            parts = [encoder(part) for part in ids.to(encoder.device).split(BATCH)]
+            total = total + F.normalize(torch.cat(parts), dim=-1)
+        return F.normalize(torch.as_tensor(total), dim=-1)
+
+
+class LearnedPrompts(PromptLearner):
+    """Adaptive prompts (FreeSeg, arXiv 2303.17225, section 3.3): learned task and class tokens.
+
+    Parity: the release puts the task before the start token. A sentence is
+
+        task name, task tokens, start token, class tokens, class name, ".", end token
+
+    in the space of token embeddings. The task tokens are shared by all tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        num_class_tokens: int,
+        num_task_tokens: int,
+        uses_task: bool = True,
+    ) -> None:
+        """Draws the tokens.
+
+        Args:
+            width: W of the encoder.
+            num_class_tokens: Learned tokens before the class name.
+            num_task_tokens: Learned tokens behind the task name.
+            uses_task: False leaves the task out of the sentence.
+        """
+        super().__init__()
+        self.uses_task = uses_task
+        self.prefix_prompt = nn.Parameter(torch.empty(num_class_tokens, width))
+        nn.init.normal_(self.prefix_prompt, std=PREFIX_STD)
+        task_tokens = torch.empty(num_task_tokens if uses_task else 0, width)
+        if len(task_tokens):
+            nn.init.kaiming_normal_(task_tokens, a=TASK_SLOPE)
+        self.task_prompt = nn.Parameter(task_tokens)
+
+    def forward(
+        self,
+        encoder: TextEncoder,
+        names: Sequence[str],
+        task: str,
+        class_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Unit vectors [K, D] of `names` under a task.
+
+        Args:
+            encoder: Frozen; gradients pass through it to the tokens.
+            names: Of the classes.
+            task: A key of `TASK_TEXTS`.
+            class_tokens: [n, W], used in place of the learned ones.
+        """
+        head = self._head(encoder, task, class_tokens)  # [P, W]
+        ids, ends = self._tail_ids(encoder, names, len(head))
+        step = len(names) if torch.is_grad_enabled() else BATCH
+        parts = [
+            encoder.encode_embeddings(
+                torch.cat([head.expand(len(some), -1, -1), encoder.embed_tokens(some)], dim=1),
+                len(head) + end,
+            )
+            for some, end in zip(ids.split(step), ends.split(step))
+        ]
+        return F.normalize(torch.cat(parts), dim=-1)
+
+    def _head(self, encoder: TextEncoder, task: str, class_tokens: Tensor | None) -> Tensor:
+        """What all sentences begin with, [P, W]."""
+        task_ids = encoder.word_ids(TASK_TEXTS[task]) if self.uses_task else []
+        return torch.cat(
+            [
+                self._embed(encoder, task_ids),
+                self.task_prompt,
+                self._embed(encoder, encoder.start_ids),
+                self.prefix_prompt if class_tokens is None else class_tokens,
+            ]
+        )
+
+    def _embed(self, encoder: TextEncoder, ids: Sequence[int]) -> Tensor:
+        rows = torch.tensor([list(ids)], dtype=torch.int64, device=encoder.device)
+        return encoder.embed_tokens(rows)[0]
+
+    @staticmethod
+    def _tail_ids(
+        encoder: TextEncoder, names: Sequence[str], head_length: int
+    ) -> tuple[Tensor, Tensor]:
+        """Ids [K, L - P] of names, dot, end and padding, and the place [K] of the end in them."""
+        dot = encoder.word_ids(".")
+        length = encoder.context_length - head_length
+        room = length - len(dot) - 1
+        if room < 1:
+            raise ValueError(
+                f"prompts of {head_length} tokens leave no room for a class name: the text "
+                f"encoder reads {encoder.context_length}"
+            )
+        rows = [[*encoder.fit_words(name, room), *dot, encoder.end_id] for name in names]
+        ids = torch.full((len(rows), length), encoder.pad_id, dtype=torch.int64)
+        for line, row in zip(ids, rows):
+            line[: len(row)] = torch.tensor(row)
+        ends = torch.tensor([len(row) - 1 for row in rows])
+        return ids.to(encoder.device), ends.to(encoder.device)
