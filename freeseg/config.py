@@ -54,6 +54,7 @@ def _add_input_keys(cfg: CfgNode) -> None:
 
 def _add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
+    cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
     cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
@@ -361,6 +362,28 @@ def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
 def training_tasks(cfg: CfgNode) -> tuple[str, ...]:
     """Tasks that steps are drawn from: the first words of INPUT.TASK_NAME."""
     return tuple(name.split()[0] for name in cfg.INPUT.TASK_NAME)
+
+
+def choose_test_datasets(cfg: CfgNode) -> None:
+    """Evaluates on OneFormer's panoptic sets, which serve all three tasks, where none is named."""
+    if not cfg.DATASETS.TEST:
+        cfg.DATASETS.TEST = tuple(name for name in cfg.DATASETS.TEST_PANOPTIC if name)
+
+
+def sliding_window_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Constructor arguments of the sliding window, None where it is off."""
+    node = cfg.TEST.AUG
+    if not node.IS_SLIDE:
+        return None
+    return {"window": node.CROP_SIZE, "stride": node.STRIDE, "tasks": default_tasks(cfg)}
+
+
+def augmentation_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Constructor arguments of the test-time augmentation, None where it is off."""
+    node = cfg.TEST.AUG
+    if not node.ENABLED:
+        return None
+    return {"min_sizes": node.MIN_SIZES, "max_size": node.MAX_SIZE, "flip": node.FLIP}
 
 
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ KEY_MAPS: Mapping[str, KeyMap] = {
     ),
     "mask2former": KeyMap(
         "facebookresearch/Mask2Former: its names are ours",
+        renames=((r"predictor\.static_query\.", "predictor.query_feat."),),  # of its first version
         mark=r"sem_seg_head\.predictor\.",
     ),
 }

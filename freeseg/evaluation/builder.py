@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
+from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
 from freeseg.evaluation.instance import ThingEvaluator
 from freeseg.evaluation.semantic import build_semantic_evaluator
@@ -31,7 +33,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
 def build_evaluators(
     cfg: Any, dataset_name: str, output_folder: str | os.PathLike[str] | None = None
 ) -> list[DatasetEvaluator]:
-    """Evaluators for the tasks that MODEL.MASK_FORMER.TEST has on and the dataset can judge.
+    """Evaluators for the tasks that the model is asked for and the dataset can judge.
 
     Args:
         cfg: a config with the freeseg keys.
@@ -45,30 +47,22 @@ def build_evaluators(
             f"dataset {dataset_name} has evaluator_type {kind!r}; "
             f"known types are {', '.join(TASKS_OF_TYPE)}"
         )
-    tasks = _tasks_on(cfg)
+    tasks = default_tasks(cfg)
     wanted = [task for task in TASKS_OF_TYPE[kind] if task in tasks]
     if not wanted:
         raise ValueError(
             f"dataset {dataset_name} can evaluate {', '.join(TASKS_OF_TYPE[kind])}, but "
-            f"MODEL.MASK_FORMER.TEST has only {', '.join(tasks) or 'nothing'} on"
+            f"the configuration's TEST has only {', '.join(tasks) or 'nothing'} on"
         )
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
-    build = {
+    build: dict[str, Callable[[str, Path], DatasetEvaluator]] = {
         "semantic": build_semantic_evaluator,
-        "instance": ThingEvaluator,
+        "instance": functools.partial(
+            ThingEvaluator, with_boxes=test_node(cfg).get("DETECTION_ON", False)
+        ),
         "panoptic": _build_panoptic_evaluator,
     }
     return [build[task](dataset_name, folder) for task in wanted]
-
-
-def _tasks_on(cfg: Any) -> list[str]:
-    test = cfg.MODEL.MASK_FORMER.TEST
-    switches = {
-        "semantic": test.SEMANTIC_ON,
-        "instance": test.INSTANCE_ON,
-        "panoptic": test.PANOPTIC_ON,
-    }
-    return [task for task, is_on in switches.items() if is_on]
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:

@@ -26,7 +26,8 @@ class ThingEvaluator(COCOEvaluator):
     dataset's instance JSON, or the panoptic annotation's things where there is none.
     """
 
-    def __init__(self, dataset_name: str, folder: Path) -> None:
+    def __init__(self, dataset_name: str, folder: Path, *, with_boxes: bool = False) -> None:
+        """Evaluates masks and, `with_boxes`, the boxes around them."""
         metadata = MetadataCatalog.get(dataset_name)
         things = metadata.get("thing_dataset_id_to_contiguous_id")
         if not things:
@@ -44,7 +45,9 @@ class ThingEvaluator(COCOEvaluator):
             thing_classes=list(metadata.thing_classes),
             thing_dataset_id_to_contiguous_id={key: i for i, key in enumerate(ordered)},
         )
-        super().__init__(view, tasks=("segm",), output_dir=str(folder))
+        super().__init__(
+            view, tasks=("bbox", "segm") if with_boxes else ("segm",), output_dir=str(folder)
+        )
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         things = [{"instances": self._renumber(row["instances"])} for row in outputs]
