@@ -15,6 +15,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.projects.deeplab import add_deeplab_config
 from freeseg.config_keys import (
     add_backbone_keys,
+    add_engine_keys,
+    add_input_keys,
     add_mask_former_keys,
     add_one_former_keys,
     add_one_former_text_keys,
@@ -25,39 +27,15 @@ from freeseg.config_keys import (
 def add_freeseg_config(cfg: CfgNode) -> None:
     """Adds all keys of this package to a Detectron2 configuration, in place."""
     add_deeplab_config(cfg)
-    _add_input_keys(cfg)
+    add_input_keys(cfg)
     add_solver_keys(cfg)
     add_mask_former_keys(cfg)
     add_one_former_keys(cfg)
     add_backbone_keys(cfg)
-    _add_engine_keys(cfg)
+    add_engine_keys(cfg)
     _add_text_keys(cfg)
     add_one_former_text_keys(cfg)
     _add_freeseg_keys(cfg)
-
-
-def _add_input_keys(cfg: CfgNode) -> None:
-    node = cfg.INPUT
-    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
-    node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
-    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
-    node.SIZE_DIVISIBILITY = -1  # pad training images to a multiple of this; -1: not
-    node.IMAGE_SIZE = 1024  # side of the large-scale-jitter crop
-    node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
-    node.MAX_SCALE = 2.0
-    node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
-    node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
-    node.TASK_PROB.SEMANTIC = 0.33
-    node.TASK_PROB.INSTANCE = 0.66
-    cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
-
-
-def _add_engine_keys(cfg: CfgNode) -> None:
-    cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
-    cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
-    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
-    cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
-    cfg.TEST.VIS_IMAGES = 4  # number of test images in them
 
 
 def _add_text_keys(cfg: CfgNode) -> None:

@@ -1,4 +1,4 @@
-"""Configuration keys of the releases, under their published names and defaults.
+"""Configuration keys: the releases', under their published names and defaults, and ours.
 
 What is said to be unused is there so that published files load.
 """
@@ -6,6 +6,23 @@ What is said to be unused is there so that published files load.
 from __future__ import annotations
 
 from detectron2.config import CfgNode
+
+
+def add_input_keys(cfg: CfgNode) -> None:
+    """Adds augmentation, tasks of training, and datasets of the user's own."""
+    node = cfg.INPUT
+    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
+    node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
+    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
+    node.SIZE_DIVISIBILITY = -1  # pad training images to a multiple of this; -1: not
+    node.IMAGE_SIZE = 1024  # side of the large-scale-jitter crop
+    node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
+    node.MAX_SCALE = 2.0
+    node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
+    node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
+    node.TASK_PROB.SEMANTIC = 0.33
+    node.TASK_PROB.INSTANCE = 0.66
+    cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 
 def add_solver_keys(cfg: CfgNode) -> None:
@@ -152,3 +169,12 @@ def add_backbone_keys(cfg: CfgNode) -> None:
     timm.PRETRAINED = False  # let timm download its weights
     timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     timm.DROP_PATH_RATE = 0.0
+
+
+def add_engine_keys(cfg: CfgNode) -> None:
+    """Adds what the trainer and the evaluation of this package need."""
+    cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
+    cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
+    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
+    cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
+    cfg.TEST.VIS_IMAGES = 4  # number of test images in them

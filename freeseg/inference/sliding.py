@@ -35,9 +35,7 @@ class SlidingWindow(nn.Module):
         """
         super().__init__()
         if not all(0 < step <= side for step, side in zip(stride, window)):
-            raise ValueError(
-                f"strides {tuple(stride)} must be from 1 to the window {tuple(window)}"
-            )
+            raise ValueError(f"strides {tuple(stride)} must be 1 to the window {tuple(window)}")
         self.model = model
         self.window = tuple(window)
         self.stride = tuple(stride)
@@ -63,16 +61,17 @@ class SlidingWindow(nn.Module):
         total: Tensor | None = None
         count = torch.zeros(image.shape[-2:])
         for top in window_starts(image.shape[-2], self.window[0], self.stride[0]):
+            rows = slice(top, top + self.window[0])
             for left in window_starts(image.shape[-1], self.window[1], self.stride[1]):
-                area = slice(top, top + self.window[0]), slice(left, left + self.window[1])
-                part = image[(..., *area)]
+                columns = slice(left, left + self.window[1])
+                part = image[:, rows, columns]
                 size = {"height": part.shape[-2], "width": part.shape[-1]}
                 request = {**x, **size, "image": part, "tasks": ("semantic",)}
                 scores = self.model([request])[0]["sem_seg"]
                 if total is None:
                     total = scores.new_zeros(len(scores), *image.shape[-2:])
-                total[(..., *area)] += scores
-                count[area] += 1
+                total[:, rows, columns] += scores
+                count[rows, columns] += 1
         assert total is not None
         return total / count.to(total)
 
