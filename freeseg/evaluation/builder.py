@@ -23,6 +23,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "coco_panoptic_seg": ALL_TASKS,
     "ade20k_panoptic_seg": ALL_TASKS,
     "cityscapes_panoptic_seg": ALL_TASKS,
+    "mapillary_vistas_panoptic_seg": ALL_TASKS,
     "sem_seg": ("semantic",),
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
@@ -62,7 +63,10 @@ def build_evaluators(
         ),
         "panoptic": _build_panoptic_evaluator,
     }
-    return [build[task](dataset_name, folder) for task in wanted]
+    evaluators = [build[task](dataset_name, folder) for task in wanted]
+    if "instance" in wanted and cfg.TEST.PANOPTIC_INSTANCES:
+        evaluators.append(ThingEvaluator(dataset_name, folder / "panoptic", from_panoptic=True))
+    return evaluators
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:

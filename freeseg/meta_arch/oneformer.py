@@ -120,7 +120,8 @@ class OneFormer(Mask2Former):
         number = {text: i for i, text in enumerate(dict.fromkeys(chain.from_iterable(rows)))}
         tokens = tokenize(list(number), self.text_tokens).to(self.device)
         features = self.text_projector(self.text_encoder(tokens))  # each distinct text once
-        texts = features[[[number[text] for text in row] for row in rows]]  # [B, Q-N, C]
+        places = torch.tensor([[number[text] for text in row] for row in rows])
+        texts = features[places.to(self.device)]  # [B, Q-N, C]
         contexts = [] if context is None else [context.weight.expand(len(rows), -1, -1)]
         return torch.cat([texts, *contexts], dim=1)
 
