@@ -142,7 +142,8 @@ def test_a_converted_file_is_in_the_releases_names(tmp_path):
     assert detect_system(state) == "oneformer"
     known = ours.state_dict()
     assert set(state) <= set(known)
-    assert all(torch.equal(value, known[key]) for key, value in state.items())
+    other = [key for key in state if not torch.equal(state[key].to(known[key]), known[key])]
+    assert other == []
 
 
 def test_weights_in_several_files_are_put_together(tmp_path):

@@ -200,7 +200,7 @@ def test_a_record_without_ground_truth_is_refused(record):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "stuff"}, "task must be one of semantic, instance, panoptic or random"),
+        ({"task": "stuff"}, "task must be one of semantic, instance, panoptic, random"),
         ({"task_probabilities": (1.0, -1.0, 1.0)}, "3 numbers >= 0"),
         ({"task_probabilities": (1.0,)}, "3 numbers >= 0"),
     ],

@@ -54,5 +54,5 @@ def test_mapillary_keeps_the_downloads_panoptic_annotation(root, write_image):
     given.write_text("{}")
     assert run(PARTS, "", tree, ["--splits", "train"]) == 0
     assert given.read_text() == "{}"
-    with pytest.raises(MissingFilesError, match="Mapillary Vistas 1.2"):
+    with pytest.raises(MissingFilesError, match=r"Mapillary Vistas 1\.2"):
         mapillary.prepare_panoptic(Job(root / "nowhere", root / "nowhere"))
