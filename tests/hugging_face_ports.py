@@ -14,6 +14,7 @@ from freeseg.checkpoints import (
 )
 
 NUM_CLASSES = 7
+REASON = "the configuration of the ports is that of version 5"
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SIZES = {"encoder_layers": 1, "decoder_layers": 3, "num_queries": 6}
 
@@ -38,7 +39,7 @@ def backbone_config(transformers, kind: str):
 
 
 def oneformer_pair(folder, backbone: str, **sizes):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", "5", reason=REASON)
     port = transformers.OneFormerConfig(
         backbone_config=backbone_config(transformers, backbone),
         conv_dim=64,
@@ -58,7 +59,7 @@ def oneformer_pair(folder, backbone: str, **sizes):
 
 
 def mask2former_pair(folder, backbone: str, **sizes):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", "5", reason=REASON)
     port = transformers.Mask2FormerConfig(
         backbone_config=backbone_config(transformers, backbone),
         feature_size=64,
