@@ -58,6 +58,7 @@ setup(
         "torch>=2.5",
         "torchvision",  # timm imports its Python parts
         "timm>=1.0.9",
+        "open_clip_torch>=2.24",  # CLIP's tokenizer
         "numpy",
         "scipy",
         "fvcore>=0.1.5",

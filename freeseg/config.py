@@ -13,114 +13,29 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.projects.deeplab import add_deeplab_config
+from freeseg.config_keys import (
+    add_backbone_keys,
+    add_engine_keys,
+    add_input_keys,
+    add_mask_former_keys,
+    add_one_former_keys,
+    add_one_former_text_keys,
+    add_solver_keys,
+)
 
 
 def add_freeseg_config(cfg: CfgNode) -> None:
     """Adds all keys of this package to a Detectron2 configuration, in place."""
     add_deeplab_config(cfg)
-    _add_input_keys(cfg)
-    _add_solver_keys(cfg)
-    _add_mask_former_keys(cfg)
-    _add_backbone_keys(cfg)
-    _add_engine_keys(cfg)
+    add_input_keys(cfg)
+    add_solver_keys(cfg)
+    add_mask_former_keys(cfg)
+    add_one_former_keys(cfg)
+    add_backbone_keys(cfg)
+    add_engine_keys(cfg)
     _add_text_keys(cfg)
+    add_one_former_text_keys(cfg)
     _add_freeseg_keys(cfg)
-
-
-def _add_input_keys(cfg: CfgNode) -> None:
-    node = cfg.INPUT
-    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
-    node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
-    node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
-    node.SIZE_DIVISIBILITY = -1  # pad training images to a multiple of this; -1: not
-    node.IMAGE_SIZE = 1024  # side of the large-scale-jitter crop
-    node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
-    node.MAX_SCALE = 2.0
-    node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
-    node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
-    node.TASK_PROB.SEMANTIC = 0.33
-    node.TASK_PROB.INSTANCE = 0.66
-    cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
-
-
-def _add_solver_keys(cfg: CfgNode) -> None:
-    node = cfg.SOLVER
-    node.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embeddings
-    node.OPTIMIZER = "ADAMW"  # ADAMW or SGD
-    node.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone relative to BASE_LR
-
-
-def _add_mask_former_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.MASK_FORMER = node = CfgNode()
-    node.DEEP_SUPERVISION = True  # losses on the prediction of every layer
-    node.NO_OBJECT_WEIGHT = 0.1  # cross-entropy weight of unmatched queries
-    node.CLASS_WEIGHT = 1.0
-    node.DICE_WEIGHT = 1.0
-    node.MASK_WEIGHT = 20.0
-    node.NHEADS = 8
-    node.DROPOUT = 0.1  # of the pixel decoder's encoder; the query decoder has none
-    node.DIM_FEEDFORWARD = 2048  # of the query decoder
-    node.ENC_LAYERS = 0  # unused; kept so that published files load
-    node.DEC_LAYERS = 6  # predictions, counting the one of the initial queries
-    node.PRE_NORM = False  # layer norm before instead of after each sub-layer
-    node.HIDDEN_DIM = 256
-    node.NUM_OBJECT_QUERIES = 100
-    node.TRANSFORMER_IN_FEATURE = "multi_scale_pixel_decoder"  # what the query decoder reads
-    node.ENFORCE_INPUT_PROJ = False  # 1x1 convolution before the decoder even at equal width
-    node.SIZE_DIVISIBILITY = 32  # batches are padded to a multiple; -1: the backbone's
-    node.TRANSFORMER_DECODER_NAME = "MultiScaleMaskedTransformerDecoder"
-    node.TRAIN_NUM_POINTS = 112 * 112  # sampled points of a mask, for matching and losses
-    node.OVERSAMPLE_RATIO = 3.0  # candidates per point when uncertain ones are sought
-    node.IMPORTANCE_SAMPLE_RATIO = 0.75  # share of the points that are the most uncertain
-    node.TEST = CfgNode()
-    node.TEST.SEMANTIC_ON = True
-    node.TEST.INSTANCE_ON = False
-    node.TEST.PANOPTIC_ON = False
-    node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least class score of a panoptic segment
-    node.TEST.OVERLAP_THRESHOLD = 0.0  # least visible share of a panoptic segment's mask
-    node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, then score pixels
-    head = cfg.MODEL.SEM_SEG_HEAD
-    head.MASK_DIM = 256  # channels of the per-pixel mask embedding
-    head.TRANSFORMER_ENC_LAYERS = 0
-    head.TRANSFORMER_ENC_DIM_FEEDFORWARD = (
-        1024  # a constant in every release; small models take less
-    )
-    head.PIXEL_DECODER_NAME = "MSDeformAttnPixelDecoder"
-    head.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "res4", "res5"]
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS = 4
-    head.DEFORMABLE_TRANSFORMER_ENCODER_N_HEADS = 8
-
-
-def _add_backbone_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.SWIN = swin = CfgNode()
-    swin.PRETRAIN_IMG_SIZE = 224
-    swin.PATCH_SIZE = 4
-    swin.EMBED_DIM = 96
-    swin.DEPTHS = [2, 2, 6, 2]
-    swin.NUM_HEADS = [3, 6, 12, 24]
-    swin.WINDOW_SIZE = 7
-    swin.MLP_RATIO = 4.0
-    swin.QKV_BIAS = True
-    swin.QK_SCALE = None
-    swin.DROP_RATE = 0.0
-    swin.ATTN_DROP_RATE = 0.0
-    swin.DROP_PATH_RATE = 0.3
-    swin.APE = False  # absolute position embedding
-    swin.PATCH_NORM = True
-    swin.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    swin.USE_CHECKPOINT = False  # recompute activations to save memory
-    cfg.MODEL.TIMM = timm = CfgNode()
-    timm.NAME = "resnet18"  # any timm model that supports features_only
-    timm.PRETRAINED = False  # let timm download its weights
-    timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    timm.DROP_PATH_RATE = 0.0
-
-
-def _add_engine_keys(cfg: CfgNode) -> None:
-    cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
-    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
-    cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
-    cfg.TEST.VIS_IMAGES = 4  # number of test images in them
 
 
 def _add_text_keys(cfg: CfgNode) -> None:
@@ -129,6 +44,23 @@ def _add_text_keys(cfg: CfgNode) -> None:
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
     node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
+
+
+# Heads whose published configurations keep the system's keys elsewhere than in MODEL.MASK_FORMER
+# and MODEL.MASK_FORMER.TEST.
+_ONE_FORMER_HEADS = ("OneFormerHead",)
+
+
+def system_node(cfg: CfgNode) -> CfgNode:
+    """The section of the query decoder and its losses: MODEL.MASK_FORMER or MODEL.ONE_FORMER."""
+    is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
+    return cfg.MODEL.ONE_FORMER if is_one_former else cfg.MODEL.MASK_FORMER
+
+
+def test_node(cfg: CfgNode) -> CfgNode:
+    """The section of inference: MODEL.MASK_FORMER.TEST or MODEL.TEST."""
+    is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
+    return cfg.MODEL.TEST if is_one_former else cfg.MODEL.MASK_FORMER.TEST
 
 
 def _add_freeseg_keys(cfg: CfgNode) -> None:
@@ -195,8 +127,8 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
         "common_stride": head.COMMON_STRIDE,
         "encoder": {
             "hidden_channels": head.TRANSFORMER_ENC_DIM_FEEDFORWARD,
-            "dropout": cfg.MODEL.MASK_FORMER.DROPOUT,
-            "num_heads": cfg.MODEL.MASK_FORMER.NHEADS,
+            "dropout": system_node(cfg).DROPOUT,
+            "num_heads": system_node(cfg).NHEADS,
             "num_layers": head.TRANSFORMER_ENC_LAYERS,
             "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
         },
@@ -205,9 +137,11 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
 
 def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the masked query decoder."""
-    node = cfg.MODEL.MASK_FORMER
+    node = system_node(cfg)
     if node.DEC_LAYERS < 1:
-        raise ValueError(f"MODEL.MASK_FORMER.DEC_LAYERS must be at least 1, got {node.DEC_LAYERS}")
+        raise ValueError(
+            f"DEC_LAYERS of the query decoder must be at least 1, got {node.DEC_LAYERS}"
+        )
     return {
         "in_channels": cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM,
         "channels": node.HIDDEN_DIM,
@@ -220,9 +154,91 @@ def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
+def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What OneFormer's query decoder needs beside `query_decoder_arguments`."""
+    node = system_node(cfg)
+    if node.ENC_LAYERS:
+        raise ValueError(f"ENC_LAYERS of OneFormer's decoder must be 0, got {node.ENC_LAYERS}")
+    return {
+        "num_queries": node.NUM_OBJECT_QUERIES,
+        "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+        "use_task_norm": node.USE_TASK_NORM,
+        # Parity: without the norm the release begins from zeros too
+        "init_from_task": node.USE_TASK_NORM and node.TASK_INIT,
+        "class_transformer": {
+            "channels": node.HIDDEN_DIM,
+            "num_heads": node.NHEADS,
+            "hidden_channels": node.DIM_FEEDFORWARD,
+            "num_layers": node.CLASS_DEC_LAYERS,
+            "dropout": node.DROPOUT,
+            "pre_norm": node.PRE_NORM,
+        },
+    }
+
+
+def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What OneFormer needs to know a task by."""
+    channels = system_node(cfg).HIDDEN_DIM
+    test = test_node(cfg)
+    return {
+        "task_mlp": {
+            "in_channels": cfg.INPUT.TASK_SEQ_LEN,
+            "hidden_channels": channels,
+            "out_channels": channels,
+            "num_layers": 2,
+        },
+        "task_tokens": cfg.INPUT.TASK_SEQ_LEN,
+        "text_tokens": cfg.INPUT.MAX_SEQ_LEN,
+        "num_queries": system_node(cfg).NUM_OBJECT_QUERIES,
+        "single_task": "" if test.TASK_PER_OUTPUT else test.TASK,
+    }
+
+
+def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Constructor arguments of text encoder, projector and context; empty when none is needed."""
+    node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
+    if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
+        return {}
+    if node.N_CTX and node.WIDTH != system.HIDDEN_DIM:
+        raise ValueError(
+            f"learned contexts (TEXT_ENCODER.N_CTX {node.N_CTX}) stand beside projected texts: "
+            f"TEXT_ENCODER.WIDTH {node.WIDTH} must be HIDDEN_DIM {system.HIDDEN_DIM}"
+        )
+    if cfg.INPUT.MAX_SEQ_LEN > node.CONTEXT_LENGTH:
+        raise ValueError(
+            f"INPUT.MAX_SEQ_LEN {cfg.INPUT.MAX_SEQ_LEN} is more than the text encoder reads, "
+            f"TEXT_ENCODER.CONTEXT_LENGTH {node.CONTEXT_LENGTH}"
+        )
+    context = {"num_embeddings": node.N_CTX, "embedding_dim": node.WIDTH}
+    return {
+        "text_encoder": {
+            "context_length": node.CONTEXT_LENGTH,
+            "channels": node.WIDTH,
+            "num_layers": node.NUM_LAYERS,
+            "vocabulary_size": node.VOCAB_SIZE,
+        },
+        "text_projector": {
+            "in_channels": node.WIDTH,
+            "hidden_channels": system.HIDDEN_DIM,
+            "out_channels": system.HIDDEN_DIM,
+            "num_layers": node.PROJ_NUM_LAYERS,
+        },
+        **({"prompt_ctx": context} if node.N_CTX else {}),
+    }
+
+
+def contrastive_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """What the contrastive criterion needs beside `criterion_arguments`."""
+    node = system_node(cfg)
+    return {
+        "contrastive_weight": node.CONTRASTIVE_WEIGHT,
+        "temperature": node.CONTRASTIVE_TEMPERATURE,
+    }
+
+
 def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the set criterion and its matcher."""
-    node = cfg.MODEL.MASK_FORMER
+    node = system_node(cfg)
     return {
         "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         "weights": {
@@ -326,9 +342,31 @@ def training_tasks(cfg: CfgNode) -> tuple[str, ...]:
     return tuple(name.split()[0] for name in cfg.INPUT.TASK_NAME)
 
 
+def choose_test_datasets(cfg: CfgNode) -> None:
+    """Evaluates on OneFormer's panoptic sets, which serve all three tasks, where none is named."""
+    if not cfg.DATASETS.TEST:
+        cfg.DATASETS.TEST = tuple(name for name in cfg.DATASETS.TEST_PANOPTIC if name)
+
+
+def sliding_window_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Constructor arguments of the sliding window, None where it is off."""
+    node = cfg.TEST.AUG
+    if not node.IS_SLIDE:
+        return None
+    return {"window": node.CROP_SIZE, "stride": node.STRIDE, "tasks": default_tasks(cfg)}
+
+
+def augmentation_arguments(cfg: CfgNode) -> dict[str, Any] | None:
+    """Constructor arguments of the test-time augmentation, None where it is off."""
+    node = cfg.TEST.AUG
+    if not node.ENABLED:
+        return None
+    return {"min_sizes": node.MIN_SIZES, "max_size": node.MAX_SIZE, "flip": node.FLIP}
+
+
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:
     """Tasks that a model answers when the caller names none."""
-    test = cfg.MODEL.MASK_FORMER.TEST
+    test = test_node(cfg)
     switches = {
         "semantic": test.SEMANTIC_ON,
         "instance": test.INSTANCE_ON,
@@ -343,7 +381,7 @@ def assembly_arguments(cfg: CfgNode) -> dict[str, Any]:
     Masks are resized before pixels are scored when the configuration says so, and always when
     the model is configured for instances or panoptics (as the releases do).
     """
-    test = cfg.MODEL.MASK_FORMER.TEST
+    test = test_node(cfg)
     return {
         "min_score": test.OBJECT_MASK_THRESHOLD,
         "min_visible_share": test.OVERLAP_THRESHOLD,

@@ -9,18 +9,18 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Union, overload
+from typing import Union, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
+from freeseg.checkpoints import StrictCheckpointer, config_from_hugging_face, weights_file
 from freeseg.config import add_freeseg_config
 from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
 from freeseg.images import (
@@ -94,7 +94,7 @@ class Segmenter:
             model = build_model(cfg)
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
-        load_weights(model, cfg.MODEL.WEIGHTS)
+        load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         takes_any = getattr(model, "takes_vocabulary", False)
         vocabulary, category_ids = _read_classes(cfg, takes_any)
         mapper = SegmentationMapper(cfg, is_train=False)
@@ -193,42 +193,24 @@ def parse_task(task: str) -> tuple[str, ...]:
     return (task,)
 
 
-def load_weights(model: nn.Module, path: str) -> None:
-    """Loads a checkpoint into a model, and refuses one that leaves any parameter untrained."""
+def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> None:
+    """Loads a checkpoint of any known format into a model.
+
+    Refuses one that leaves a parameter untrained or has weights the model does not, unless
+    `allow_misfit`.
+    """
     if not path:
         logger.warning("the model has no weights: it is untrained")
         return
     if "://" not in path:
-        _existing_file(path, "weights file")
-    checkpointer = _StrictCheckpointer(model)
+        _existing_file(weights_file(path), "weights file")
+    checkpointer = StrictCheckpointer(model)
     try:
         checkpointer.load(path)
     except Exception as error:  # whatever unpickling a broken file comes up with
         raise ValueError(f"cannot load weights {path}: {_first_line(error)}") from error
-    names = {name for name, _ in model.named_parameters()}
-    left_out = sorted(names & checkpointer.left_out)
-    if left_out:
-        raise ValueError(
-            f"weights {path} do not fit the model: {len(left_out)} of its {len(names)} parameters "
-            f"are missing or of another shape, the first is {left_out[0]}"
-        )
-
-
-class _StrictCheckpointer(DetectionCheckpointer):
-    """Remembers which entries of the model a checkpoint did not fill, instead of logging them."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.left_out: set[str] = set()
-
-    def _load_model(self, checkpoint: Any) -> Any:
-        incompatible = super()._load_model(checkpoint)
-        self.left_out = set(incompatible.missing_keys)
-        self.left_out.update(entry[0] for entry in incompatible.incorrect_shapes)
-        return incompatible
-
-    def _log_incompatible_keys(self, incompatible: Any) -> None:
-        pass
+    if not allow_misfit:
+        checkpointer.refuse_misfit(path)
 
 
 def _is_one_image(images: object) -> bool:
@@ -252,12 +234,10 @@ def _read_config(
         overrides += ["MODEL.WEIGHTS", os.fspath(weights)]
     if device is not None:
         overrides += ["MODEL.DEVICE", device]
-    cfg = source.clone() if isinstance(source, CfgNode) else get_cfg()
-    cfg.defrost()
     try:
-        if not isinstance(source, CfgNode):
-            add_freeseg_config(cfg)
-            cfg.merge_from_file(_existing_file(source, "configuration file"))
+        cfg = source.clone() if isinstance(source, CfgNode) else _load_config(Path(source))
+        cfg.defrost()
+        cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
         cfg.merge_from_list(overrides)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
     except FileNotFoundError:
@@ -270,6 +250,16 @@ def _read_config(
             raise ValueError(f"device {device} was asked for, but there is no CUDA")
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
+    return cfg
+
+
+def _load_config(path: Path) -> CfgNode:
+    """The configuration in a yaml file, or of a model in Hugging Face's folder."""
+    if (path / "config.json").is_file():
+        return config_from_hugging_face(path)
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(_existing_file(path, "configuration file"))
     return cfg
 
 

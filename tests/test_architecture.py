@@ -15,9 +15,9 @@ MAX_FUNCTION_LINES = 60
 ORDER = (
     "_torchvision",
     "structures",
-    "checkpoint",
     "ops",
     "layers",
+    "config_keys",
     "config",
     "checkpoints",
     "text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config
+from freeseg.config import system_node
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(
@@ -18,6 +20,8 @@ ALL = sorted(
     for path in CONFIGS.rglob("*.yaml")
     if not path.name.startswith("Base-") and CONFIGS / "freeseg" not in path.parents
 )
+# OneFormer's large ones are built, whole, in tests/meta_arch/test_oneformer_configs.py.
+SHRINKABLE = [name for name in ALL if not re.search("oneformer/.*(convnext|dinat|large)", name)]
 # Millions of parameters, Mask2Former paper, tables 1 to 3 (arXiv 2112.01527).
 PUBLISHED_SIZES = {
     "mask2former/coco/panoptic_R50.yaml": 44,
@@ -46,7 +50,7 @@ def test_published_models_have_the_published_size(name, millions):
     assert round(count) == millions
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SHRINKABLE)
 def test_every_configuration_trains_a_step_when_shrunk(name):
     cfg = load(name)
     cfg.MODEL.RESNETS.DEPTH = 50
@@ -57,15 +61,17 @@ def test_every_configuration_trains_a_step_when_shrunk(name):
     cfg.MODEL.SWIN.NUM_HEADS = [1, 2, 4, 8]
     cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 1
     cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = cfg.MODEL.SEM_SEG_HEAD.MASK_DIM = 32
-    cfg.MODEL.MASK_FORMER.HIDDEN_DIM = 32
-    cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 16
+    node = system_node(cfg)
+    node.HIDDEN_DIM = cfg.MODEL.TEXT_ENCODER.WIDTH = 32
+    node.TRAIN_NUM_POINTS = 16
+    cfg.MODEL.TEXT_ENCODER.NUM_LAYERS = 1
     model = build_model(cfg).train()
     instances = Instances((64, 64))
     instances.gt_classes = torch.tensor([0, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - 1])
     instances.gt_masks = BitMasks(torch.ones(2, 64, 64, dtype=torch.bool))
     image = torch.zeros(3, 64, 64)
-    losses = model([{"image": image, "instances": instances}] * 2)
+    losses = model([{"image": image, "instances": instances, "task": "panoptic"}] * 2)
     total = sum(losses.values())
     total.backward()
     assert torch.isfinite(total)
-    assert len(losses) == 3 * cfg.MODEL.MASK_FORMER.DEC_LAYERS
+    assert len(losses) - ("loss_contrastive" in losses) == 3 * node.DEC_LAYERS

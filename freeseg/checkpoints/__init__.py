@@ -1,16 +1,23 @@
 """Checkpoints of other code: read without executing anything, renamed by tables, written again."""
 
 from freeseg.checkpoints.conversion import convert_file
+from freeseg.checkpoints.hugging_face_config import config_from_hugging_face
 from freeseg.checkpoints.key_map import Conversion, KeyMap
+from freeseg.checkpoints.loading import ReleaseCheckpointer, StrictCheckpointer, weights_file
 from freeseg.checkpoints.reading import read_checkpoint
-from freeseg.checkpoints.systems import KEY_MAPS
+from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 
 __all__ = [
     "KEY_MAPS",
     "Conversion",
     "KeyMap",
+    "ReleaseCheckpointer",
+    "StrictCheckpointer",
+    "config_from_hugging_face",
     "convert_file",
+    "detect_system",
     "read_checkpoint",
+    "weights_file",
     "write_checkpoint",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Union
 
 from torch import Tensor
 
 State = dict[str, Tensor]
+Renaming = tuple[str, Union[str, Callable[["re.Match[str]"], str]]]  # as re.sub takes them
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class KeyMap:
         renames: (regular expression, replacement) pairs; each is applied to every key, in order.
         drops: Regular expressions of whole keys that hold nothing learned.
         combine: Joins or splits tensors, after the renaming.
+        mark: Regular expression that the start of some key matches in this release and in no
+            release that stands behind it in the table.
     """
 
     source: str
-    renames: tuple[tuple[str, str], ...] = ()
+    renames: tuple[Renaming, ...] = ()
     drops: tuple[str, ...] = ()
     combine: Callable[[State], State] | None = None
+    mark: str = ""
 
     def convert(self, state: Mapping[str, Tensor]) -> Conversion:
         """Our state dict of the release's.

@@ -38,8 +38,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         if suffix == ".safetensors":
             content: Any = load_file(str(path))
         elif suffix == ".pkl":
-            with open(path, "rb") as file:
-                content = _PlainUnpickler(file, encoding="latin1").load()
+            content = read_pickle(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -58,6 +57,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if all(key.startswith(PARALLEL_PREFIX) for key in state):
         state = {key[len(PARALLEL_PREFIX) :]: value for key, value in state.items()}
     return state
+
+
+def read_pickle(path: str | Path) -> Any:
+    """The content of a pickle of numbers, texts, containers and arrays.
+
+    Raises:
+        pickle.UnpicklingError: When it asks for anything else, before that is made.
+    """
+    with open(path, "rb") as file:
+        return _PlainUnpickler(file, encoding="latin1").load()
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
+from freeseg.checkpoints.hugging_face import HF_MASK2FORMER, HF_ONEFORMER
 from freeseg.checkpoints.key_map import KeyMap
 
 KEY_MAPS: Mapping[str, KeyMap] = {
-    "mask2former": KeyMap("facebookresearch/Mask2Former: its names are ours"),
+    "hf-oneformer": HF_ONEFORMER,
+    "hf-mask2former": HF_MASK2FORMER,
+    "oneformer": KeyMap("SHI-Labs/OneFormer: its names are ours", mark=r"task_mlp\."),
     "freeseg": KeyMap(
         "bytedance/FreeSeg, and its weights as MAFT publishes them",
         drops=(
@@ -19,5 +23,20 @@ KEY_MAPS: Mapping[str, KeyMap] = {
             r"clip_adapter\.clip_model\.(input_resolution|context_length|vocab_size)",
             r"_?region_clip_adapter\..*",  # a copy of clip_adapter
         ),
+        mark=r"(.*\.)?clip_adapter\.",
+    ),
+    "mask2former": KeyMap(
+        "facebookresearch/Mask2Former: its names are ours",
+        renames=((r"predictor\.static_query\.", "predictor.query_feat."),),  # of its first version
+        mark=r"sem_seg_head\.predictor\.",
     ),
 }
+
+
+def detect_system(keys: Iterable[str]) -> str | None:
+    """Whose weights these are, by their names; None when it is none of `KEY_MAPS`."""
+    names = list(keys)
+    for system, key_map in KEY_MAPS.items():
+        if any(re.match(key_map.mark, name) for name in names):
+            return system
+    return None

@@ -49,6 +49,8 @@ PUBLISHED_MAPPERS = {
     "mask_former_semantic": ("semantic", ShortSideCrop),
     "mask_former_panoptic": ("panoptic", ShortSideCrop),
     "mask_former_instance": ("instance", ShortSideCrop),
+    "oneformer_unified": ("random", ShortSideCrop),
+    "coco_unified_lsj": ("random", LargeScaleJitter),
     "coco_full_lsj": (PER_BATCH, ShortSideCrop),  # [sic]: the release's crops are not large-scale
     "ade20k_full_lsj": (PER_BATCH, ShortSideCrop),
 }

@@ -8,10 +8,10 @@ from typing import IO, Any, Callable
 
 import torch
 
-from detectron2.checkpoint import DetectionCheckpointer
+from freeseg.checkpoints import ReleaseCheckpointer
 
 
-class AtomicCheckpointer(DetectionCheckpointer):
+class AtomicCheckpointer(ReleaseCheckpointer):
     """Writes each file beside its final name and renames it when it is safely on disk.
 
     A kill at any moment leaves the previous checkpoint, and ``last_checkpoint`` names a complete

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
-from freeseg.config import add_freeseg_config
+from freeseg.checkpoints import StrictCheckpointer
+from freeseg.config import (
+    add_freeseg_config,
+    augmentation_arguments,
+    choose_test_datasets,
+    test_node,
+)
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
+from freeseg.inference import AugmentedSemantic
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +64,9 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts or [])
+    choose_test_datasets(cfg)
+    if args.eval_only:
+        cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
     if torch.device(cfg.MODEL.DEVICE).type == "cuda" and not torch.cuda.is_available():
         logger.warning("MODEL.DEVICE is %s but there is no CUDA: using cpu", cfg.MODEL.DEVICE)
         cfg.MODEL.DEVICE = "cpu"
@@ -66,13 +77,29 @@ def load_config(args: argparse.Namespace) -> CfgNode:
 def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR."""
     model = Trainer.build_model(cfg)
-    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
         logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    results = Trainer.test(cfg, model)
+    if not cfg.MODEL.ALLOW_MISFIT:
+        checkpointer.refuse_misfit(cfg.MODEL.WEIGHTS)
+    results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}
     if comm.is_main_process() and results:
         report_results(cfg, results)
         if cfg.TEST.EXPECTED_RESULTS:
             verify_results(cfg, results)
     return results
+
+
+def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    """Semantic results with TEST.AUG, under names that end with _TTA; none where it is off."""
+    augmentation = augmentation_arguments(cfg)
+    if augmentation is None:
+        return {}
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / "augmented")
+    only = test_node(cfg)
+    only.SEMANTIC_ON, only.INSTANCE_ON, only.PANOPTIC_ON = True, False, False
+    results = Trainer.test(cfg, AugmentedSemantic(model, **augmentation))
+    return {f"{name}_TTA": values for name, values in results.items()}

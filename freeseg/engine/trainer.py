@@ -26,6 +26,7 @@ from detectron2.engine import (
 )
 from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
+from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.hooks import (
@@ -39,6 +40,7 @@ from freeseg.engine.optimizer import build_lr_scheduler, build_optimizer
 from freeseg.engine.pictures import PredictionPictures
 from freeseg.engine.report import report_results
 from freeseg.evaluation import build_evaluators
+from freeseg.inference import SlidingWindow
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,14 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
         return DatasetEvaluators(build_evaluators(cfg, dataset_name))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
+        """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
+        windows = sliding_window_arguments(cfg)
+        if windows is not None:
+            model = SlidingWindow(model, **windows)
+        return super().test(cfg, model, evaluators)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's default hooks and this package's, checkpoints last.

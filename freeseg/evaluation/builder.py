@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
+from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
 from freeseg.evaluation.instance import ThingEvaluator
 from freeseg.evaluation.seen_unseen import (
@@ -26,6 +28,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "coco_panoptic_seg": ALL_TASKS,
     "ade20k_panoptic_seg": ALL_TASKS,
     "cityscapes_panoptic_seg": ALL_TASKS,
+    "mapillary_vistas_panoptic_seg": ALL_TASKS,
     "sem_seg": ("semantic",),
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
@@ -36,7 +39,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
 def build_evaluators(
     cfg: Any, dataset_name: str, output_folder: str | os.PathLike[str] | None = None
 ) -> list[DatasetEvaluator]:
-    """Evaluators for the tasks that MODEL.MASK_FORMER.TEST has on and the dataset can judge.
+    """Evaluators for the tasks that the model is asked for and the dataset can judge.
 
     Where the dataset's metadata flags classes as seen and unseen, both have their own results.
 
@@ -52,38 +55,33 @@ def build_evaluators(
             f"dataset {dataset_name} has evaluator_type {kind!r}; "
             f"known types are {', '.join(TASKS_OF_TYPE)}"
         )
-    tasks = _tasks_on(cfg)
+    tasks = default_tasks(cfg)
     wanted = [task for task in TASKS_OF_TYPE[kind] if task in tasks]
     if not wanted:
         raise ValueError(
             f"dataset {dataset_name} can evaluate {', '.join(TASKS_OF_TYPE[kind])}, but "
-            f"MODEL.MASK_FORMER.TEST has only {', '.join(tasks) or 'nothing'} on"
+            f"the configuration's TEST has only {', '.join(tasks) or 'nothing'} on"
         )
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
-    build = {
+    build: dict[str, Callable[[str, Path], DatasetEvaluator]] = {
         "semantic": build_semantic_evaluator,
-        "instance": ThingEvaluator,
+        "instance": functools.partial(
+            ThingEvaluator, with_boxes=test_node(cfg).get("DETECTION_ON", False)
+        ),
         "panoptic": _build_panoptic_evaluator,
     }
+    evaluators = [build[task](dataset_name, folder) for task in wanted]
+    if "instance" in wanted and cfg.TEST.PANOPTIC_INSTANCES:
+        evaluators.append(ThingEvaluator(dataset_name, folder / "panoptic", from_panoptic=True))
     classes = SeenUnseen.of(dataset_name)
     if classes is None:
-        return [build[task](dataset_name, folder) for task in wanted]
+        return evaluators
     return [
         SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
-        if task == "panoptic"
-        else SeenUnseenEvaluator(build[task](dataset_name, folder), classes)
-        for task in wanted
+        if isinstance(evaluator, COCOPanopticEvaluator)
+        else SeenUnseenEvaluator(evaluator, classes)
+        for evaluator in evaluators
     ]
-
-
-def _tasks_on(cfg: Any) -> list[str]:
-    test = cfg.MODEL.MASK_FORMER.TEST
-    switches = {
-        "semantic": test.SEMANTIC_ON,
-        "instance": test.INSTANCE_ON,
-        "panoptic": test.PANOPTIC_ON,
-    }
-    return [task for task, is_on in switches.items() if is_on]
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import detection_utils as utils
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from freeseg.data.coco_writer import encode_rle, write_json
-from freeseg.data.panoptic import rgb2id, segment_geometry
+from freeseg.data.coco_writer import write_json
+from freeseg.data.derived_instances import instances_from_panoptic
 
 
 class ThingEvaluator(COCOEvaluator):
@@ -26,7 +25,23 @@ class ThingEvaluator(COCOEvaluator):
     dataset's instance JSON, or the panoptic annotation's things where there is none.
     """
 
-    def __init__(self, dataset_name: str, folder: Path) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        folder: Path,
+        *,
+        with_boxes: bool = False,
+        from_panoptic: bool = False,
+    ) -> None:
+        """Evaluates masks.
+
+        Args:
+            dataset_name: A registered dataset.
+            folder: For predictions and derived ground truth.
+            with_boxes: Evaluate the boxes around the masks too.
+            from_panoptic: Ground truth is the panoptic annotation's things even where there is an
+                instance JSON; the results' names end with _panoptic.
+        """
         metadata = MetadataCatalog.get(dataset_name)
         things = metadata.get("thing_dataset_id_to_contiguous_id")
         if not things:
@@ -36,15 +51,22 @@ class ThingEvaluator(COCOEvaluator):
         for number, dataset_id in enumerate(ordered):
             self._number_of_class[things[dataset_id]] = number
 
-        view = f"{dataset_name}/things"
+        self._suffix = "_panoptic" if from_panoptic else ""
+        view = f"{dataset_name}/things{self._suffix}"
         if view in MetadataCatalog.list():
             MetadataCatalog.remove(view)
         MetadataCatalog.get(view).set(
-            json_file=_instance_json(dataset_name, folder),
+            json_file=_instance_json(dataset_name, folder, from_panoptic),
             thing_classes=list(metadata.thing_classes),
             thing_dataset_id_to_contiguous_id={key: i for i, key in enumerate(ordered)},
         )
-        super().__init__(view, tasks=("segm",), output_dir=str(folder))
+        super().__init__(
+            view, tasks=("bbox", "segm") if with_boxes else ("segm",), output_dir=str(folder)
+        )
+
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        results = super().evaluate(*arguments, **options)
+        return results and {f"{task}{self._suffix}": row for task, row in results.items()}
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
         things = [{"instances": self._renumber(row["instances"])} for row in outputs]
@@ -60,11 +82,11 @@ class ThingEvaluator(COCOEvaluator):
         return kept
 
 
-def _instance_json(dataset_name: str, folder: Path) -> str:
-    """The dataset's COCO instance JSON, written from its annotation if it has none."""
+def _instance_json(dataset_name: str, folder: Path, from_panoptic: bool) -> str:
+    """The dataset's COCO instance JSON; written from its annotation if it has none."""
     metadata = MetadataCatalog.get(dataset_name)
     given = metadata.get("json_file")
-    if given and Path(given).is_file():
+    if given and Path(given).is_file() and not from_panoptic:
         return str(given)
     derived = folder / "instances_ground_truth.json"
     if comm.is_main_process():
@@ -73,42 +95,3 @@ def _instance_json(dataset_name: str, folder: Path) -> str:
         write_json(derived, instances_from_panoptic(records, metadata))
     comm.synchronize()
     return str(derived)
-
-
-def instances_from_panoptic(records: Sequence[dict[str, Any]], metadata: Any) -> dict[str, Any]:
-    """COCO instance annotation of the thing segments of panoptic records."""
-    dataset_ids = {
-        class_id: key for key, class_id in metadata.thing_dataset_id_to_contiguous_id.items()
-    }
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for record in records:
-        ids = rgb2id(utils.read_image(record["pan_seg_file_name"], "RGB"))
-        height, width = ids.shape
-        images.append(
-            {
-                "id": record["image_id"],
-                "file_name": Path(record["file_name"]).name,
-                "height": height,
-                "width": width,
-            }
-        )
-        geometry = segment_geometry(ids)
-        for segment in record["segments_info"]:
-            if segment["category_id"] not in dataset_ids or segment["id"] not in geometry:
-                continue
-            area, box = geometry[segment["id"]]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": record["image_id"],
-                    "category_id": dataset_ids[segment["category_id"]],
-                    "iscrowd": int(segment.get("iscrowd", 0)),
-                    "area": area,
-                    "bbox": box,
-                    "segmentation": encode_rle(ids == segment["id"]),
-                }
-            )
-    names = metadata.stuff_classes
-    categories = [{"id": key, "name": names[class_id]} for class_id, key in dataset_ids.items()]
-    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}

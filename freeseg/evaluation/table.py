@@ -10,7 +10,9 @@ from typing import Any
 TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "panoptic_seg": ("panoptic", ("PQ", "SQ", "RQ", "PQ_th", "PQ_st")),
     "sem_seg": ("semantic", ("mIoU", "mACC", "pACC")),
+    "sem_seg_TTA": ("semantic, augmented", ("mIoU", "mACC", "pACC")),
     "segm": ("instance", ("AP", "AP50", "AP75")),
+    "segm_panoptic": ("instance, panoptic truth", ("AP", "AP50", "AP75")),
     "bbox": ("boxes", ("AP", "AP50", "AP75")),
 }
 

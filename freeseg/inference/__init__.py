@@ -1,22 +1,28 @@
 """From logits to segmentations, without a model."""
 
 from freeseg.inference.assemble import TASKS, Thresholds, assemble, check_tasks
+from freeseg.inference.augmented import AugmentedSemantic
+from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, geometric_ensemble
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
 from freeseg.inference.resize import resize_result
+from freeseg.inference.sliding import SlidingWindow
 from freeseg.ops import mask_boxes
 
 __all__ = [
     "TASKS",
+    "AugmentedSemantic",
     "PromptTuner",
     "RegionEnsemble",
+    "SlidingWindow",
     "Thresholds",
     "TuningSettings",
     "assemble",
     "assemble_by_class_map",
     "check_tasks",
     "geometric_ensemble",
+    "groups_by_padded_size",
     "mask_boxes",
     "resize_result",
     "tune_class_tokens",

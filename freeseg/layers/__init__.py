@@ -7,6 +7,7 @@ from freeseg.layers.attention import (
     SelfAttentionLayer,
 )
 from freeseg.layers.deformable import DeformableEncoderLayer, MSDeformAttn, pixel_centres
+from freeseg.layers.detr import DetrDecoderLayer
 from freeseg.layers.mlp import MLP
 from freeseg.layers.position import sine_position
 
@@ -14,6 +15,7 @@ __all__ = [
     "MLP",
     "CrossAttentionLayer",
     "DeformableEncoderLayer",
+    "DetrDecoderLayer",
     "FeedForwardLayer",
     "MSDeformAttn",
     "MultiheadAttention",

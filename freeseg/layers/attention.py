@@ -17,11 +17,12 @@ class MultiheadAttention(nn.Module):
     returns the attention map, so PyTorch may choose a fused kernel.
     """
 
-    def __init__(self, *, channels: int, num_heads: int) -> None:
+    def __init__(self, *, channels: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f"channels ({channels}) must be a multiple of num_heads ({num_heads})")
         self.num_heads = num_heads
+        self.dropout = dropout  # share of attention weights dropped in training
         self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
         self.out_proj = nn.Linear(channels, channels)
@@ -47,7 +48,9 @@ class MultiheadAttention(nn.Module):
             for x, weight, bias in zip((query, key, value), weights, biases)
         )  # each [B, M, Q or S, C/M]
         mask = None if visible is None else visible[:, None]
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        attended = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=self.dropout * self.training
+        )
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 

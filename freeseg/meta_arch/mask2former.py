@@ -17,8 +17,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
-from freeseg.config import assembly_arguments, criterion_arguments, default_tasks
-from freeseg.inference import Thresholds, assemble
+from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
+from freeseg.inference import Thresholds, assemble, groups_by_padded_size
 from freeseg.modeling import MaskFormerHead
 from freeseg.structures import (
     ImageFeatures,
@@ -96,7 +96,7 @@ class Mask2Former(nn.Module):
             "resize_masks_first": assembly.pop("resize_masks_first"),
             "thresholds": Thresholds(**assembly),
             "tasks": default_tasks(cfg),
-            "size_divisibility": cfg.MODEL.MASK_FORMER.SIZE_DIVISIBILITY,
+            "size_divisibility": system_node(cfg).SIZE_DIVISIBILITY,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
@@ -117,19 +117,39 @@ class Mask2Former(nn.Module):
             {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], ``instances`` and
             ``panoptic_seg`` (map int32 [H, W], segments).
         """
-        features = self.encode_image([x["image"] for x in batched_inputs])
         if self.training:
-            predictions = self.sem_seg_head(features)
-            targets = [
-                SegmentationTarget.from_instances(
-                    x["instances"].to(self.device), features.padded_size
-                )
-                for x in batched_inputs
-            ]
-            return self.criterion(predictions, targets)
-        final = self.sem_seg_head.final(features)
+            features = self.encode_image([x["image"] for x in batched_inputs])
+            return self.losses(features, batched_inputs)
+        # An image must not feel the padding that a larger one beside it would ask for.
+        sizes = [tuple(x["image"].shape[-2:]) for x in batched_inputs]
+        results: dict[int, dict[str, Any]] = {}
+        for group in groups_by_padded_size(sizes, self.size_divisibility):
+            inputs = [batched_inputs[index] for index in group]
+            outputs = [result.to_detectron2() for result in self.segment(inputs)]
+            results.update(zip(group, outputs))
+        return [results[index] for index in range(len(batched_inputs))]
+
+    def losses(
+        self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
+    ) -> dict[str, Tensor]:
+        """Weighted losses of annotated images by name."""
+        return self.criterion(self.sem_seg_head(features), self.targets(batched_inputs, features))
+
+    def targets(
+        self, batched_inputs: Sequence[dict[str, Any]], features: ImageFeatures
+    ) -> list[SegmentationTarget]:
+        """Ground truth of annotated images at the padded size."""
         return [
-            self.postprocess(final, features, index, x).to_detectron2()
+            SegmentationTarget.from_instances(x["instances"].to(self.device), features.padded_size)
+            for x in batched_inputs
+        ]
+
+    def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
+        """Results of images that are padded to one size."""
+        features = self.encode_image([x["image"] for x in batched_inputs])
+        prediction = self.sem_seg_head.final(features)
+        return [
+            self.postprocess(prediction, features, index, x)
             for index, x in enumerate(batched_inputs)
         ]
 

@@ -1,16 +1,18 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
-from freeseg.modeling.backbone import D2SwinTransformer, TimmBackbone
+from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone
 from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
     MaskedQueryDecoder,
     MultiScaleMaskedTransformerDecoder,
+    OneFormerDecoder,
     OpenVocabularyDecoder,
+    TaskConditionedOutput,
 )
 from freeseg.modeling.fused import fuse_for_inference
-from freeseg.modeling.head import MaskFormerHead
+from freeseg.modeling.head import MaskFormerHead, OneFormerHead
 from freeseg.modeling.interaction import ContextInteraction
 from freeseg.modeling.interaction_head import MaskFormerInteractionHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
@@ -25,14 +27,19 @@ __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
     "ClipAdapter",
     "ContextInteraction",
+    "D2ConvNeXt",
+    "D2DiNAT",
     "D2SwinTransformer",
     "MSDeformAttnPixelDecoder",
     "MaskFormerHead",
     "MaskFormerInteractionHead",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
+    "OneFormerDecoder",
+    "OneFormerHead",
     "OpenVocabularyDecoder",
     "RegionCrops",
+    "TaskConditionedOutput",
     "TimmBackbone",
     "class_logits",
     "cosine_logits",

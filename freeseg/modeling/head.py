@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY
+from freeseg.config import system_node
+from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, TaskConditionedOutput
 from freeseg.structures import ImageFeatures, MaskPrediction
 
 PUBLISHED_IN_FEATURE = "multi_scale_pixel_decoder"
@@ -33,10 +34,10 @@ class MaskFormerHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
-        node = cfg.MODEL.MASK_FORMER
+        node = system_node(cfg)
         if node.TRANSFORMER_IN_FEATURE != PUBLISHED_IN_FEATURE:
             raise ValueError(
-                f"MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE must be {PUBLISHED_IN_FEATURE!r}, "
+                f"TRANSFORMER_IN_FEATURE must be {PUBLISHED_IN_FEATURE!r}, "
                 f"got {node.TRANSFORMER_IN_FEATURE!r}"
             )
         build_pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME)
@@ -63,3 +64,20 @@ class MaskFormerHead(nn.Module):
     def final(self, features: ImageFeatures) -> MaskPrediction:
         """The final prediction alone, for inference."""
         return self.predictor.final(features)  # type: ignore[operator]
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class OneFormerHead(MaskFormerHead):
+    """`MaskFormerHead` whose query decoder is told the task of every image."""
+
+    def forward(  # type: ignore[override]
+        self, features: ImageFeatures, task_tokens: Tensor
+    ) -> TaskConditionedOutput:
+        """Runs the query decoder with task tokens [B, C]."""
+        return self.predictor(features, task_tokens)
+
+    def final(  # type: ignore[override]
+        self, features: ImageFeatures, task_tokens: Tensor
+    ) -> MaskPrediction:
+        """The final prediction alone, for inference."""
+        return self.predictor.final(features, task_tokens)  # type: ignore[operator]

@@ -14,6 +14,7 @@ from freeseg.parity.comparison import TensorCheck, compare
 from freeseg.parity.freeseg import run_freeseg
 from freeseg.parity.golden import Golden
 from freeseg.parity.mask2former import run_mask2former
+from freeseg.parity.oneformer import run_oneformer
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class System:
 
 SYSTEMS: Mapping[str, System] = {
     "mask2former": System(run_mask2former, {"image": "the input", "output_size": "the input"}),
+    "oneformer": System(run_oneformer, {"image": "the input"}),
     "freeseg": System(
         run_freeseg,
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
+from freeseg.text.causal import CausalTextEncoder
 from freeseg.text.clip import CLIP, ClipSpec, load_clip
 from freeseg.text.encoder import (
     TEXT_ENCODER_REGISTRY,
@@ -14,12 +15,15 @@ from freeseg.text.fingerprint import fingerprint
 from freeseg.text.minilm import MiniLMEncoder, load_minilm
 from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
 from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
+from freeseg.text.tasks import parse_task, target_texts, task_sentence
+from freeseg.text.tokens import tokenize
 from freeseg.text.toy_clip import load_toy_clip
 
 __all__ = [
     "CLIP",
     "TASK_TEXTS",
     "TEXT_ENCODER_REGISTRY",
+    "CausalTextEncoder",
     "ClipSpec",
     "ImageTextEncoder",
     "LearnedPrompts",
@@ -37,4 +41,8 @@ __all__ = [
     "load_minilm",
     "load_open_clip",
     "load_toy_clip",
+    "parse_task",
+    "target_texts",
+    "task_sentence",
+    "tokenize",
 ]

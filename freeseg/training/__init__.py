@@ -1,7 +1,14 @@
 """Matching and losses."""
 
+from freeseg.training.contrastive import ContrastiveSetCriterion
 from freeseg.training.criterion import SetCriterion
 from freeseg.training.dense import DenseCriterion, DenseMatcher
 from freeseg.training.matcher import HungarianMatcher
 
-__all__ = ["DenseCriterion", "DenseMatcher", "HungarianMatcher", "SetCriterion"]
+__all__ = [
+    "ContrastiveSetCriterion",
+    "DenseCriterion",
+    "DenseMatcher",
+    "HungarianMatcher",
+    "SetCriterion",
+]

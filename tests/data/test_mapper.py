@@ -11,7 +11,7 @@ from PIL import Image
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from freeseg.data import SegmentationMapper
-from freeseg.data.mapper import PUBLISHED_MAPPERS, seeded
+from freeseg.data.mapper import PUBLISHED_MAPPERS, TASKS, seeded
 from freeseg.data.panoptic import id2rgb
 
 HEIGHT, WIDTH = 40, 60
@@ -248,8 +248,12 @@ def train_cfg(cfg):
 @pytest.mark.parametrize("name", [name for name in PUBLISHED_MAPPERS if "full" not in name])
 def test_published_names_choose_task_and_geometry(train_cfg, record, name):
     train_cfg.INPUT.DATASET_MAPPER_NAME = name
-    output = SegmentationMapper(train_cfg, True)({**record, "seed": 1, "position": 0})
-    assert output["task"] == name.split("_")[1 if name.startswith("coco") else 2]
+    mapper = SegmentationMapper(train_cfg, True)
+    outputs = [mapper({**record, "seed": 1, "position": position}) for position in range(12)]
+    joint = ("oneformer_unified", "coco_unified_lsj")
+    known = set(TASKS) if name in joint else {name.split("_")[1 if name.startswith("coco") else 2]}
+    assert {output["task"] for output in outputs} == known
+    output = outputs[0]
     assert output["image"].shape[1:] == ((48, 48) if name.endswith("lsj") else (32, 32))
     assert output["instances"].image_size == tuple(output["image"].shape[1:])
 

@@ -67,7 +67,7 @@ def test_fresh_means_existing_and_not_older(tmp_path):
     assert not is_fresh(target, source)
 
 
-PREPARATIONS = ("ade20k", "camvid", "cityscapes", "coco", "voc")
+PREPARATIONS = ("ade20k", "camvid", "cityscapes", "coco", "mapillary", "voc")
 
 
 def run_script(monkeypatch, name: str, *arguments: str) -> int:

@@ -24,6 +24,8 @@ NAMES = {
     "cityscapes_fine_panoptic_val": (19, 8, "cityscapes_panoptic_seg"),
     "cityscapes_fine_instance_seg_val": (8, 8, "cityscapes_instance"),
     "cityscapes_fine_sem_seg_val": (19, 8, "cityscapes_sem_seg"),
+    "mapillary_vistas_panoptic_val": (65, 37, "mapillary_vistas_panoptic_seg"),
+    "mapillary_vistas_sem_seg_val": (65, 37, "sem_seg"),
     "voc_2012_sem_seg_val": (21, 20, "sem_seg"),
     "voc_2012_objects_sem_seg_val": (20, 20, "sem_seg"),
     "voc_sem_seg_test": (20, 20, "sem_seg"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from freeseg import add_freeseg_config
-from freeseg.checkpoint import mask2former_from_hugging_face
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from hugging_face_ports import mask2former_pair
 
 SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 GOLDEN = SHARED / "golden/mask2former_tiny_r50"
@@ -74,74 +77,18 @@ def test_all_three_tasks_equal_the_originals(golden):
     assert torch.equal(output["instances"].pred_classes, expected["instance.pred_classes"])
 
 
-def port_and_ours(seed: int, *, num_queries: int, encoder_layers: int, decoder_layers: int):
-    transformers = pytest.importorskip(
-        "transformers", "5", reason="its parameter names are those of version 5"
-    )
-    torch.manual_seed(seed)
-    swin = transformers.SwinConfig(
-        embed_dim=24,
-        depths=[1, 1, 2, 1],
-        num_heads=[1, 2, 4, 8],
-        window_size=4,
-        drop_path_rate=0.0,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    theirs = transformers.Mask2FormerForUniversalSegmentation(
-        transformers.Mask2FormerConfig(
-            backbone_config=swin,
-            feature_size=64,
-            mask_feature_size=48,
-            hidden_dim=64,
-            encoder_feedforward_dim=96,
-            encoder_layers=encoder_layers,
-            decoder_layers=decoder_layers,
-            num_attention_heads=8,
-            dim_feedforward=128,
-            num_queries=num_queries,
-            num_labels=7,
-        )
-    ).eval()
-    with torch.no_grad():  # the port's start values leave most layers without effect
-        for parameter in theirs.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    cfg = config()
-    cfg.merge_from_list(
-        [
-            *("MODEL.META_ARCHITECTURE", "Mask2Former"),
-            *("MODEL.PIXEL_MEAN", [0.0, 0.0, 0.0], "MODEL.PIXEL_STD", [1.0, 1.0, 1.0]),
-            *("MODEL.BACKBONE.NAME", "D2SwinTransformer", "MODEL.SWIN.EMBED_DIM", 24),
-            *("MODEL.SWIN.DEPTHS", [1, 1, 2, 1], "MODEL.SWIN.NUM_HEADS", [1, 2, 4, 8]),
-            *("MODEL.SWIN.WINDOW_SIZE", 4, "MODEL.SEM_SEG_HEAD.NAME", "MaskFormerHead"),
-            *("MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res2", "res3", "res4", "res5"]),
-            *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 7, "MODEL.SEM_SEG_HEAD.NORM", "GN"),
-            *("MODEL.SEM_SEG_HEAD.CONVS_DIM", 64, "MODEL.SEM_SEG_HEAD.MASK_DIM", 48),
-            *("MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS", encoder_layers),
-            *("MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_DIM_FEEDFORWARD", 96),
-            *("MODEL.MASK_FORMER.HIDDEN_DIM", 64, "MODEL.MASK_FORMER.DIM_FEEDFORWARD", 128),
-            *("MODEL.MASK_FORMER.NUM_OBJECT_QUERIES", num_queries),
-            *("MODEL.MASK_FORMER.DEC_LAYERS", decoder_layers),
-        ]
-    )
-    ours = build_model(cfg).eval()
-    missing = ours.load_state_dict(mask2former_from_hugging_face(theirs.state_dict()), strict=False)
-    assert missing.unexpected_keys == []
-    # what is no weight: window indices of the backbone
-    assert all("relative_position_index" in key for key in missing.missing_keys)
-    return theirs, ours
-
-
 @pytest.mark.parametrize(
-    ("seed", "size", "shape"),
+    ("backbone", "size", "shape"),
     [
-        (0, (96, 128), {"num_queries": 12, "encoder_layers": 2, "decoder_layers": 5}),
-        (1, (64, 64), {"num_queries": 5, "encoder_layers": 1, "decoder_layers": 2}),
-        (2, (160, 96), {"num_queries": 20, "encoder_layers": 3, "decoder_layers": 8}),
+        ("swin", (96, 128), {"num_queries": 12, "encoder_layers": 2, "decoder_layers": 5}),
+        ("swin", (64, 64), {"num_queries": 5, "encoder_layers": 1, "decoder_layers": 2}),
+        ("swin", (160, 96), {"num_queries": 20, "encoder_layers": 3, "decoder_layers": 8}),
+        ("resnet", (96, 64), {"num_queries": 7, "encoder_layers": 1, "decoder_layers": 4}),
     ],
 )
 @torch.no_grad()
-def test_equals_hugging_faces_port_with_the_same_weights(seed, size, shape):
-    theirs, ours = port_and_ours(seed, **shape)
+def test_equals_hugging_faces_port_at_every_layer(tmp_path, backbone, size, shape):
+    theirs, ours = mask2former_pair(tmp_path, backbone, **shape)
     image = torch.randn(2, 3, *size)
     expected = theirs(pixel_values=image, output_auxiliary_logits=True)
     predictions = ours.sem_seg_head(ours.encode_image(list(image)))
@@ -151,3 +98,8 @@ def test_equals_hugging_faces_port_with_the_same_weights(seed, size, shape):
     assert (final.class_logits - expected.class_queries_logits).abs().max() <= TOLERANCE
     assert (final.mask_logits - expected.masks_queries_logits).abs().max() <= TOLERANCE
     assert len(predictions) == shape["decoder_layers"]
+    auxiliary = expected.auxiliary_logits
+    assert len(auxiliary) == len(predictions) - 1
+    for found, other in zip(predictions, auxiliary):
+        assert (found.class_logits - other["class_queries_logits"]).abs().max() <= TOLERANCE
+        assert (found.mask_logits - other["masks_queries_logits"]).abs().max() <= TOLERANCE

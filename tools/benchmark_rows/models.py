@@ -10,7 +10,7 @@ from benchmark_rows.contest import Contest, Row, assert_close
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from freeseg import add_freeseg_config
-from freeseg.checkpoint import mask2former_from_hugging_face
+from freeseg.checkpoints import KEY_MAPS
 from freeseg.modeling import fuse_for_inference
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/mask2former/ade20k/panoptic_R50.yaml"
@@ -33,7 +33,8 @@ def _mask2former_r50() -> Contest:
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.WEIGHTS = ""
     ours = build_model(cfg).eval()
-    ours.load_state_dict(mask2former_from_hugging_face(theirs.state_dict()))
+    converted = KEY_MAPS["hf-mask2former"].convert(theirs.state_dict())
+    ours.load_state_dict(converted.state)
     fuse_for_inference(ours)
     image = torch.rand(3, SIZE, SIZE) * 255
     normalised = ((image - ours.pixel_mean) / ours.pixel_std)[None]

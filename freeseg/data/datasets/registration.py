@@ -9,6 +9,7 @@ from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
 from freeseg.data.datasets.coco import register_coco
+from freeseg.data.datasets.mapillary import register_mapillary
 from freeseg.data.datasets.roots import datasets_root, generated_root
 from freeseg.data.datasets.seen import register_published_splits
 from freeseg.data.datasets.shapes import register_shapes
@@ -26,6 +27,7 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
     register_coco(folder)
     register_ade20k(folder)
     register_cityscapes(folder)
+    register_mapillary(folder)
     register_voc(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())

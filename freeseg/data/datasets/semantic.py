@@ -29,13 +29,18 @@ class SemanticFiles:
         return sorted(path.stem for path in self.sem_seg_root.glob("*.png"))
 
 
-def register_semantic(name: str, files: SemanticFiles, categories: Sequence[Category]) -> None:
+def register_semantic(
+    name: str,
+    files: SemanticFiles,
+    categories: Sequence[Category],
+    ignore_label: int = IGNORE_LABEL,
+) -> None:
     """Register a dataset that has semantic ground truth only."""
     values = {
         "image_root": str(files.image_root),
         "sem_seg_root": str(files.sem_seg_root),
         "evaluator_type": "sem_seg",
-        "ignore_label": IGNORE_LABEL,
+        "ignore_label": ignore_label,
         **metadata(categories),
     }
     register(name, lambda: load_semantic(files), values)

@@ -1,0 +1,142 @@
+"""Names of Hugging Face's Mask2Former and OneFormer as the names of the original releases.
+
+Both the names in files (those of transformers 4) and of modules in memory (transformers 5) are
+known. The tables are applied to every key, row by row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from freeseg.checkpoints.key_map import KeyMap, Renaming
+
+# The backbone. Swin: files first, then the names of transformers 5 become the release's.
+_SWIN: tuple[Renaming, ...] = (
+    (r"^model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?", "backbone."),
+    (r"hidden_states_norms\.stage(\d)", lambda match: f"norm{int(match[1]) - 1}"),
+    (r"embeddings\.patch_embeddings\.projection", "patch_embed.proj"),
+    (r"backbone\.embeddings\.norm", "backbone.patch_embed.norm"),
+    (r"backbone\.encoder\.layers", "backbone.layers"),
+    (r"attention\.output\.dense", "attn.proj"),
+    (r"attention\.self\.(query|key|value)", lambda match: f"attn.{match[1][0]}_proj"),
+    (r"attention\.self\.", "attn."),
+    (r"attention\.relative_position_bias\.", "attn."),
+    (r"attention\.o_proj", "attn.proj"),
+    (r"attention\.([qkv])_proj", r"attn.\1_proj"),
+    (r"\.intermediate\.dense", ".mlp.fc1"),
+    (r"(blocks\.\d+)\.output\.dense", r"\1.mlp.fc2"),
+    (r"layernorm_before", "norm1"),
+    (r"layernorm_after", "norm2"),
+)
+_RESNET: tuple[Renaming, ...] = (
+    (r"^backbone\.embedder\.embedder\.convolution", "backbone.stem.conv1"),
+    (r"^backbone\.embedder\.embedder\.normalization", "backbone.stem.conv1.norm"),
+    (
+        r"^backbone\.encoder\.stages\.(\d)\.layers\.(\d+)\.layer\.(\d)\.",
+        lambda match: f"backbone.res{int(match[1]) + 2}.{match[2]}.conv{int(match[3]) + 1}.",
+    ),
+    (
+        r"^backbone\.encoder\.stages\.(\d)\.layers\.(\d+)\.shortcut\.",
+        lambda match: f"backbone.res{int(match[1]) + 2}.{match[2]}.shortcut.",
+    ),
+    (r"\.convolution\.weight", ".weight"),
+    (r"\.normalization\.", ".norm."),
+)
+_PIXEL_DECODER: tuple[Renaming, ...] = (
+    (r"^model\.pixel_level_module\.decoder\.", "sem_seg_head.pixel_decoder."),
+    (r"pixel_decoder\.encoder", "pixel_decoder.transformer.encoder"),
+    (r"pixel_decoder\.level_embed", "pixel_decoder.transformer.level_embed"),
+    (r"input_projections", "input_proj"),
+    (r"mask_projection", "mask_features"),
+    (r"((?:adapter|layer)_\d+)\.0\.", r"\1."),
+    (r"((?:adapter|layer)_\d+)\.1\.", r"\1.norm."),
+    (r"(transformer\.encoder\.layers\.\d+)\.self_attn_layer_norm", r"\1.norm1"),
+    (r"(transformer\.encoder\.layers\.\d+)\.final_layer_norm", r"\1.norm2"),
+    (r"(transformer\.encoder\.layers\.\d+)\.fc", r"\1.linear"),
+)
+_MASK2FORMER: tuple[Renaming, ...] = (
+    (r"^class_predictor", "sem_seg_head.predictor.class_embed"),
+    (r"^model\.transformer_module\.", "sem_seg_head.predictor."),
+    (r"queries_embedder", "query_embed"),
+    (r"queries_features", "query_feat"),
+    (r"decoder\.layernorm", "decoder_norm"),
+    (r"decoder\.mask_predictor\.mask_embedder\.(\d)\.0", r"mask_embed.layers.\1"),
+    (r"decoder\.layers\.(\d+)\.self_attn_layer_norm", r"transformer_self_attention_layers.\1.norm"),
+    (
+        r"decoder\.layers\.(\d+)\.cross_attn_layer_norm",
+        r"transformer_cross_attention_layers.\1.norm",
+    ),
+    (r"decoder\.layers\.(\d+)\.final_layer_norm", r"transformer_ffn_layers.\1.norm"),
+    (
+        r"predictor\.decoder\.layers\.(\d+)\.self_attn",
+        r"predictor.transformer_self_attention_layers.\1.self_attn",
+    ),
+    (
+        r"decoder\.layers\.(\d+)\.cross_attn",
+        r"transformer_cross_attention_layers.\1.multihead_attn",
+    ),
+    (r"predictor\.decoder\.layers\.(\d+)\.fc", r"predictor.transformer_ffn_layers.\1.linear"),
+)
+_ONEFORMER: tuple[Renaming, ...] = (
+    (r"^model\.transformer_module\.level_embed", "sem_seg_head.predictor.level_embed"),
+    (r"^model\.transformer_module\.queries_embedder", "sem_seg_head.predictor.query_embed"),
+    (r"^model\.transformer_module\.input_projections", "sem_seg_head.predictor.input_proj"),
+    (r"^model\.transformer_module\.decoder\.", "sem_seg_head.predictor."),
+    (r"predictor\.query_transformer", "predictor.class_transformer"),
+    (r"query_input_projection", "class_input_proj"),
+    (r"predictor\.layers\.(\d+)\.self_attn\.", r"predictor.transformer_self_attention_layers.\1."),
+    (
+        r"predictor\.layers\.(\d+)\.cross_attn\.",
+        r"predictor.transformer_cross_attention_layers.\1.",
+    ),
+    (r"predictor\.layers\.(\d+)\.ffn\.", r"predictor.transformer_ffn_layers.\1."),
+    (r"mask_embed\.layers\.(\d+)\.0\.", r"mask_embed.layers.\1."),
+    (r"^model\.task_encoder\.task_mlp\.layers\.(\d+)\.0\.", r"task_mlp.layers.\1."),
+    (r"^model\.text_mapper\.", ""),
+    (r"text_projector\.layers\.(\d+)\.0\.", r"text_projector.layers.\1."),
+    (r"text_encoder\.transformer\.layers\.", "text_encoder.transformer.resblocks."),
+    (r"(resblocks\.\d+)\.self_attn\.", r"\1.attn."),
+    (r"(resblocks\.\d+)\.layer_norm", r"\1.ln_"),
+    (r"(resblocks\.\d+)\.mlp\.fc1", r"\1.mlp.c_fc"),
+    (r"(resblocks\.\d+)\.mlp\.fc2", r"\1.mlp.c_proj"),
+)
+# Weights of the ports that nothing reads: the norm after Swin's last layer, counters of batches.
+_DROPS = (
+    r"model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?layernorm\.(?:weight|bias)",
+    r".*\.num_batches_tracked",
+)
+_PART = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
+
+
+def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stacks the three projections of every attention that has them apart."""
+    fused: dict[str, Tensor] = {}
+    for key, value in state.items():
+        match = _PART.search(key)
+        if match is None:
+            fused[key] = value
+            continue
+        stem, kind = key[: match.start()], match[2]
+        name = f"{stem}.qkv.{kind}" if stem.startswith("backbone.") else f"{stem}.in_proj_{kind}"
+        fused[name] = torch.cat([state[f"{stem}.{part}_proj.{kind}"] for part in "qkv"])
+    return fused
+
+
+HF_ONEFORMER = KeyMap(
+    "OneFormerForUniversalSegmentation of transformers",
+    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_ONEFORMER),
+    drops=_DROPS,
+    combine=_fuse,
+    mark=r"model\.task_encoder\.",
+)
+HF_MASK2FORMER = KeyMap(
+    "Mask2FormerForUniversalSegmentation of transformers",
+    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_MASK2FORMER),
+    drops=_DROPS,
+    combine=_fuse,
+    mark=r"model\.pixel_level_module\.",
+)

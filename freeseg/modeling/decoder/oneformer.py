@@ -1,0 +1,169 @@
+"""OneFormer's query decoder: object queries that start from the task (arXiv 2211.06220).
+
+Shapes: B images, Q queries (the last one is the task's), C channels, K classes, h w mask size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fvcore.nn.weight_init as weight_init
+import torch
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import Conv2d
+from freeseg.config import query_decoder_arguments, task_query_arguments
+from freeseg.layers import DetrDecoderLayer, sine_position
+from freeseg.modeling.decoder.mask2former import TRANSFORMER_DECODER_REGISTRY
+from freeseg.modeling.decoder.masked import MaskedQueryDecoder
+from freeseg.structures import ImageFeatures, MaskPrediction, QueryGroup, QuerySet
+
+
+@dataclass(frozen=True)
+class TaskConditionedOutput:
+    """Predictions of every layer, and the queries before the first one."""
+
+    predictions: list[MaskPrediction]  # the final one last
+    initial_queries: Tensor  # [B, Q, C], what the contrastive loss compares with texts
+
+
+@TRANSFORMER_DECODER_REGISTRY.register()
+class OneFormerDecoder(MaskedQueryDecoder):
+    """Q - 1 object queries grown from the task token, and the token itself as the last query."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        num_queries: int,
+        num_classes: int,
+        class_transformer: nn.Module,
+        use_task_norm: bool,
+        init_from_task: bool,
+        in_channels: int,
+        channels: int,
+        mask_channels: int,
+        **decoder: Any,
+    ) -> None:
+        """Builds the decoder.
+
+        Args:
+            num_queries: Q, with the task's.
+            num_classes: K, without "no object".
+            class_transformer: `ClassTransformer` that grows object queries.
+            use_task_norm: Normalise the task token as the decoder's layers are.
+            init_from_task: Grow object queries from the task token, else from zeros.
+            in_channels: Width of the pyramid.
+            channels: Width of the queries.
+            mask_channels: Width of the mask embedding.
+            **decoder: Other arguments of `MaskedQueryDecoder`.
+        """
+        super().__init__(
+            in_channels=in_channels, channels=channels, mask_channels=mask_channels, **decoder
+        )
+        self.class_transformer = class_transformer
+        self.class_input_proj = Conv2d(mask_channels, channels, kernel_size=1)
+        self.query_embed = nn.Embedding(num_queries, channels)
+        self.class_embed = nn.Linear(channels, num_classes + 1)
+        self.use_task_norm = use_task_norm
+        self.init_from_task = init_from_task
+        weight_init.c2_xavier_fill(self.class_input_proj)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        arguments = task_query_arguments(cfg)
+        class_transformer = ClassTransformer(**arguments.pop("class_transformer"))
+        return {
+            **query_decoder_arguments(cfg),
+            **arguments,
+            "class_transformer": class_transformer,
+        }
+
+    def forward(self, features: ImageFeatures, task_tokens: Tensor) -> TaskConditionedOutput:
+        """Decodes every image under its own task.
+
+        Args:
+            features: Of B images.
+            task_tokens: [B, C].
+        """
+        queries = self.task_queries(features.mask_features, task_tokens)
+        predictions = [
+            MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
+            for layer in self.decode(features, queries).layers
+        ]
+        return TaskConditionedOutput(predictions, queries.content())
+
+    def final(self, features: ImageFeatures, task_tokens: Tensor) -> MaskPrediction:
+        """The last prediction of `forward`, computed alone."""
+        queries = self.task_queries(features.mask_features, task_tokens)
+        layer = self.decode_final(features, queries)
+        return MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
+
+    def task_queries(self, mask_features: Tensor, task_tokens: Tensor) -> QuerySet:
+        """Object queries that have read the picture at stride 4 from the task's point of view.
+
+        Parity: the class transformer reads the sine positions and takes the projected features
+        for their positions, so that features choose where to look and positions are what is read.
+        """
+        batch_size = len(mask_features)
+        position = self.query_embed.weight.expand(batch_size, -1, -1)  # [B, Q, C]
+        token = task_tokens[:, None]  # [B, 1, C]
+        if self.use_task_norm:
+            token = self.decoder_norm(token)
+        pixels = self.class_input_proj(mask_features).flatten(2).mT  # [B, h*w, C]
+        sine = sine_position(mask_features, position.shape[-1]).flatten(1).mT  # [h*w, C]
+        start = token if self.init_from_task else torch.zeros_like(token)
+        content = self.class_transformer(
+            start.expand(-1, position.shape[1] - 1, -1),
+            position[:, :-1],
+            sine.to(pixels).expand_as(pixels),
+            pixels,
+        )
+        return QuerySet(
+            [
+                QueryGroup("object", content, position[:, :-1]),
+                QueryGroup("task", token, position[:, -1:]),
+            ]
+        )
+
+
+@TRANSFORMER_DECODER_REGISTRY.register()
+class ContrastiveMultiScaleMaskedTransformerDecoder(OneFormerDecoder):
+    """`OneFormerDecoder` under the name that the published configurations use."""
+
+
+class ClassTransformer(nn.Module):
+    """DETR's decoder under the release's parameter names."""
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        num_heads: int,
+        hidden_channels: int,
+        num_layers: int,
+        dropout: float,
+        pre_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        layers = nn.ModuleList(
+            DetrDecoderLayer(
+                channels=channels,
+                num_heads=num_heads,
+                hidden_channels=hidden_channels,
+                dropout=dropout,
+                pre_norm=pre_norm,
+            )
+            for _ in range(num_layers)
+        )
+        self.decoder = nn.ModuleDict({"layers": layers, "norm": nn.LayerNorm(channels)})
+
+    def forward(
+        self, content: Tensor, position: Tensor, source: Tensor, source_position: Tensor
+    ) -> Tensor:
+        """Refines queries [B, Q, C] from source tokens [B, S, C]."""
+        for layer in self.decoder["layers"]:  # type: ignore[attr-defined]
+            content = layer(content, position, source, source_position)
+        return self.decoder["norm"](content)

@@ -1,0 +1,28 @@
+"""OneFormer on stored inputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from detectron2.modeling import build_model
+from freeseg.inference import TASKS
+from freeseg.meta_arch import OneFormer
+from freeseg.parity.golden import Golden
+
+
+def run_oneformer(golden: Golden) -> dict[str, Tensor]:
+    """Logits and semantic scores under every task that is stored."""
+    model: OneFormer = build_model(golden.config()).eval()
+    model.load_state_dict(golden.weights("oneformer"))
+    image = golden.tensors["image"]
+    features = model.encode_image([image])
+    found: dict[str, Tensor] = {}
+    for task in TASKS:
+        if f"{task}.pred_logits" not in golden.tensors:
+            continue
+        prediction = model.sem_seg_head(features, model.embed_tasks([task])).predictions[-1]
+        found[f"{task}.pred_logits"] = prediction.class_logits
+        found[f"{task}.pred_masks"] = prediction.mask_logits
+        request = {"image": image, "task": task, "tasks": ("semantic",)}
+        found[f"{task}.sem_seg"] = model([request])[0]["sem_seg"]
+    return found

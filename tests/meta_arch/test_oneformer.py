@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectron2.config import get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from detectron2.structures import BitMasks, Instances
+from freeseg import add_freeseg_config
+from freeseg.structures import SegmentationTarget
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs/oneformer/shapes/oneformer_small.yaml"
+DATASET = "test_oneformer_three_classes"
+SIZE = (48, 64)
+TASKS = ("semantic", "instance", "panoptic")
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIG))
+    MetadataCatalog.get(DATASET).set(
+        stuff_classes=["cat", "dog", "sky"], thing_dataset_id_to_contiguous_id={1: 0, 2: 1}
+    )
+    cfg.DATASETS.TRAIN = (DATASET,)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
+    cfg.MODEL.ONE_FORMER.TRAIN_NUM_POINTS = 32
+    cfg.MODEL.ONE_FORMER.NUM_OBJECT_QUERIES = 9
+    cfg.MODEL.TEXT_ENCODER.N_CTX = 2
+    cfg.MODEL.TEST.OBJECT_MASK_THRESHOLD = 0.0
+    return cfg
+
+
+def build(cfg):
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    with torch.no_grad():  # start values leave most layers without effect
+        for name, parameter in model.named_parameters():
+            if "backbone" not in name:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+def picture(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> dict:
+    generator = torch.Generator().manual_seed(seed)
+    return {"image": torch.randint(0, 256, (3, height, width), generator=generator).byte()}
+
+
+def annotated(labels: list[int], task: str, seed: int = 0) -> dict:
+    instances = Instances(SIZE)
+    instances.gt_classes = torch.tensor(labels, dtype=torch.int64)
+    rows = torch.arange(SIZE[0])[None, :, None] // max(SIZE[0] // max(len(labels), 1), 1)
+    masks = (rows == torch.arange(len(labels))[:, None, None]).expand(-1, -1, SIZE[1])
+    instances.gt_masks = BitMasks(masks.reshape(len(labels), *SIZE))
+    return {**picture(seed=seed), "instances": instances, "task": task}
+
+
+def assert_same(first: dict, second: dict) -> None:
+    assert set(first) == set(second)
+    if "sem_seg" in first:
+        assert (first["sem_seg"] - second["sem_seg"]).abs().max() <= 1e-5
+    if "panoptic_seg" in first:
+        assert torch.equal(first["panoptic_seg"][0], second["panoptic_seg"][0])
+    if "instances" in first:
+        a, b = first["instances"], second["instances"]
+        assert (a.scores - b.scores).abs().max() <= 1e-5
+        assert torch.equal(a.pred_masks, b.pred_masks)
+
+
+def test_training_gives_every_loss_and_every_parameter_a_gradient(cfg):
+    model = build(cfg).train()
+    losses = model([annotated([0, 2], "panoptic"), annotated([1], "instance", seed=1)])
+    layers = [*(f"_{i}" for i in range(cfg.MODEL.ONE_FORMER.DEC_LAYERS - 1)), ""]
+    expected = {name + k for name in ("loss_ce", "loss_mask", "loss_dice") for k in layers}
+    assert set(losses) == expected | {"loss_contrastive"}
+    sum(losses.values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_a_picture_without_targets_trains(cfg):
+    model = build(cfg).train()
+    losses = model([annotated([], "instance"), annotated([], "semantic", seed=1)])
+    sum(losses.values()).backward()
+    assert losses["loss_mask"] == 0
+    assert torch.isfinite(losses["loss_contrastive"])
+
+
+def test_a_few_steps_learn_two_pictures(cfg):
+    model = build(cfg).train()
+    batch = [annotated([0, 2], "panoptic"), annotated([1], "semantic", seed=1)]
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    totals = []
+    for _ in range(12):
+        total = sum(model(batch).values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.7 * totals[0]
+
+
+def test_texts_of_an_image_are_its_targets_then_the_task_then_learned_context(cfg):
+    model = build(cfg)
+    target = SegmentationTarget(torch.tensor([2, 0, 0]), torch.zeros(3, *SIZE).bool())
+    texts = model.embed_texts(["panoptic"], [target])[0]  # [Q, C]
+    assert texts.shape == (9, cfg.MODEL.ONE_FORMER.HIDDEN_DIM)
+    assert torch.equal(texts[7:], model.prompt_ctx.weight)
+    assert torch.equal(texts[0], texts[1])  # two cats come first
+    assert not torch.equal(texts[1], texts[2])  # the sky
+    assert torch.equal(texts[3], texts[6])  # padding
+    other = model.embed_texts(["instance"], [target])[0]
+    assert torch.equal(other[2], texts[2])
+    assert not torch.equal(other[3], texts[3])  # an instance photo
+
+
+@torch.no_grad()
+def test_the_task_is_given_at_run_time_and_changes_the_queries(cfg):
+    model = build(cfg)
+    semantic, panoptic = (
+        model([{**picture(), "task": task, "tasks": ("semantic",)}])[0]["sem_seg"]
+        for task in ("semantic", "panoptic")
+    )
+    assert (semantic - panoptic).abs().max() > 1e-4
+    own = model([{**picture(), "tasks": TASKS}])[0]
+    assert (own["sem_seg"] - semantic).abs().max() <= 1e-5
+    cfg.MODEL.TEST.TASK_PER_OUTPUT = False  # the release's evaluation
+    single = build(cfg)([{**picture(), "tasks": TASKS}])[0]
+    assert (single["sem_seg"] - panoptic).abs().max() <= 1e-5
+    with pytest.raises(ValueError, match="wanted a task among"):
+        model([{**picture(), "task": "depth"}])
+
+
+@torch.no_grad()
+def test_a_batch_of_mixed_tasks_and_sizes_equals_each_alone(cfg):
+    model = build(cfg)
+    batch = [
+        {**picture(48, 64), "tasks": ("semantic",)},
+        {**picture(90, 40, seed=1), "tasks": ("panoptic", "instance")},
+        {**picture(33, 64, seed=2), "task": "instance", "height": 20, "width": 30},
+        {**picture(64, 64, seed=3)},
+    ]
+    together = model(batch)
+    for one, output in zip(batch, together):
+        assert_same(output, model([one])[0])
+    assert set(together[3]) == {"sem_seg", "panoptic_seg", "instances"}
+
+
+@torch.no_grad()
+def test_three_tasks_encode_the_image_once(cfg, monkeypatch):
+    model = build(cfg)
+    calls = []
+    forward = model.backbone.forward
+    monkeypatch.setattr(model.backbone, "forward", lambda x: calls.append(1) or forward(x))
+    model([{**picture(), "tasks": TASKS}])
+    assert len(calls) == 1
+
+
+@torch.no_grad()
+def test_without_the_text_mapper_results_are_the_same_and_its_weights_are_ignored(cfg):
+    trained = build(cfg)
+    cfg.MODEL.IS_TRAIN = False
+    model = build(cfg)
+    names = {name.split(".")[0] for name, _ in model.named_parameters()}
+    assert names == {"backbone", "sem_seg_head", "task_mlp", "criterion"}
+    model.load_state_dict(trained.state_dict(), strict=True)
+    assert_same(model([picture()])[0], trained([picture()])[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("MODEL.TEXT_ENCODER.WIDTH", 128, "WIDTH 128 must be HIDDEN_DIM"),
+        ("INPUT.MAX_SEQ_LEN", 99, "more than the text encoder reads"),
+        ("MODEL.ONE_FORMER.ENC_LAYERS", 2, "must be 0, got 2"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(cfg, key, value, message):
+    cfg.merge_from_list([key, value])
+    with pytest.raises(ValueError, match=message):
+        build_model(cfg)
+
+
+@torch.no_grad()
+def test_ablations_change_what_they_say(cfg):
+    tokens = build(cfg).embed_tasks(TASKS)
+    features = torch.randn(3, cfg.MODEL.SEM_SEG_HEAD.MASK_DIM, 8, 8)
+    cfg.MODEL.ONE_FORMER.TASK_INIT = False
+    start = build(cfg).sem_seg_head.predictor.task_queries(
+        features[:1].expand(3, -1, -1, -1), tokens
+    )
+    assert (start.content()[0, :-1] - start.content()[1, :-1]).abs().max() <= 1e-5
+    assert (start.content()[0, -1] - start.content()[1, -1]).abs().max() > 1e-4
+    cfg.MODEL.TEXT_ENCODER.N_CTX = 0
+    assert build(cfg).prompt_ctx is None
+    cfg.MODEL.ONE_FORMER.CONTRASTIVE_WEIGHT = 0.0
+    model = build(cfg).train()
+    assert model.text_encoder is None
+    assert "loss_contrastive" not in model([annotated([0], "panoptic")])
