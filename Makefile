@@ -24,7 +24,6 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	$(BIN)/python -m freeseg.ops.build
 	touch $(READY)
 
-demo: export OMP_WAIT_POLICY = PASSIVE  # waiting threads leave the cores to the loaders
 demo: $(READY)
 	$(BIN)/python tools/train_net.py --config-file configs/shapes/mask2former_tiny.yaml \
 	    OUTPUT_DIR $(OUTPUT)/training
