@@ -176,6 +176,9 @@ def add_engine_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
     cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
     cfg.TEST.PANOPTIC_INSTANCES = False  # AP also against the things of the panoptic annotation
+    cfg.TEST.SEEN_UNSEEN = (
+        True  # also judge seen and unseen classes apart, where a dataset flags them
+    )
     cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them

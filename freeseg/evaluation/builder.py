@@ -41,7 +41,8 @@ def build_evaluators(
 ) -> list[DatasetEvaluator]:
     """Evaluators for the tasks that the model is asked for and the dataset can judge.
 
-    Where the dataset's metadata flags classes as seen and unseen, both have their own results.
+    Where the dataset's metadata flags classes as seen and unseen, both have their own results,
+    unless TEST.SEEN_UNSEEN is off.
 
     Args:
         cfg: a config with the freeseg keys.
@@ -73,7 +74,7 @@ def build_evaluators(
     evaluators = [build[task](dataset_name, folder) for task in wanted]
     if "instance" in wanted and cfg.TEST.PANOPTIC_INSTANCES:
         evaluators.append(ThingEvaluator(dataset_name, folder / "panoptic", from_panoptic=True))
-    classes = SeenUnseen.of(dataset_name)
+    classes = SeenUnseen.of(dataset_name) if cfg.TEST.SEEN_UNSEEN else None
     if classes is None:
         return evaluators
     return [

@@ -264,6 +264,8 @@ def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
     cfg.MODEL.MASK_FORMER.TEST.SEMANTIC_ON = False
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
     assert kinds(build_evaluators(cfg, shapes)) == [SeenUnseenPanopticEvaluator]
+    cfg.TEST.SEEN_UNSEEN = False
+    assert kinds(build_evaluators(cfg, shapes)) == [COCOPanopticEvaluator]
 
 
 def test_classes_that_are_all_seen_need_no_split(cfg, samples):
