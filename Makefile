@@ -25,7 +25,7 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python tools/train_net.py --config-file configs/shapes/mask2former_tiny.yaml \
+	$(BIN)/python tools/train_net.py --config-file configs/shapes/mask2former_tiny.yaml --resume \
 	    OUTPUT_DIR $(OUTPUT)/training
 	$(BIN)/python tools/demo.py --output $(OUTPUT) --training $(OUTPUT)/training \
 	    $(if $(IMAGE),--image "$(IMAGE)")
