@@ -94,7 +94,18 @@ def _cpu_process(
         raise
     comm.create_local_process_group(num_processes)
     main(*args)
+    _leave()
+
+
+def _leave() -> None:
+    """Ends the process groups before the interpreter ends.
+
+    One that Detectron2 still holds by then may have a thread that asks for the interpreter's lock,
+    which aborts the process.
+    """
     dist.barrier()  # nobody leaves while another still talks
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
     dist.destroy_process_group()
 
 

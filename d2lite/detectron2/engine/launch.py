@@ -82,3 +82,4 @@ def _run_worker(local_rank, first_rank, num_local, meeting, main_func, args):
         torch.cuda.set_device(local_rank)
     comm.synchronize()  # nobody starts, and has its timeout run, before all are here
     main_func(*args)
+    comm._leave_process_groups()

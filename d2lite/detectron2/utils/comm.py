@@ -49,6 +49,20 @@ def create_local_process_group(num_workers_per_machine: int) -> None:
             _LOCAL_PROCESS_GROUP = group
 
 
+def _leave_process_groups() -> None:
+    """End the distributed run of this process; every process has to call it.
+
+    A group that is alive when the interpreter ends may still have a thread that then asks for the
+    interpreter's lock, and aborts the process.
+    """
+    global _LOCAL_PROCESS_GROUP
+    synchronize()  # nobody leaves while another still talks
+    _LOCAL_PROCESS_GROUP = None
+    create_local_process_group.cache_clear()
+    _get_global_gloo_group.cache_clear()
+    dist.destroy_process_group()
+
+
 def get_local_process_group() -> Any:
     """Return the group of this machine's processes, e.g. for a per-machine SyncBN."""
     assert _LOCAL_PROCESS_GROUP is not None, _MISSING_LOCAL_PG_ERROR

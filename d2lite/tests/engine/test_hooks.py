@@ -119,7 +119,7 @@ def test_periodic_checkpoints(tmp_path):
     loop.train(0, 10)
     names = sorted(p.name for p in tmp_path.glob("*.pth"))
     assert names == ["model_0000003.pth", "model_0000007.pth", "model_final.pth"]
-    assert torch.load(tmp_path / names[0])["trainer"]["iteration"] == 3
+    assert torch.load(tmp_path / names[0], weights_only=True)["trainer"]["iteration"] == 3
 
 
 class Saved:

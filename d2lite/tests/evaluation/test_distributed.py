@@ -11,11 +11,10 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import launch
 from detectron2.evaluation import (
     COCOEvaluator,
     COCOPanopticEvaluator,
@@ -23,6 +22,7 @@ from detectron2.evaluation import (
     SemSegEvaluator,
 )
 from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
 
 SIZE = (24, 30)
 NUM_IMAGES = 4
@@ -104,19 +104,16 @@ def evaluate_share(folder, images):
         return evaluators.evaluate()
 
 
-def worker(rank, folder, world_size):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
-    )
+def worker(folder):
+    rank, world_size = comm.get_rank(), comm.get_world_size()
     results = evaluate_share(folder, range(rank, NUM_IMAGES, world_size))
     (folder / f"result_{rank}.pkl").write_bytes(pickle.dumps(results))
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_score_as_one(tmp_path):
     write_dataset(tmp_path)
-    mp.spawn(worker, args=(tmp_path, 2), nprocs=2)
+    launch(worker, 2, dist_url="auto", args=(tmp_path,))
     main, other = (pickle.loads((tmp_path / f"result_{r}.pkl").read_bytes()) for r in (0, 1))
     assert other == {}
     try:

@@ -1,7 +1,6 @@
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from detectron2.engine import launch
 from detectron2.utils import comm
 
 
@@ -17,10 +16,8 @@ def test_alone():
     comm.synchronize()
 
 
-def _work(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    comm.create_local_process_group(2)
-    comm.synchronize()
+def _work(folder):
+    rank = comm.get_rank()
     reduced = comm.reduce_dict({"b": torch.tensor(rank + 1.0), "a": torch.tensor(10.0 * rank)})
     results = {
         "ranks": (comm.get_world_size(), comm.get_rank(), comm.get_local_rank()),
@@ -31,13 +28,12 @@ def _work(rank, folder):
         "seed": comm.shared_random_seed(),
         "reduced": {name: value.item() for name, value in reduced.items()},
     }
-    dist.destroy_process_group()
     torch.save(results, f"{folder}/{rank}.pt")
 
 
 def test_two_processes(tmp_path):
-    mp.spawn(_work, args=(str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    launch(_work, 2, dist_url="auto", args=(str(tmp_path),))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert first["ranks"] == (2, 0, 0)
     assert second["ranks"] == (2, 1, 1)
     assert first["local_size"] == second["local_size"] == 2
