@@ -34,9 +34,8 @@ from freeseg.data.augmentation import (
 from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY
 from freeseg.data.panoptic import LabelMap, rgb2id
 from freeseg.images import order_channels, read_image
-from freeseg.structures import Vocabulary
+from freeseg.structures import TASKS, Vocabulary
 
-TASKS = ("semantic", "instance", "panoptic")
 IMAGE_PADDING = 128  # grey, near the mean colour, as published
 
 PER_BATCH = "per_batch"  # one task for a whole batch, drawn from those of INPUT.TASK_NAME

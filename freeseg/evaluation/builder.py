@@ -19,16 +19,15 @@ from freeseg.evaluation.seen_unseen import (
     SeenUnseenPanopticEvaluator,
 )
 from freeseg.evaluation.semantic import build_semantic_evaluator
-
-ALL_TASKS = ("semantic", "instance", "panoptic")
+from freeseg.structures import TASKS
 
 # metadata.evaluator_type -> tasks that the ground truth can judge. Cityscapes is judged by the same
 # three evaluators as all others, on its 19 classes; its own scripts are not needed.
 TASKS_OF_TYPE: dict[str, Sequence[str]] = {
-    "coco_panoptic_seg": ALL_TASKS,
-    "ade20k_panoptic_seg": ALL_TASKS,
-    "cityscapes_panoptic_seg": ALL_TASKS,
-    "mapillary_vistas_panoptic_seg": ALL_TASKS,
+    "coco_panoptic_seg": TASKS,
+    "ade20k_panoptic_seg": TASKS,
+    "cityscapes_panoptic_seg": TASKS,
+    "mapillary_vistas_panoptic_seg": TASKS,
     "sem_seg": ("semantic",),
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),

@@ -1,6 +1,6 @@
 """From logits to segmentations, without a model."""
 
-from freeseg.inference.assemble import TASKS, Thresholds, assemble, check_tasks
+from freeseg.inference.assemble import Thresholds, assemble, check_tasks
 from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
@@ -11,7 +11,6 @@ from freeseg.inference.sliding import SlidingWindow
 from freeseg.ops import mask_boxes
 
 __all__ = [
-    "TASKS",
     "AugmentedSemantic",
     "PromptTuner",
     "RegionEnsemble",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from freeseg.ops import mask_boxes
 from freeseg.structures import (
+    TASKS,
     InstanceSet,
     PanopticMap,
     Segment,
@@ -20,7 +21,6 @@ from freeseg.structures import (
     Vocabulary,
 )
 
-TASKS = ("semantic", "instance", "panoptic")
 IN_MASK = 0.5  # least probability of a pixel inside a mask
 
 

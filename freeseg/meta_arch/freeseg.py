@@ -34,7 +34,6 @@ from freeseg.structures import (
     ImageFeatures,
     MaskPrediction,
     SegmentationResult,
-    SegmentationTarget,
     Vocabulary,
 )
 from freeseg.text import TextEncoder
@@ -117,12 +116,7 @@ class FreeSeg(Mask2Former):
         classes = self.vocabulary.seen_classes()
         new_label = torch.full((len(self.vocabulary),), -1, device=self.device)
         new_label[classes] = torch.arange(len(classes), device=self.device)
-        targets = [
-            SegmentationTarget.from_instances(
-                x["instances"].to(self.device), features.padded_size
-            ).relabel(new_label)
-            for x in batched_inputs
-        ]
+        targets = [target.relabel(new_label) for target in self.targets(batched_inputs, features)]
         vocabulary = self.vocabulary.select(classes)
         text = self.text(vocabulary, task)  # [T+1, D]
         layers = self.sem_seg_head(features, text.expand(features.batch_size, -1, -1))

@@ -6,10 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from freeseg.inference import TASKS
 from freeseg.meta_arch import FreeSeg
 from freeseg.parity.golden import Golden
-from freeseg.structures import Vocabulary
+from freeseg.structures import TASKS, Vocabulary
 from freeseg.text import CLIP, ClipSpec
 
 CLIP_PREFIX = "clip_adapter.clip_model."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from detectron2.modeling import build_model
-from freeseg.inference import TASKS
 from freeseg.meta_arch import OneFormer
 from freeseg.parity.golden import Golden
+from freeseg.structures import TASKS
 
 
 def run_oneformer(golden: Golden) -> dict[str, Tensor]:

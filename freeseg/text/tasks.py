@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-_TASKS = ("semantic", "instance", "panoptic")
+from freeseg.structures import TASKS
+
 _SENTENCE_START = "the task is "
 
 
@@ -22,8 +23,8 @@ def parse_task(text: str) -> str:
     """
     task = text.strip().lower()
     task = task[len(_SENTENCE_START) :].strip() if task.startswith(_SENTENCE_START) else task
-    if task not in _TASKS:
-        raise ValueError(f"wanted a task among {', '.join(_TASKS)}, got {text!r}")
+    if task not in TASKS:
+        raise ValueError(f"wanted a task among {', '.join(TASKS)}, got {text!r}")
     return task
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from freeseg.data import SegmentationMapper
-from freeseg.data.mapper import PUBLISHED_MAPPERS, TASKS, seeded
+from freeseg.data.mapper import PUBLISHED_MAPPERS, seeded
 from freeseg.data.panoptic import id2rgb
+from freeseg.structures import TASKS
 
 HEIGHT, WIDTH = 40, 60
 

@@ -51,7 +51,9 @@ def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained,
     assert losses(two) == pytest.approx(losses(one), rel=RELATIVE_NOISE)
     assert len(losses(one)) == 12
     assert results(two) == pytest.approx(results(one), rel=RELATIVE_NOISE)
-    weights = [torch.load(folder / "model_final.pth")["model"] for folder in (one, two)]
+    weights = [
+        torch.load(folder / "model_final.pth", weights_only=True)["model"] for folder in (one, two)
+    ]
     for key in weights[0]:
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
 

@@ -66,8 +66,8 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(tiny_root, tmp_path,
 
     assert metrics(killed) == metrics(whole), f"killed {delay} s after the first metrics"
     assert len(metrics(whole)) >= 12
-    expected = torch.load(whole / "model_final.pth")["model"]
-    found = torch.load(killed / "model_final.pth")["model"]
+    expected = torch.load(whole / "model_final.pth", weights_only=True)["model"]
+    found = torch.load(killed / "model_final.pth", weights_only=True)["model"]
     assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
     assert json.loads((killed / "results.json").read_text()) == json.loads(
         (whole / "results.json").read_text()

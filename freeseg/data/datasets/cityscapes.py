@@ -9,12 +9,12 @@ instances are the things of the panoptic annotation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freeseg.data.categories import load_categories, metadata
+from freeseg.data.categories import Category, load_categories, metadata
 from freeseg.data.datasets.catalog import (
     IGNORE_LABEL,
     PanopticFiles,
@@ -61,30 +61,37 @@ def register_cityscapes(root: Path) -> None:
             "cityscapes_panoptic_seg",
             gt_dir=str(folder / "gtFine" / split),
         )
-        _register_semantic(f"cityscapes_fine_sem_seg_{split}", files)
-        _register_instances(f"cityscapes_fine_instance_seg_{split}", files)
+        _register(
+            f"cityscapes_fine_sem_seg_{split}",
+            files,
+            "cityscapes_sem_seg",
+            categories,
+            _load_semantic,
+        )
+        _register(
+            f"cityscapes_fine_instance_seg_{split}",
+            files,
+            "cityscapes_instance",
+            [row for row in categories if row.is_thing],
+            _load_instances,
+        )
 
 
-def _register_semantic(name: str, files: CityscapesFiles) -> None:
+def _register(
+    name: str,
+    files: CityscapesFiles,
+    evaluator_type: str,
+    categories: Sequence[Category],
+    load: Callable[[CityscapesFiles], Records],
+) -> None:
     values = {
         "image_dir": str(files.image_root),
         "gt_dir": str(files.sem_seg_root),
-        "evaluator_type": "cityscapes_sem_seg",
+        "evaluator_type": evaluator_type,
         "ignore_label": IGNORE_LABEL,
-        **metadata(load_categories("cityscapes")),
+        **metadata(categories),
     }
-    register(name, lambda: _load_semantic(files), values)
-
-
-def _register_instances(name: str, files: CityscapesFiles) -> None:
-    values = {
-        "image_dir": str(files.image_root),
-        "gt_dir": str(files.sem_seg_root),
-        "evaluator_type": "cityscapes_instance",
-        "ignore_label": IGNORE_LABEL,
-        **metadata([row for row in load_categories("cityscapes") if row.is_thing]),
-    }
-    register(name, lambda: _load_instances(files), values)
+    register(name, lambda: load(files), values)
 
 
 def _load_instances(files: CityscapesFiles) -> Records:

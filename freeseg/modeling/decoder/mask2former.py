@@ -12,8 +12,8 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.utils.registry import Registry
 from freeseg.config import query_decoder_arguments
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder
-from freeseg.structures import ImageFeatures, MaskPrediction, QueryGroup, QuerySet
+from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
+from freeseg.structures import ImageFeatures, MaskPrediction, QuerySet
 
 TRANSFORMER_DECODER_REGISTRY = Registry("TRANSFORMER_DECODER")
 TRANSFORMER_DECODER_REGISTRY.__doc__ = """
@@ -53,7 +53,7 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
 
     def forward(self, features: ImageFeatures) -> list[MaskPrediction]:
         """Predictions of the initial queries and after every layer, the final one last."""
-        output = self.decode(features, QuerySet([self.object_queries(features.batch_size)]))
+        output = self.decode(features, self.object_queries(features.batch_size))
         return [
             MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
             for layer in output.layers
@@ -61,13 +61,9 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
 
     def final(self, features: ImageFeatures) -> MaskPrediction:
         """The last of `forward`, computed alone."""
-        layer = self.decode_final(features, QuerySet([self.object_queries(features.batch_size)]))
+        layer = self.decode_final(features, self.object_queries(features.batch_size))
         return MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
 
-    def object_queries(self, batch_size: int) -> QueryGroup:
+    def object_queries(self, batch_size: int) -> QuerySet:
         """The learned queries, repeated for every image."""
-        content, position = (
-            embedding.weight.expand(batch_size, -1, -1)
-            for embedding in (self.query_feat, self.query_embed)
-        )
-        return QueryGroup("object", content, position)
+        return learned_queries(self.query_feat, self.query_embed, batch_size)

@@ -20,7 +20,14 @@ from freeseg.layers import (
     SelfAttentionLayer,
     sine_position,
 )
-from freeseg.structures import DecoderOutput, ImageFeatures, LayerPrediction, QuerySet, sizes_of
+from freeseg.structures import (
+    DecoderOutput,
+    ImageFeatures,
+    LayerPrediction,
+    QueryGroup,
+    QuerySet,
+    sizes_of,
+)
 
 NUM_LEVELS = 3
 NUM_MASK_LAYERS = 3
@@ -170,6 +177,12 @@ class MaskedQueryDecoder(nn.Module):
             sources.append(projected.flatten(2).mT + self.level_embed.weight[index])
             positions.append(sine_position(level, projected.shape[1]).flatten(1).mT)
         return sources, positions
+
+
+def learned_queries(content: nn.Embedding, position: nn.Embedding, batch_size: int) -> QuerySet:
+    """The queries of two tables [Q, C], repeated for every image, as the group "object"."""
+    rows = [table.weight.expand(batch_size, -1, -1) for table in (content, position)]
+    return QuerySet([QueryGroup("object", rows[0], rows[1])])
 
 
 def mask_visibility(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,8 +12,8 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from freeseg.config import open_decoder_arguments
 from freeseg.layers import MLP
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder
-from freeseg.structures import EmbeddedMasks, ImageFeatures, QueryGroup, QuerySet
+from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
+from freeseg.structures import EmbeddedMasks, ImageFeatures
 
 
 class OpenVocabularyDecoder(MaskedQueryDecoder):
@@ -56,12 +56,8 @@ class OpenVocabularyDecoder(MaskedQueryDecoder):
 
     def forward(self, features: ImageFeatures) -> list[EmbeddedMasks]:
         """Predictions of the initial queries and after every layer, the final one last."""
-        content, position = (
-            embedding.weight.expand(features.batch_size, -1, -1)
-            for embedding in (self.query_feat, self.query_embed)
-        )
-        output = self.decode(features, QuerySet([QueryGroup("object", content, position)]))
+        queries = learned_queries(self.query_feat, self.query_embed, features.batch_size)
         return [
             EmbeddedMasks(self.class_embed(layer.queries), layer.mask_logits)
-            for layer in output.layers
+            for layer in self.decode(features, queries).layers
         ]
