@@ -12,9 +12,9 @@ from freeseg import add_freeseg_config
 from freeseg.config import default_tasks
 from freeseg.structures import TASKS
 
-STUDIES = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "ablate.py"))[
-    "STUDIES"
-]
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
+STUDIES = runpy.run_path(str(TOOL))["STUDIES"]
+DRAW = {"semantic": (1.0, 0.0), "instance": (0.0, 1.0), "panoptic": (0.0, 0.0)}
 
 
 def configurations(study):
