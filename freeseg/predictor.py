@@ -31,7 +31,7 @@ from freeseg.images import (
     order_channels,
     read_image,
 )
-from freeseg.structures import Vocabulary
+from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Segmenter:
         """Wraps a model that keeps Detectron2's contract; `from_config` builds everything.
 
         Args:
-            model: Takes [{"image", "height", "width", "tasks"}], gives one result dict per image.
+            model: Takes [{"image", "height", "width", "tasks", ...}], gives one result dict per image.
             mapper: The test-time mapper, which resizes photos and orders their channels.
             vocabulary: Names of the classes the model predicts.
             category_ids: The dataset's own id of every class, for COCO files.
@@ -157,6 +157,7 @@ class Segmenter:
             "height": height,
             "width": width,
             "tasks": tasks,
+            LABEL_MAP_KEY: True,
         }
         if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
             inputs["vocabulary"] = vocabulary or self.vocabulary

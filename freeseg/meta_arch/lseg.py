@@ -19,7 +19,7 @@ from freeseg.config_lseg import withholding_arguments
 from freeseg.inference import check_tasks, groups_by_padded_size, label_map, to_size, upsample
 from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.modeling import ClipAdapter
-from freeseg.structures import ImageFeatures, Vocabulary
+from freeseg.structures import DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
 from freeseg.text import (
     TemplatePrompts,
     TextEncoder,
@@ -28,9 +28,6 @@ from freeseg.text import (
     default_folder,
 )
 from freeseg.training import VOID, PixelCriterion, withhold
-
-DATASET_KEY = "dataset_name"  # of a training input: whose label list it is judged by
-LABEL_MAP_KEY = "label_map"  # of a test input: True asks for labels [H, W] instead of scores
 
 
 @META_ARCH_REGISTRY.register()
