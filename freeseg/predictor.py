@@ -56,7 +56,7 @@ class Segmenter:
         """Wraps a model that keeps Detectron2's contract; `from_config` builds everything.
 
         Args:
-            model: Takes [{"image", "height", "width", "tasks", ...}], gives one result dict per image.
+            model: Takes [{"image", "height", "width", "tasks"}], gives one result dict per image.
             mapper: The test-time mapper, which resizes photos and orders their channels.
             vocabulary: Names of the classes the model predicts.
             category_ids: The dataset's own id of every class, for COCO files.

@@ -16,6 +16,8 @@ from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "DATASET_KEY",
+    "LABEL_MAP_KEY",
     "TASKS",
     "ClassEntry",
     "DecoderOutput",
