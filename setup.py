@@ -48,6 +48,7 @@ setup(
             "py.typed",
             "data/categories/*",
             "data/splits/*",
+            "data/few_shot/*.json",
             "ops/csrc/*",
             "ops/lib/*.so",
             "text/*.safetensors",

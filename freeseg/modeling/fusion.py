@@ -12,7 +12,7 @@ from detectron2.layers import get_norm
 
 
 class FusionBlock(nn.Module):
-    """Joins a finer map to what came from the coarser ones, and doubles the size."""
+    """Joins a finer map to what came from the coarser ones."""
 
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
@@ -21,14 +21,22 @@ class FusionBlock(nn.Module):
         self.out_conv = nn.Conv2d(channels, channels, kernel_size=1)
 
     def forward(self, coarse: Tensor | None, fine: Tensor) -> Tensor:
-        """A map [B, C, 2h, 2w] of two [B, C, h, w]; the coarsest block has no `coarse`.
+        """A map [B, C, 2h, 2w] of two, [B, C, h, w] and [B, C, 2h, 2w].
 
-        Parity: where there is one map only, the release lets it skip the first unit.
+        The coarsest block has no `coarse`. The release doubles the map here, before a 1x1
+        convolution; it is doubled by the next block instead, which is the same in a quarter of
+        the time.
         """
-        x = fine if coarse is None else coarse + self.resConfUnit1(fine)
-        x = self.resConfUnit2(x)
-        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
-        return self.out_conv(x)
+        x = fine if coarse is None else double(coarse) + self.resConfUnit1(fine)
+        return self.out_conv(self.resConfUnit2(x))
+
+
+def double(maps: Tensor) -> Tensor:
+    """Maps [B, C, h, w] at [2h, 2w].
+
+    Parity: corners are aligned.
+    """
+    return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
 
 
 class ResidualUnit(nn.Module):

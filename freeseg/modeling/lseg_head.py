@@ -1,7 +1,7 @@
 """LSeg's semantic head: a pyramid becomes pixel embeddings, which are compared with texts.
 
-Shapes: B images, C channels of the fusion, D width of texts, T texts, K classes, h w half the
-size of the padded image.
+Shapes: B images, C channels of the fusion, D width of texts, T texts, K classes, H W size of the
+padded image.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from freeseg.config_lseg import lseg_head_arguments
-from freeseg.modeling.fusion import FusionBlock
+from freeseg.modeling.fusion import FusionBlock, double
 from freeseg.modeling.regularisation import SpatialRegularisation, build_regularisation
 from freeseg.structures import ImageFeatures, Vocabulary
+
+MIN_LENGTH = 1e-12  # of an embedding, to divide by
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -75,17 +77,26 @@ class LSegHead(nn.Module):
         padded_size: tuple[int, int],
         image_sizes: Sequence[tuple[int, int]],
     ) -> ImageFeatures:
-        """Pixel embeddings, unit vectors [B, D, h, w], of maps {name: [B, C', h', w']}."""
-        x: Tensor | None = None
+        """What pixels are compared by, of maps {name: [B, C', h', w']}.
+
+        The embedding of a pixel is A (z, 1), where z are its C channels and A [D, C+1] is the
+        weight of ``head1`` beside its bias. It is never computed: ``mask_features`` is (z, 1) at
+        stride 4, [B, C+1, H/4, W/4], and the one level is its length at stride 2,
+        [B, 1, H/2, W/2].
+        """
+        z: Tensor | None = None
         for number in range(len(self.in_features), 0, -1):
             fine = self.get_submodule(f"layer{number}_rn")(features[self.in_features[number - 1]])
-            x = self.get_submodule(f"refinenet{number}")(x, fine)
-        # in float32: half precision is too short for the sum of squares
-        embedding = F.normalize(self.head1(x).float(), dim=1)
-        return ImageFeatures((), embedding, padded_size, tuple(image_sizes))
+            z = self.get_submodule(f"refinenet{number}")(z, fine)
+        assert z is not None
+        with torch.autocast(device_type=z.device.type, enabled=False):
+            pixels = F.pad(z.float(), (0, 0, 0, 0, 0, 1), value=1.0)  # [B, C+1, H/4, W/4]
+            coordinates = double(_project(pixels, _shorten(self._embedding_matrix())))
+            lengths = coordinates.norm(dim=1, keepdim=True).clamp(min=MIN_LENGTH)
+        return ImageFeatures((lengths,), pixels, padded_size, tuple(image_sizes))
 
     def forward(self, features: ImageFeatures, text: Tensor, vocabulary: Vocabulary) -> Tensor:
-        """Logits [B, K, h, w] of the classes of one vocabulary, regularised.
+        """Logits [B, K, H/2, W/2] of the classes of one vocabulary, regularised.
 
         Args:
             features: Of `encode_image`.
@@ -96,8 +107,32 @@ class LSegHead(nn.Module):
         return logits if self.head_block is None else self.head_block(logits)
 
     def classify(self, features: ImageFeatures, text: Tensor, vocabulary: Vocabulary) -> Tensor:
-        """Logits [B, K, h, w] before the regularisation."""
+        """Logits [B, K, H/2, W/2] before the regularisation: scaled cosines."""
+        (lengths,) = features.levels
         with torch.autocast(device_type=text.device.type, enabled=False):
-            cosines = torch.einsum("bdhw,td->bthw", features.mask_features, text.float())
-        logits = self.logit_scale * cosines  # [B, T, h, w]
+            products = _project(features.mask_features, text.float() @ self._embedding_matrix())
+            logits = self.logit_scale * double(products) / lengths  # [B, T, H/2, W/2]
         return vocabulary.merge_synonyms(logits.movedim(1, -1)).movedim(-1, 1)
+
+    def _embedding_matrix(self) -> Tensor:
+        """A [D, C+1]."""
+        assert self.head1.bias is not None
+        return torch.cat([self.head1.weight[:, :, 0, 0], self.head1.bias[:, None]], dim=1).float()
+
+
+def _project(pixels: Tensor, matrix: Tensor) -> Tensor:
+    """A matrix [N, C+1] times the vectors of pixels [B, C+1, h, w]: [B, N, h, w]."""
+    return F.conv2d(pixels, matrix[:, :, None, None])
+
+
+def _shorten(matrix: Tensor) -> Tensor:
+    """A matrix [min(D, C+1), C+1] that gives vectors of the same lengths as one [D, C+1].
+
+    Q spans the columns of A, so that Q'A keeps lengths; the derivative of a length by A is the
+    same too, although Q is held constant, since Q Q'A = A.
+    """
+    if matrix.shape[0] <= matrix.shape[1]:
+        return matrix
+    with torch.no_grad():
+        basis = torch.linalg.qr(matrix).Q  # [D, C+1]
+    return basis.mT @ matrix
