@@ -49,6 +49,7 @@ setup(
             "data/categories/*",
             "data/splits/*",
             "data/few_shot/*.json",
+            "evaluation/*.json",
             "ops/csrc/*",
             "ops/lib/*.so",
             "text/*.safetensors",
