@@ -61,6 +61,7 @@ def lseg_config(**changes):
         "MODEL__DPT__CHANNELS": [8, 8, 8, 8],
         "MODEL__TEXT_ENCODER__CACHE": False,
         "MODEL__SEM_SEG_HEAD__NAME": "LSegHead",
+        "MODEL__SEM_SEG_HEAD__IN_FEATURES": ["res2", "res3", "res4", "res5"],
         "MODEL__SEM_SEG_HEAD__CONVS_DIM": 12,
         "MODEL__SEM_SEG_HEAD__NORM": "BN",
         "MODEL__LSEG__EMBEDDING_DIM": WIDTH,
