@@ -22,7 +22,7 @@ def add_lseg_keys(cfg: CfgNode) -> None:
     """Adds the sections of LSeg and of its ViT; the release has no yaml, so all are ours."""
     cfg.MODEL.DPT = vit = CfgNode()
     vit.NAME = "vit_large_patch16_384"  # any ViT of timm
-    vit.PRETRAINED = False  # let timm download its weights
+    vit.PRETRAINED = False  # let timm download its weights where a training starts
     vit.TAPS = [5, 11, 17, 23]  # blocks after which tokens are read, from 0
     vit.CHANNELS = [256, 512, 1024, 1024]  # of the four maps
     vit.READOUT = "project"  # what becomes of the class token: project, add, ignore
@@ -44,12 +44,16 @@ def add_lseg_keys(cfg: CfgNode) -> None:
 
 
 def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Arguments of `freeseg.modeling.backbone.dpt.create_vit`."""
+    """Arguments of `freeseg.modeling.backbone.dpt.create_vit`.
+
+    Nothing is downloaded for a model that will get its weights from a checkpoint.
+    """
     node = cfg.MODEL.DPT
+    starts_training = cfg.MODEL.IS_TRAIN and not cfg.MODEL.WEIGHTS
     sizes = {name: node[key] for name, key in _VIT_SIZES.items() if node[key]}
     if node.DROP_PATH_RATE:
         sizes["drop_path_rate"] = node.DROP_PATH_RATE
-    return {"name": node.NAME, "pretrained": node.PRETRAINED, **sizes}
+    return {"name": node.NAME, "pretrained": node.PRETRAINED and starts_training, **sizes}
 
 
 def lseg_head_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from tiny_clip import SPEC, tiny_clip
 from torch.nn import functional as F
 
 from detectron2.config import get_cfg
@@ -12,7 +13,6 @@ from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config
 from freeseg.meta_arch import LSeg
 from freeseg.modeling import LSegHead
-from tiny_clip import SPEC, tiny_clip
 
 WIDTH = SPEC.embed_dim
 STREET, FARM = ("car", "sky", "road"), ("cow", "sky")
@@ -86,8 +86,6 @@ def annotated(labels, dataset=None, seed=0):
     instances.gt_classes = torch.tensor(present, dtype=torch.int64)
     masks = [labels == label for label in present]
     instances.gt_masks = BitMasks(torch.stack(masks) if masks else torch.zeros(0, height, width))
-    image = torch.randint(
-        0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed)
-    )
+    image = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed))
     found = {"image": image, "instances": instances}
     return found if dataset is None else {**found, "dataset_name": dataset}

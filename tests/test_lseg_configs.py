@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config
+from freeseg.config_lseg import vit_arguments
 from freeseg.engine import parameter_groups
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,3 +102,17 @@ def test_variants_of_the_study_change_the_regularisation():
         block = build_model(cfg).sem_seg_head.head_block
         depths.add(0 if block is None else block.depth)
     assert depths == {0, 1, 2, 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "is_wanted"),
+    [
+        ([], True),
+        (["MODEL.IS_TRAIN", False], False),
+        (["MODEL.WEIGHTS", "demo_e200.ckpt"], False),
+    ],
+)
+def test_only_a_new_training_asks_for_pretrained_weights(options, is_wanted):
+    cfg = load("ade20k/vitl16.yaml")
+    cfg.merge_from_list(options)
+    assert vit_arguments(cfg)["pretrained"] is is_wanted

@@ -16,7 +16,9 @@ def sets(tmp_path, write_image, cfg):
     for number, (name, classes) in enumerate(names.items()):
         records = [
             {
-                "file_name": str(write_image(tmp_path / name / f"{row}.jpg", [[[row] * 3] * 8] * 8)),
+                "file_name": str(
+                    write_image(tmp_path / name / f"{row}.jpg", [[[row] * 3] * 8] * 8)
+                ),
                 "sem_seg_file_name": str(
                     write_image(tmp_path / name / f"{row}.png", [[number + 1] * 8] * 8)
                 ),

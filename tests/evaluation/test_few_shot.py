@@ -63,9 +63,12 @@ def test_scores_labels_and_masks_say_the_same():
         evaluator = FewShotEvaluator({0: "cat"})
         evaluator.process([episode(0, truth)], [output])
         values.append(evaluator.evaluate())
-    assert values[0] == values[1] == values[2] == {
-        "few_shot": {"mIoU": 100.0, "FB-IoU": 100.0, "IoU-cat": 100.0}
-    }
+    assert (
+        values[0]
+        == values[1]
+        == values[2]
+        == {"few_shot": {"mIoU": 100.0, "FB-IoU": 100.0, "IoU-cat": 100.0}}
+    )
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -176,9 +176,7 @@ def test_a_checkpoint_may_leave_texts_out(tmp_path):
     other.text_adapter.load_state_dict(model.text_adapter.state_dict())
     ReleaseCheckpointer(other).load(str(tmp_path / "small.pth"))
     image = torch.randint(0, 256, (3, 32, 32))
-    torch.testing.assert_close(
-        other.eval()([{"image": image}]), model.eval()([{"image": image}])
-    )
+    torch.testing.assert_close(other.eval()([{"image": image}]), model.eval()([{"image": image}]))
     assert any(key.startswith("text_adapter.clip_model.") for key in other.state_dict())
 
 
