@@ -61,7 +61,7 @@ def coco(tmp_path):
 
 @pytest.fixture
 def fss(tmp_path):
-    """Ten grey masks of every test class; half of each is foreground, some of it not quite white."""
+    """Three grey masks of three test classes; what is nearly white is foreground too."""
     for class_id in FSS.fold("test")[:3]:
         for number in range(1, 4):
             stem = tmp_path / "FSS-1000" / FSS.classes[class_id] / str(number)

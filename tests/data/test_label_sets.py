@@ -14,14 +14,11 @@ def sets(tmp_path, write_image, cfg):
     """Two registered sets of three images, of 2 and of 3 classes."""
     names = {"first_labels": ["cat", "sky"], "second_labels": ["car", "sky", "road"]}
     for number, (name, classes) in enumerate(names.items()):
+        folder, photo, labels = tmp_path / name, [[[0] * 3] * 8] * 8, [[number + 1] * 8] * 8
         records = [
             {
-                "file_name": str(
-                    write_image(tmp_path / name / f"{row}.jpg", [[[row] * 3] * 8] * 8)
-                ),
-                "sem_seg_file_name": str(
-                    write_image(tmp_path / name / f"{row}.png", [[number + 1] * 8] * 8)
-                ),
+                "file_name": str(write_image(folder / f"{row}.jpg", photo)),
+                "sem_seg_file_name": str(write_image(folder / f"{row}.png", labels)),
                 "image_id": row,
             }
             for row in range(3)

@@ -27,10 +27,11 @@ def features(height, width, channels=6):
 
 def vocabulary(count, step=3):
     """Every third label has two texts."""
-    synonyms = [
-        (f"{row}", f"also {row}") if row % step == 0 else (f"{row}",) for row in range(count)
-    ]
-    return Vocabulary(tuple(map(str, range(count))), (False,) * count, synonyms=tuple(synonyms))
+    names = tuple(map(str, range(count)))
+    synonyms = tuple(
+        (name, f"also {name}") if row % step == 0 else (name,) for row, name in enumerate(names)
+    )
+    return Vocabulary(names, (False,) * count, synonyms=synonyms)
 
 
 @pytest.mark.parametrize(("kind", "depth"), REGULARISATIONS)

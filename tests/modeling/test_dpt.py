@@ -112,7 +112,7 @@ def test_weights_of_a_whole_vit_load_and_what_is_not_run_is_left_out():
     model.load_state_dict(state)
     assert len(model.model.blocks) == 4
     torch.testing.assert_close(model.model.pos_embed, whole.pos_embed)
-    with pytest.raises(RuntimeError, match="model.typo"):
+    with pytest.raises(RuntimeError, match=r"model\.typo"):
         model.load_state_dict({**state, "model.typo": torch.zeros(1)})
 
 
