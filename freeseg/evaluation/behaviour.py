@@ -7,6 +7,7 @@ find the same things. Shapes: K labels, H W image size.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ def measure_behaviour(
     """
     counts: dict[str, list[int]] = {}
     for photo, truth in photos:
-        for name, part, whole in _count(lambda v, x=photo: ask(x, v), truth, names, probes):
+        for name, part, whole in _count(functools.partial(ask, photo), truth, names, probes):
             total = counts.setdefault(name, [0, 0])
             total[0] += part
             total[1] += whole

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from freeseg import Segmenter
 from freeseg.checkpoints import ReleaseCheckpointer
+from freeseg.data import SegmentationMapper
 from freeseg.structures import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -183,3 +185,21 @@ def test_a_checkpoint_may_leave_texts_out(tmp_path):
 def test_texts_and_pixels_must_have_one_width():
     with pytest.raises(ValueError, match="EMBEDDING_DIM"):
         tiny_lseg(MODEL__LSEG__EMBEDDING_DIM=5)
+
+
+def test_photos_are_segmented_into_typed_classes_by_label_maps(model):
+    image = torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8).numpy()
+    shapes = []
+    handle = model.register_forward_hook(
+        lambda *args: shapes.append(tuple(args[2][0]["sem_seg"].shape))
+    )
+    mapper = SegmentationMapper(lseg_config(INPUT__MIN_SIZE_TEST=0), is_train=False)
+    segmenter = Segmenter(model, mapper=mapper, vocabulary=model.vocabulary)
+    result = segmenter(image, task="semantic", classes="cat|dog, sky: stuff, other")
+    handle.remove()
+    assert result.vocabulary.names == ("cat", "sky", "other")
+    assert shapes == [(40, 60)]  # labels, not scores
+    x = {"image": torch.from_numpy(image).permute(2, 0, 1), "vocabulary": result.vocabulary}
+    assert (result.semantic == model([x])[0]["sem_seg"].argmax(0).numpy()).all()
+    with pytest.raises(ValueError, match="no result for the task 'panoptic'"):
+        segmenter(image)
