@@ -23,8 +23,6 @@ def regularised(kind: str, depth: int) -> tuple[str, ...]:
 STUDY = Study(
     tool=ROOT / "tools" / "train_net.py",
     config=ROOT / "configs" / "lseg" / "shapes" / "small.yaml",
-    prompt_config=Path(),
-    prompt_stages={},
     variants=(
         Variant("none", "depth0", regularised("none", 0)),
         Variant("bottleneck, depth 1", "depth1", regularised("bottleneck", 1)),
