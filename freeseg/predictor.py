@@ -31,7 +31,7 @@ from freeseg.images import (
     order_channels,
     read_image,
 )
-from freeseg.structures import Vocabulary
+from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ class Segmenter:
             "height": height,
             "width": width,
             "tasks": tasks,
+            LABEL_MAP_KEY: True,
         }
         if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
             inputs["vocabulary"] = vocabulary or self.vocabulary

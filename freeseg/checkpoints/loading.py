@@ -50,7 +50,10 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         return content
 
     def _torch_load(self, f: str) -> Any:
-        return torch.load(f, map_location="cpu", weights_only=True)
+        content = torch.load(f, map_location="cpu", weights_only=True)
+        if isinstance(content, dict) and "model" not in content and "state_dict" in content:
+            return {"model": content["state_dict"]}  # Lightning's, beside the state of its trainer
+        return content
 
     def _read_pkl(self, filename: str) -> dict[str, Any]:
         data: dict[str, Any] = read_pickle(filename)

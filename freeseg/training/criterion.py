@@ -81,7 +81,7 @@ class SetCriterion(nn.Module):
         """
         supervised = predictions if self.deep_supervision else predictions[-1:]
         suffixes = chain((f"_{index}" for index in range(len(supervised) - 1)), [""])
-        num_masks = _mean_over_processes(
+        num_masks = mean_over_processes(
             predictions[-1].class_logits.new_tensor(sum(len(target.labels) for target in targets))
         ).clamp(min=1)
         losses: dict[str, Tensor] = {}
@@ -137,7 +137,7 @@ class SetCriterion(nn.Module):
         loss = F.cross_entropy(
             class_logits.float().flatten(0, 1), labels.flatten(), weight, reduction="sum"
         )
-        return loss / _mean_over_processes(weight[labels].sum())
+        return loss / mean_over_processes(weight[labels].sum())
 
     def _new_class_weight(self, like: Tensor) -> Tensor:
         weight = torch.ones_like(like)
@@ -168,7 +168,7 @@ def _uncertainty(logits: Tensor) -> Tensor:
     return -logits.abs()
 
 
-def _mean_over_processes(count: Tensor) -> Tensor:
+def mean_over_processes(count: Tensor) -> Tensor:
     """Average of a count over all processes."""
     world_size = comm.get_world_size()
     if world_size > 1:

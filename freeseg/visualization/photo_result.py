@@ -141,8 +141,11 @@ class PhotoResult:
         return task
 
 
-def _read_semantic(scores: Any) -> npt.NDArray[np.int64] | None:
-    return None if scores is None else scores.argmax(dim=0).cpu().numpy()
+def _read_semantic(output: Any) -> npt.NDArray[np.int64] | None:
+    """Classes [H, W] of scores [K, H, W], or as they are."""
+    if output is None:
+        return None
+    return (output if output.dim() == 2 else output.argmax(dim=0)).cpu().numpy()
 
 
 def _read_panoptic(output: Any, vocabulary: Vocabulary) -> PanopticSegments | None:
