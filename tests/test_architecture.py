@@ -31,8 +31,10 @@ ORDER = (
     "evaluation",
     "visualization",
     "engine",
+    "model_loading",
+    "zoo",
     "predictor",
-    "demo",
+    "web",
     "cli",
     "__main__",
 )

@@ -13,7 +13,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from freeseg.checkpoints.reading import read_checkpoint, read_pickle
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
-FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json")  # of Hugging Face
+FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
 
 

@@ -1,0 +1,19 @@
+"""Models by name: what is published or comes with this package, and where its weights are."""
+
+from freeseg.zoo.catalog import ModelCard, card_of, load_catalog
+from freeseg.zoo.download import ChecksumError, DownloadError
+from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
+from freeseg.zoo.table import model_rows, models_table
+
+__all__ = [
+    "ChecksumError",
+    "DownloadError",
+    "ModelCard",
+    "ModelFiles",
+    "card_of",
+    "find_model",
+    "load_catalog",
+    "local_weights",
+    "model_rows",
+    "models_table",
+]
