@@ -40,6 +40,11 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
 
 
+def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
+    """Returns the photo, at its own size, with a task's segments and no legend."""
+    return draw_regions(result.image, regions_of(result, task, min_score), _font_size(result.image))
+
+
 def draw_labels(result: PhotoResult, task: str) -> RgbImage:
     """Returns a picture [H, W, 3] of flat segment colours on black."""
     picture = np.empty_like(result.image)

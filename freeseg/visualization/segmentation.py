@@ -22,7 +22,7 @@ from freeseg.visualization.export import (
     save_segmentation,
 )
 from freeseg.visualization.masks import masks_of, rle_rows, supervision_detections
-from freeseg.visualization.overlay import draw_labels, draw_overlay
+from freeseg.visualization.overlay import draw_labels, draw_overlay, draw_picture
 from freeseg.visualization.photo_result import Instances, PhotoResult
 
 
@@ -72,6 +72,10 @@ class Segmentation(PhotoResult):
             min_score: Instances below are not drawn.
         """
         return draw_overlay(self, self.require(task), min_score)
+
+    def picture(self, task: str | None = None, *, min_score: float = 0.5) -> RgbImage:
+        """Returns the photo [H, W, 3] with one task's segments drawn in, without a legend."""
+        return draw_picture(self, self.require(task), min_score)
 
     def label_picture(self, task: str | None = None) -> RgbImage:
         """Returns a picture [H, W, 3] in which every segment is filled with its colour."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 CATALOG_FILE = Path(__file__).with_name("models.json")
+DEFAULT_MODEL = "camvid"  # of commands that name none; it comes with the package
 KINDS = ("file", "url", "hub", "page")
 
 
