@@ -103,7 +103,8 @@ def _overlays(order: _Order) -> dict[str, Any]:
 
 
 def _label_maps(order: _Order) -> dict[str, Any]:
-    result, maps = order.result, {}
+    result = order.result
+    maps: dict[str, Any] = {}
     if result.panoptic is not None:
         maps["panoptic"] = id2rgb(result.panoptic.segment_ids)
         maps["panoptic_colors"] = draw_labels(result, "panoptic")

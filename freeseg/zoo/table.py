@@ -54,3 +54,29 @@ def figures(metrics: Mapping[str, Mapping[str, float]]) -> str:
         line = ", ".join(f"{name} {value:g}" for name, value in values.items())
         parts.append(f"{dataset}: {line}" if len(metrics) > 1 else line)
     return "; ".join(parts)
+
+
+def systems_table(systems: Mapping[str, Mapping[str, str]], cards: Iterable[ModelCard]) -> str:
+    """Returns README's table: what each system does, how many models, and its measured parity."""
+    known = list(cards)
+    lines = ["| " + " | ".join(_SYSTEM_HEADINGS) + " |", "|" + "---|" * len(_SYSTEM_HEADINGS)]
+    for name, about in systems.items():
+        mine = [card for card in known if card.system == name]
+        counts = (
+            ("bundled", sum(card.is_bundled for card in mine)),
+            ("published", sum(not card.is_bundled for card in mine)),
+        )
+        models = ", ".join(f"{count} {kind}" for kind, count in counts if count)
+        lines.append(
+            f"| `{name}` | {about['what']} | {models} | {about['parity']} | {about['docs']} |"
+        )
+    return "\n".join(lines)
+
+
+_SYSTEM_HEADINGS = (
+    "system",
+    "what it does",
+    "models (`freeseg models`)",
+    "against the original's stored outputs, same weights",
+    "more",
+)

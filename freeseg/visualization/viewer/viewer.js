@@ -2,6 +2,8 @@
 // pointer is named. Works on what viewer_data in freeseg/visualization/html.py returns.
 "use strict";
 
+const FIGURES = "score · share of the photo";
+
 function showSegments(root, data) {
   const state = { task: Object.keys(data.views)[0], opacity: 0.55, hidden: new Map(), lit: null };
   const make = (tag, properties = {}, children = []) => {
@@ -19,7 +21,7 @@ function showSegments(root, data) {
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "the photo with its segments");
   const tip = make("div", { className: "tip", hidden: true });
-  const list = make("ul", { className: "segments" });
+  const list = make("ul", { className: "rows" });
   const photo = new Image();
   const layers = new Map(); // segment -> canvas of its box in its colour
 
@@ -110,11 +112,11 @@ function showSegments(root, data) {
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = `rgb(${segment.color.join(",")})`;
       const score = segment.score === null ? "" : `${Math.round(100 * segment.score)} % · `;
-      const share = `${((100 * segment.area) / whole).toFixed(1)} % of the photo`;
+      const share = `${((100 * segment.area) / whole).toFixed(1)} %`;
       const row = make("li", {}, [make("label", {}, [
         box, swatch,
         make("span", { className: "name", textContent: segment.name }),
-        make("span", { className: "figure", textContent: score + share }),
+        make("span", { className: "figure", textContent: score + share, title: FIGURES }),
       ])]);
       row.addEventListener("pointerenter", () => light(index));
       row.addEventListener("pointerleave", () => light(null));
@@ -186,7 +188,12 @@ function showSegments(root, data) {
       make("div", { className: "row" }, [
         button("all", () => setAll(true)), button("none", () => setAll(false)), opacity,
       ]),
-      list,
+      make("div", { className: "segments" }, [
+        make("div", { className: "heading" }, [
+          make("span", { textContent: "segment" }), make("span", { textContent: FIGURES }),
+        ]),
+        list,
+      ]),
       make("div", { className: "row" }, [savePicture, saveCoco]),
     ]),
   ]));
