@@ -45,8 +45,6 @@ def main() -> None:
                 picture = photograph(browser, f"http://127.0.0.1:{port}", size)
                 small = picture.quantize(COLORS, dither=Image.Dither.NONE)
                 small.save(args.output / f"{name}.png", optimize=True)
-                    args.output / f"{name}.png", optimize=True
-                )
             browser.close()
     finally:
         server.should_exit = True
