@@ -7,10 +7,15 @@ import logging
 from collections.abc import Sequence
 
 from freeseg import __version__
-from freeseg.cli import doctor, jobs, model_info, models, segment, serve
+from freeseg.cli.doctor import add_parsers as add_doctor
+from freeseg.cli.jobs import add_parsers as add_jobs
 from freeseg.cli.messages import EXIT_CODES, INTERRUPTED, USAGE_ERROR, complain
+from freeseg.cli.model_info import add_parsers as add_model_info
+from freeseg.cli.models import add_parsers as add_models
+from freeseg.cli.segment import add_parsers as add_segment
+from freeseg.cli.serve import add_parsers as add_serve
 
-_COMMANDS = (segment, models, model_info, jobs, serve, doctor)
+_COMMANDS = (add_segment, add_models, add_model_info, add_jobs, add_serve, add_doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     _offer_completion(parser)
     parser.set_defaults(errors_are_lines=True)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add_parsers(commands)
+    for add_command in _COMMANDS:
+        add_command(commands)
     return parser
 
 
