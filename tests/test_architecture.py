@@ -32,8 +32,10 @@ ORDER = (
     "evaluation",
     "visualization",
     "engine",
+    "model_loading",
+    "zoo",
     "predictor",
-    "demo",
+    "web",
     "cli",
     "__main__",
 )

@@ -226,7 +226,7 @@ def test_a_config_node_is_taken_and_not_changed(tmp_path: Path) -> None:
         cfg, write_weights(tmp_path), device="cpu", opts=["INPUT.MIN_SIZE_TEST", 24]
     )
     assert cfg.dump() == before
-    assert segmenter._prepare(color_blocks(), "x").shape == (3, 24, 48)
+    assert segmenter._read(color_blocks()).pixels.shape == (3, 24, 48)
 
 
 def test_classes_without_known_names_are_numbered(tmp_path: Path, caplog) -> None:
