@@ -31,6 +31,7 @@ from freeseg.images import (
     order_channels,
     read_image,
 )
+from freeseg.modeling import fuse_for_inference
 from freeseg.structures import Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
@@ -95,6 +96,7 @@ class Segmenter:
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+        fuse_for_inference(model.eval())
         takes_any = getattr(model, "takes_vocabulary", False)
         vocabulary, category_ids = _read_classes(cfg, takes_any)
         mapper = SegmentationMapper(cfg, is_train=False)

@@ -109,7 +109,8 @@ def test_pairwise_costs_are_the_losses_of_every_pair(random_masks):
 def test_sampling_at_pixel_centres_reads_the_pixels():
     maps = torch.arange(12.0).view(1, 3, 4)
     points = torch.tensor([[0.5 / 4, 0.5 / 3], [3.5 / 4, 1.5 / 3]])
-    torch.testing.assert_close(sample_at(maps, points), torch.tensor([[0.0, 7.0]]))
+    found = sample_at(maps[None], points[None])
+    torch.testing.assert_close(found, torch.tensor([[[0.0, 7.0]]]))
 
 
 class TestMatcher:
