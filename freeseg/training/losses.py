@@ -5,7 +5,6 @@ Shapes: N matched masks, Q queries, T targets, P points.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
