@@ -83,9 +83,8 @@ def test_other_pngs_are_left_to_pillow():
 @pytest.mark.parametrize("largest", [4, 2**24 - 1], ids=["few", "more pairs than there is room"])
 def test_pairs_are_counted(largest):
     first, second = blobs(1, (150, 90), largest), blobs(2, (150, 90), largest).T.reshape(150, 90)
-    found = {
-        (a, b): n for a, b, n in zip(*(column.tolist() for column in count_pairs(first, second)))
-    }
+    columns = (column.tolist() for column in count_pairs(first, second))
+    found = {(a, b): n for a, b, n in zip(*columns)}
     pairs, counts = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1, return_counts=True)
     assert found == dict(zip(map(tuple, pairs.T.tolist()), counts.tolist()))
 

@@ -48,6 +48,10 @@ def _write(name: str, shift: int) -> str:
     return str(root / f"{name}.json")
 
 
+def _reader(folder: Path):
+    return lambda annotation: (folder / annotation["file_name"]).read_bytes()
+
+
 def _panoptic_quality() -> Contest:
     from panopticapi import evaluation as panopticapi
 
@@ -60,10 +64,7 @@ def _panoptic_quality() -> Contest:
 
     def ours():
         files = [json.loads(Path(path).read_text()) for path in (truth, predicted)]
-        readers = [
-            lambda one, folder=Path(path[: -len(".json")]): (folder / one["file_name"]).read_bytes()
-            for path in (truth, predicted)
-        ]
+        readers = [_reader(Path(path).with_suffix("")) for path in (truth, predicted)]
         return panoptic_quality(
             files[0], files[1]["annotations"], read_true=readers[0], read_found=readers[1]
         )
