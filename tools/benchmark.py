@@ -11,9 +11,10 @@ import sys
 import time
 
 import torch
-from benchmark_rows import evaluation, models, operator, run
+from benchmark_rows import evaluation, models, operator, requests, run, training
 
-ROWS = {row.name: row for row in (*operator.ROWS, *models.ROWS, *evaluation.ROWS)}
+PARTS = (operator, models, requests, evaluation, training)
+ROWS = {row.name: row for part in PARTS for row in part.ROWS}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
