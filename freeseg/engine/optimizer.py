@@ -43,7 +43,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     else:
         raise ValueError(f"SOLVER.OPTIMIZER must be ADAMW or SGD, got {cfg.SOLVER.OPTIMIZER!r}")
     # A gradient scaler must unscale before gradients are clipped, not leave it to a fused step.
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False
     if cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
         return _clip_full_model(cfg.SOLVER.CLIP_GRADIENTS, optimizer)
     return maybe_add_gradient_clipping(cfg, optimizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from pathlib import Path
 
 import torch
 
@@ -31,7 +32,7 @@ def _pair(system: str, backbone: str):
     theirs = getattr(transformers, f"{system}ForUniversalSegmentation")(port).eval()
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
-        cfg = config_from_hugging_face(folder)
+        cfg = config_from_hugging_face(Path(folder))
     cfg.MODEL.DEVICE = "cpu"
     ours = build_model(cfg).eval()
     converted = KEY_MAPS[f"hf-{system.lower()}"].convert(theirs.state_dict())
