@@ -27,6 +27,7 @@ from freeseg.images import (
     read_image,
 )
 from freeseg.model_loading import ConfigSource, known_classes, load_weights, read_config
+from freeseg.modeling import fuse_for_inference
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 from freeseg.zoo import find_model
@@ -127,6 +128,7 @@ class Segmenter:
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+        fuse_for_inference(model.eval())
         takes_any = getattr(model, "takes_vocabulary", False)
         vocabulary, category_ids = known_classes(cfg, takes_any)
         mapper = SegmentationMapper(cfg, is_train=False)

@@ -20,6 +20,7 @@ from detectron2.modeling import build_model
 from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, build_test_loader
 from freeseg.images import ImageError
+from freeseg.modeling import fuse_for_inference
 from freeseg.predictor import Segmenter, parse_task
 from freeseg.structures import Vocabulary
 
@@ -281,6 +282,7 @@ def test_every_pixel_equals_the_evaluation_path(photos, image_format: str, tmp_p
     torch.manual_seed(0)
     model = build_model(cfg).eval()
     DetectionCheckpointer(model, str(tmp_path)).save("model")
+    fuse_for_inference(model)  # as the predictor does: equal up to rounding, see test_fused.py
 
     name = f"predictor_parity_{image_format}"
     records = [
