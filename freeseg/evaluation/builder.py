@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
 from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
-from freeseg.evaluation.coco_panoptic import PanopticEvaluator
 from freeseg.evaluation.instance import ThingEvaluator
 from freeseg.evaluation.seen_unseen import (
     SeenUnseen,
@@ -79,11 +78,11 @@ def build_evaluators(
         return evaluators
     return [
         SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
-        if isinstance(evaluator, PanopticEvaluator)
+        if isinstance(evaluator, COCOPanopticEvaluator)
         else SeenUnseenEvaluator(evaluator, classes)
         for evaluator in evaluators
     ]
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:
-    return PanopticEvaluator(dataset_name, str(folder))
+    return COCOPanopticEvaluator(dataset_name, str(folder))

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from freeseg.data.panoptic import VOID_ID, IdMap
-from freeseg.ops import count_pairs
 
 MIN_IOU = 0.5  # above it a match is unique
 MAX_VOID = 0.5  # a prediction that is void or crowd by more than this share is nobody's fault
@@ -98,32 +97,27 @@ class _Overlap:
         self.is_crowd = _column(true_segments, "iscrowd").astype(bool)  # [G]
         self.classes = _column(segments, "category_id")  # [P]
         self.is_same_class = self.true_classes[:, None] == self.classes  # [G, P]
-        pair_true, pair_found, pixels = count_pairs(true_ids, ids)
-        rows = _places(pair_true, _column(true_segments, "id"))  # 0 for void and unlisted ids
-        columns = _places(pair_found, _column(segments, "id"))
-        pairs = np.zeros((len(true_segments) + 1, len(segments) + 1), dtype=np.int64)
-        np.add.at(pairs, (rows, columns), pixels)
+        rows = _places(true_ids, _column(true_segments, "id"))  # 0 for void and unlisted ids
+        columns = _places(ids, _column(segments, "id"))
+        shape = len(true_segments) + 1, len(segments) + 1
+        pairs = np.bincount((rows * shape[1] + columns).ravel(), minlength=shape[0] * shape[1])
+        pairs = pairs.reshape(shape)
         shared = pairs[1:, 1:]  # [G, P]
         self.void = pairs[0, 1:]  # [P]
         self.area = pairs[:, 1:].sum(0)  # [P]
-        self.crowd = (shared * (self.is_same_class & self._excuses()[:, None])).sum(0)  # [P]
+        self.crowd = (shared * (self.is_same_class & self.is_crowd[:, None])).sum(0)  # [P]
         # pixels without truth count neither for nor against a prediction
         union = pairs[1:].sum(1)[:, None] + self.area - shared - self.void
         self.iou = shared / np.maximum(union, 1)
-
-    def _excuses(self) -> npt.NDArray[np.bool_]:
-        """Bool [G], the last crowd of every class, as panopticapi has it."""
-        last = {label: row for row, label in enumerate(self.true_classes) if self.is_crowd[row]}
-        excuses = np.zeros(len(self.true_classes), dtype=bool)
-        excuses[list(last.values())] = True
-        return excuses
 
 
 def _column(segments: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.int64]:
     return np.array([int(row.get(key, 0)) for row in segments], dtype=np.int64)
 
 
-def _places(ids: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """1 + the place of every id among the known ones, 0 where it is none of them."""
-    place = {each: number for number, each in enumerate(known.tolist(), start=1) if each != VOID_ID}
-    return np.array([place.get(each, 0) for each in ids.tolist()], dtype=np.int64)
+def _places(ids: IdMap, known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """1 + the place of every pixel's id among the known ones, 0 where it is none of them."""
+    present, inverse = np.unique(ids, return_inverse=True)
+    place = {int(each): number for number, each in enumerate(known, start=1) if each != VOID_ID}
+    places = np.array([place.get(int(each), 0) for each in present], dtype=np.int64)
+    return places[inverse.reshape(ids.shape)]

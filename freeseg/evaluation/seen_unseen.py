@@ -15,10 +15,9 @@ import numpy as np
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
 from detectron2.utils import comm
 from freeseg.data.panoptic import rgb2id
-from freeseg.evaluation.coco_panoptic import PanopticEvaluator
 from freeseg.evaluation.panoptic import PanopticCounts
 
 Results = dict[str, Any]
@@ -108,7 +107,7 @@ class SeenUnseenEvaluator(DatasetEvaluator):
         return results
 
 
-class SeenUnseenPanopticEvaluator(PanopticEvaluator):
+class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
     """COCO's panoptic quality, and its means over the seen and the unseen classes.
 
     Detectron2's evaluator gives means over all classes only, so segments are counted by class here.

@@ -1,6 +1,5 @@
 """Operators that PyTorch lacks."""
 
-from freeseg.ops.id_maps import count_pairs, read_id_map
 from freeseg.ops.implementations import Availability, available
 from freeseg.ops.masks import mask_boxes, masked_crops
 from freeseg.ops.ms_deform_attn import ms_deform_attn
@@ -9,10 +8,8 @@ from freeseg.ops.reference import ms_deform_attn_reference
 __all__ = [
     "Availability",
     "available",
-    "count_pairs",
     "mask_boxes",
     "masked_crops",
     "ms_deform_attn",
     "ms_deform_attn_reference",
-    "read_id_map",
 ]

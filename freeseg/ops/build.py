@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 SOURCES = Path(__file__).resolve().parent / "csrc"
 LIBRARIES = Path(__file__).resolve().parent / "lib"
 FILES = {
-    "cpp": ("problem.h", "cpu_kernels.h", "cpu_kernels.cpp", "cpu_library.cpp", "id_maps.cpp"),
+    "cpp": ("problem.h", "cpu_kernels.h", "cpu_kernels.cpp", "cpu_library.cpp"),
     "cuda": ("problem.h", "cuda_kernels.cuh", "cuda_library.cu"),
 }
 CPU_FLAGS = (
@@ -76,8 +76,7 @@ def build_cpp() -> Path:
         for name, machine in sets.items():
             target = ["-c", str(SOURCES / "cpu_kernels.cpp"), "-o", f"{folder}/{name}.o"]
             _run([*compile_, *machine, f"-DFREESEG_ISA={name}", *target])
-        plain = [str(SOURCES / name) for name in ("cpu_library.cpp", "id_maps.cpp")]
-        objects = [*plain, *(f"{folder}/{name}.o" for name in sets)]
+        objects = [str(SOURCES / "cpu_library.cpp"), *(f"{folder}/{name}.o" for name in sets)]
         library = f"{folder}/library.so"
         _run([*compile_, "-shared", *objects, "-o", library])
         return _put(library, library_path("cpp"))

@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import SemSegEvaluator
+from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.panoptic import id2rgb, rgb2id
 from freeseg.data.shapes import categories
 from freeseg.evaluation import build_evaluators
-from freeseg.evaluation.coco_panoptic import PanopticEvaluator
 from freeseg.evaluation.instance import ThingEvaluator
 from freeseg.evaluation.seen_unseen import SeenUnseenPanopticEvaluator
 
@@ -266,11 +265,11 @@ def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
     assert kinds(build_evaluators(cfg, shapes)) == [SeenUnseenPanopticEvaluator]
     cfg.TEST.SEEN_UNSEEN = False
-    assert kinds(build_evaluators(cfg, shapes)) == [PanopticEvaluator]
+    assert kinds(build_evaluators(cfg, shapes)) == [COCOPanopticEvaluator]
 
 
 def test_classes_that_are_all_seen_need_no_split(cfg, samples):
-    assert kinds(build_evaluators(cfg, samples[0]))[-1] is PanopticEvaluator
+    assert kinds(build_evaluators(cfg, samples[0]))[-1] is COCOPanopticEvaluator
 
 
 def test_nothing_to_evaluate_is_an_error(cfg, samples):
