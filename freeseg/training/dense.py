@@ -29,7 +29,7 @@ class DenseMatcher(HungarianMatcher):
     ) -> tuple[Tensor, Tensor]:
         size = mask_logits.shape[-2:]
         small = [
-            F.interpolate(target.masks[None].float(), size, mode="nearest")[0].flatten(1)
+            F.interpolate(target.masks[:, None].float(), size, mode="nearest").flatten(1)
             for target in targets
         ]
         logits, labels = mask_logits.flatten(2), pad_sequence(small, batch_first=True)
