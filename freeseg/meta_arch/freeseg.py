@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
@@ -25,6 +24,7 @@ from freeseg.inference import (
     TuningSettings,
     assemble_by_class_map,
     resize_result,
+    to_size,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
@@ -158,7 +158,7 @@ class FreeSeg(Mask2Former):
         """The result of one request at the size that its input asks for."""
         wanted = batched_inputs[request.index]
         height, width = features.image_sizes[request.index]
-        mask_probs = upsample(masks.mask_logits[row], features.padded_size)
+        mask_probs = to_size(masks.mask_logits[row, None], features.padded_size)[0]
         mask_probs = mask_probs[:, :height, :width].sigmoid()  # [Q, H, W]
         logits = class_logits(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
         class_probs = logits.float().softmax(-1)[:, :-1]
@@ -187,14 +187,6 @@ class FreeSeg(Mask2Former):
 @META_ARCH_REGISTRY.register()
 class OpenVocabulary(FreeSeg):
     """`FreeSeg` under the name in the release's configurations."""
-
-
-def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask logits [Q, h, w] at `size`.
-
-    Parity: the release aligns corners here, unlike Mask2Former.
-    """
-    return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
 
 
 def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
