@@ -45,6 +45,7 @@ def _add_text_keys(cfg: CfgNode) -> None:
     node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
+    node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without
     node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
 
 
