@@ -99,6 +99,7 @@ def _add_freeseg_keys(cfg: CfgNode) -> None:
     ours.CONTEXT_INTERACTION = True  # pixels read the texts
     ours.USE_TASK = True  # the task is a part of a learned prompt
     ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
+    ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
     ours.MIN_SCORE = 0.5  # least class score of a thing; the release has it as a constant
     cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
     tuning.ENABLED = False  # adapt the class tokens to each test image
