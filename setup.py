@@ -95,6 +95,7 @@ setup(
         "web": ["fastapi", "uvicorn"],
         "supervision": ["supervision"],
         "completion": ["shtab"],
+        "cityscapes": ["cityscapesscripts"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "dev": [
             "fastapi",
@@ -104,6 +105,7 @@ setup(
             "mkdocstrings[python]",
             "mypy",
             "playwright",
+            "pyquaternion",  # all that the evaluation of cityscapesscripts needs
             "pre-commit",
             "pytest",
             "pytest-xdist",
