@@ -15,7 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from freeseg.data import SegmentationMapper
 from freeseg.engine.few_shot import load_model
-from freeseg.evaluation.behaviour import Photo, Probes, measure_behaviour
+from freeseg.evaluation.behaviour import Probes, measure_behaviour
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
 

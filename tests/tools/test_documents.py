@@ -80,7 +80,7 @@ def test_issue_templates_are_forms() -> None:
 
 
 def test_a_model_is_analysed(monkeypatch, capsys) -> None:
-    run("analyze_model", monkeypatch, "--model", "camvid", "--size", "64x96")
+    run("analyze_model", monkeypatch, "--model", "camvid-mask2former", "--size", "64x96")
     lines = capsys.readouterr().out.splitlines()
     parts = {line.split(" | ")[0].strip("| "): line for line in lines}
     assert {"backbone", "sem_seg_head.pixel_decoder", "sem_seg_head.predictor"} <= set(parts)
