@@ -26,6 +26,7 @@ from freeseg.config import (
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
+from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
 
 logger = logging.getLogger(__name__)
@@ -93,12 +94,18 @@ def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
 
 
 def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-    """Semantic results with TEST.AUG, under names that end with _TTA; none where it is off."""
+    """Semantic results with TEST.AUG, under names that end with _TTA; none where it is off.
+
+    Datasets without semantic ground truth are left out.
+    """
     augmentation = augmentation_arguments(cfg)
-    if augmentation is None:
+    num_datasets = len(cfg.DATASETS.TEST)
+    datasets = [name for name in cfg.DATASETS.TEST if "semantic" in judged_tasks(name)]
+    if augmentation is None or not datasets:
         return {}
     cfg = cfg.clone()
     cfg.defrost()
+    cfg.DATASETS.TEST = tuple(datasets)
     cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / "augmented")
     only = test_node(cfg)
     only.SEMANTIC_ON, only.INSTANCE_ON, only.PANOPTIC_ON = True, False, False
@@ -106,4 +113,6 @@ def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     if windows is not None:  # of every copy, not copies of every window
         model, cfg.TEST.AUG.IS_SLIDE = SlidingWindow(model, **windows), False
     results = Trainer.test(cfg, AugmentedSemantic(model, **augmentation))
+    if len(datasets) == 1 < num_datasets:  # Detectron2 names a dataset's results when it has others
+        results = {datasets[0]: results}
     return {f"{name}_TTA": values for name, values in results.items()}

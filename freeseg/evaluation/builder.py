@@ -50,17 +50,11 @@ def build_evaluators(
         output_folder: for predictions; default OUTPUT_DIR/inference/dataset_name.
     """
     register_custom(cfg.DATASETS.CUSTOM)
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    if kind not in TASKS_OF_TYPE:
-        raise NotImplementedError(
-            f"dataset {dataset_name} has evaluator_type {kind!r}; "
-            f"known types are {', '.join(TASKS_OF_TYPE)}"
-        )
-    tasks = default_tasks(cfg)
-    wanted = [task for task in TASKS_OF_TYPE[kind] if task in tasks]
+    tasks, judged = default_tasks(cfg), judged_tasks(dataset_name)
+    wanted = [task for task in judged if task in tasks]
     if not wanted:
         raise ValueError(
-            f"dataset {dataset_name} can evaluate {', '.join(TASKS_OF_TYPE[kind])}, but "
+            f"dataset {dataset_name} can evaluate {', '.join(judged)}, but "
             f"the configuration's TEST has only {', '.join(tasks) or 'nothing'} on"
         )
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
@@ -82,9 +76,24 @@ def build_evaluators(
             else SeenUnseenEvaluator(evaluator, classes)
             for evaluator in evaluators
         ]
-    if kind.startswith("cityscapes_"):
+    if MetadataCatalog.get(dataset_name).evaluator_type.startswith("cityscapes_"):
         evaluators += build_cityscapes_evaluators(dataset_name, wanted)
     return evaluators
+
+
+def judged_tasks(dataset_name: str) -> Sequence[str]:
+    """Tasks that the dataset has ground truth of.
+
+    Raises:
+        NotImplementedError: Its evaluator_type is unknown.
+    """
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if kind not in TASKS_OF_TYPE:
+        raise NotImplementedError(
+            f"dataset {dataset_name} has evaluator_type {kind!r}; "
+            f"known types are {', '.join(TASKS_OF_TYPE)}"
+        )
+    return TASKS_OF_TYPE[kind]
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:

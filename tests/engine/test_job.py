@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from freeseg.engine import Trainer, evaluate
+from freeseg.engine import Trainer, evaluate, job
 
 WINDOW = 16  # a quarter of a picture
 
@@ -72,3 +72,14 @@ def test_one_copy_of_the_same_size_changes_nothing(saved, tiny_config):
     same = ("TEST.AUG.ENABLED", True, "TEST.AUG.FLIP", False, "TEST.AUG.MIN_SIZES", (32,))
     results = evaluate(tiny_config("MODEL.WEIGHTS", saved[1], *same), resume=False)
     assert results["sem_seg_TTA"] == pytest.approx(results["sem_seg"])
+
+
+def test_copies_of_photos_are_for_datasets_with_semantic_truth(saved, tiny_config, monkeypatch):
+    copies = ("TEST.AUG.ENABLED", True, "TEST.AUG.MIN_SIZES", (32,), "MODEL.WEIGHTS", saved[1])
+    known = {"tiny_val": ("semantic",), "tiny_train": ("instance",)}
+    monkeypatch.setattr(job, "judged_tasks", known.__getitem__)
+    both = evaluate(tiny_config(*copies, "DATASETS.TEST", tuple(known)), resume=False)
+    assert set(both) == {*known, "tiny_val_TTA"}
+    assert "sem_seg" in both["tiny_val_TTA"]
+    alone = evaluate(tiny_config(*copies, "DATASETS.TEST", ("tiny_train",)), resume=False)
+    assert not any(name.endswith("_TTA") for name in alone)
