@@ -6,7 +6,7 @@ from freeseg.checkpoints.key_map import Conversion, KeyMap
 from freeseg.checkpoints.loading import ReleaseCheckpointer, StrictCheckpointer, weights_file
 from freeseg.checkpoints.reading import read_checkpoint
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
-from freeseg.checkpoints.writing import write_checkpoint
+from freeseg.checkpoints.writing import write_atomically, write_checkpoint
 
 __all__ = [
     "KEY_MAPS",
@@ -19,5 +19,6 @@ __all__ = [
     "detect_system",
     "read_checkpoint",
     "weights_file",
+    "write_atomically",
     "write_checkpoint",
 ]
