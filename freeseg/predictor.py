@@ -31,6 +31,7 @@ from freeseg.images import (
     order_channels,
     read_image,
 )
+from freeseg.inference import segment_within_memory
 from freeseg.structures import Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
@@ -161,7 +162,7 @@ class Segmenter:
         if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
             inputs["vocabulary"] = vocabulary or self.vocabulary
         with torch.inference_mode():
-            output = self.model([inputs])[0]
+            output = segment_within_memory(self.model, inputs)
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in output]
         if missing:
             raise ValueError(

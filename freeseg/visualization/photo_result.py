@@ -142,7 +142,10 @@ class PhotoResult:
 
 
 def _read_semantic(scores: Any) -> npt.NDArray[np.int64] | None:
-    return None if scores is None else scores.argmax(dim=0).cpu().numpy()
+    if scores is None:
+        return None
+    labels = scores if scores.dim() == 2 else scores.argmax(dim=0)  # tiles give the class map
+    return labels.cpu().numpy()
 
 
 def _read_panoptic(output: Any, vocabulary: Vocabulary) -> PanopticSegments | None:
