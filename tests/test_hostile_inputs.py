@@ -128,5 +128,5 @@ def test_ten_thousand_classes_are_decoded(freeseg, monkeypatch):
 def test_ten_thousand_classes_are_read_and_a_double_among_them_is_found():
     names = [f"object number {index}" for index in range(10_000)]
     assert len(read_vocabulary(names)) == 10_000
-    with pytest.raises(ValueError, match="'object number 7' stands for class 8 .* class 10001"):
+    with pytest.raises(ValueError, match=r"'object number 7' stands for class 8 .* class 10001"):
         read_vocabulary([*names, "object number 7"])

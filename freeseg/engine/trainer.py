@@ -7,7 +7,7 @@ import logging
 import random
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
 from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
+from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
+from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
     MetricHistory,
@@ -69,6 +71,9 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(self.cfg)
         model = _distribute(model)
         model.register_forward_pre_hook(self._seed_forward)
+        self._guard = LossGuard(Path(self.cfg.OUTPUT_DIR))
+        model.register_forward_hook(self._guard)
+        self._part = (-1, 0)  # iteration, and parts of its batch that were forwarded
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
@@ -177,7 +182,12 @@ class Trainer(DefaultTrainer):
     def _seed_forward(self, model: nn.Module, _inputs: Any) -> None:
         """Seeds after the batch is there: starting a data loader draws random numbers too."""
         if model.training:
-            seed_generators(self.seed, self.iter, comm.get_rank())
+            iteration, part = self._part
+            part = (part + 1) % self.cfg.SOLVER.ACCUMULATION_STEPS if iteration == self.iter else 0
+            self._part = self.iter, part
+            self._guard.iteration = self.iter
+            further = (part,) if part else ()
+            seed_generators(self.seed, self.iter, comm.get_rank(), *further)
 
     def _skip_seen_data(self) -> None:
         sampler = getattr(self.data_loader, "loader_sampler", None)
@@ -263,10 +273,12 @@ def _share_buffers(model: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
-def _step_runner(cfg: CfgNode) -> type[SimpleTrainer]:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return SimpleTrainer
-    if torch.device(cfg.MODEL.DEVICE).type == "cuda":
-        return AMPTrainer
-    logger.info("SOLVER.AMP.ENABLED needs CUDA: training in float32 on %s", cfg.MODEL.DEVICE)
-    return SimpleTrainer
+def _step_runner(cfg: CfgNode) -> Callable[..., SimpleTrainer]:
+    num_parts = cfg.SOLVER.ACCUMULATION_STEPS
+    has_amp = cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type == "cuda"
+    if cfg.SOLVER.AMP.ENABLED and not has_amp:
+        logger.info("SOLVER.AMP.ENABLED needs CUDA: training in float32 on %s", cfg.MODEL.DEVICE)
+    if num_parts == 1:
+        return AMPTrainer if has_amp else SimpleTrainer
+    accumulating = AccumulatingAMPTrainer if has_amp else AccumulatingTrainer
+    return functools.partial(accumulating, num_parts=num_parts)

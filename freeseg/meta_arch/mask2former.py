@@ -135,6 +135,10 @@ class Mask2Former(nn.Module):
         """Weighted losses of annotated images by name."""
         return self.criterion(self.sem_seg_head(features), self.targets(batched_inputs, features))
 
+    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
+        """How many targets every annotated image has, without looking at it."""
+        return [len(x["instances"]) for x in batched_inputs]
+
     def targets(
         self, batched_inputs: Sequence[dict[str, Any]], features: ImageFeatures
     ) -> list[SegmentationTarget]:

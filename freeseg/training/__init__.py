@@ -4,6 +4,7 @@ from freeseg.training.contrastive import ContrastiveSetCriterion
 from freeseg.training.criterion import SetCriterion
 from freeseg.training.dense import DenseCriterion, DenseMatcher
 from freeseg.training.matcher import HungarianMatcher
+from freeseg.training.shares import accumulated
 
 __all__ = [
     "ContrastiveSetCriterion",
@@ -11,4 +12,5 @@ __all__ = [
     "DenseMatcher",
     "HungarianMatcher",
     "SetCriterion",
+    "accumulated",
 ]

@@ -18,10 +18,14 @@ JOB = Path(__file__).with_name("tiny_job.py")
 RELATIVE_NOISE = 1e-4
 
 
-def run_in_two_processes(root, folder, options, **environment):
-    flags = ("--num-gpus", "2", "--dist-url", "auto")
+FLAGS = ("--num-gpus", "2", "--dist-url", "auto")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def run_in_two_processes(root, folder, options, torchrun=False, **environment):
+    start = [*TORCHRUN, str(JOB)] if torchrun else [str(JOB), *FLAGS]
     job = subprocess.run(
-        [sys.executable, str(JOB), *flags, "OUTPUT_DIR", str(folder), *options],
+        [sys.executable, *start, "OUTPUT_DIR", str(folder), *options],
         env={**os.environ, "TINY_ROOT": str(root), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         timeout=300,
@@ -40,12 +44,15 @@ def losses(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained, monkeypatch):
+@pytest.mark.parametrize("torchrun", [False, True], ids=["own launcher", "torchrun"])
+def test_two_processes_train_and_evaluate_like_one(
+    tiny_root, tmp_path, trained, monkeypatch, torchrun
+):
     options = ("SOLVER.MAX_ITER", "12", "SOLVER.LOG_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "99")
     one, two = tmp_path / "one", tmp_path / "two"
     monkeypatch.setenv("TINY_PLAIN", "1")
     trained("OUTPUT_DIR", one, *options)
-    run_in_two_processes(tiny_root, two, options, TINY_PLAIN="1")
+    run_in_two_processes(tiny_root, two, options, torchrun, TINY_PLAIN="1")
 
     assert (two / "log.txt.rank1").exists()
     assert losses(two) == pytest.approx(losses(one), rel=RELATIVE_NOISE)
