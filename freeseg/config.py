@@ -67,6 +67,7 @@ def _add_freeseg_keys(cfg: CfgNode) -> None:
     cfg.INPUT.TASK_NAME = ["semantic segmentation."]  # tasks drawn from, one per step
     cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most regions of a class for the prompt stage; -1: all
     cfg.DATASETS.SAMPLE_SEED = 0  # of their choice
+    cfg.INPUT.REGION_CROP_AREA = [0.08, 1.0]  # share of a region's box that a sample of them shows
     head = cfg.MODEL.SEM_SEG_HEAD
     head.EMBEDDING_DIM = 512  # of a query in the space of texts: the text encoder's feature size
     head.EMBED_HIDDEN_DIM = 1024  # inside the net that embeds queries

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""FreeSeg's claims in miniature: what each of its parts is worth on Shapes.
+"""What the parts of a system are worth: trains variants of it and writes a table of their results.
 
-tools/ablate.py [--seeds 1,2] [--output FOLDER] [--only full,no_clip] [KEY VALUE ...]
+tools/ablate.py STUDY [--seeds 1,2] [--output FOLDER] [--only full,no_clip] [KEY VALUE ...]
 """
 
 from __future__ import annotations
@@ -11,72 +11,133 @@ import logging
 from pathlib import Path
 
 from freeseg.engine.ablation import Metric, Study, Variant
+from freeseg.structures import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "configs" / "freeseg" / "shapes"
-NO_TASK = ("MODEL.FREESEG.USE_TASK", "False")
-TEMPLATE = ("MODEL.CLIP_ADAPTER.PROMPT_LEARNER", "predefined")
-NO_CLIP = ("MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE", "False")
-NO_INTERACTION = ("MODEL.FREESEG.CONTEXT_INTERACTION", "False")
-TUNED = ("TEST.PROMPT_TUNING.ENABLED", "True")
-UNTUNED = ("TEST.PROMPT_TUNING.ENABLED", "False")
-TEMPLATES = ("MODEL.CLIP_ADAPTER.PREDEFINED_PROMPT_TEMPLATES", "['a photo of a {}.']")
+CONFIGS = ROOT / "configs"
+TOOL = ROOT / "tools" / "train_net.py"
 
 
-def only(task: str) -> tuple[str, ...]:
-    """Overrides that train and evaluate one task."""
-    switches = [
-        (f"MODEL.MASK_FORMER.TEST.{name.upper()}_ON", str(name == task))
-        for name in ("semantic", "instance", "panoptic")
-    ]
-    flat = [item for switch in switches for item in switch]
-    return ("INPUT.TASK_NAME", f"['{task} segmentation.']", *flat, "TEST.BEST_METRIC", "")
+def only(node: str, task: str) -> tuple[str, ...]:
+    """Overrides that evaluate one task alone; `node` is the section that switches outputs."""
+    switches = [(f"{node}.{name.upper()}_ON", str(name == task)) for name in TASKS]
+    return (*(item for switch in switches for item in switch), "TEST.BEST_METRIC", "")
 
 
-STUDY = Study(
-    tool=ROOT / "tools" / "train_net.py",
-    config=CONFIGS / "full.yaml",
-    prompt_config=CONFIGS / "prompts.yaml",
-    prompt_stages={"prompts": (), "prompts_no_task": NO_TASK},
-    variants=(
-        Variant("full", "full", TUNED, "prompts"),
-        Variant("fixed template", "template", (*TEMPLATE, *TEMPLATES)),
-        Variant("no task prompt", "no_task", (*NO_TASK, *TUNED), "prompts_no_task"),
-        Variant("no context interaction", "no_interaction", (*NO_INTERACTION, *TUNED), "prompts"),
-        Variant("no region CLIP", "no_clip", (*NO_CLIP, *TUNED), "prompts", "full"),
-        Variant("no prompt tuning", "no_tuning", UNTUNED, "prompts", "full"),
-        Variant("semantic alone", "semantic", (*only("semantic"), *TUNED), "prompts"),
-        Variant("instance alone", "instance", (*only("instance"), *TUNED), "prompts"),
-        Variant("panoptic alone", "panoptic", (*only("panoptic"), *TUNED), "prompts"),
-    ),
-    metrics=(
-        Metric("mIoU seen", "sem_seg", "mIoU_seen"),
-        Metric("unseen", "sem_seg", "mIoU_unseen"),
-        Metric("harmonic", "sem_seg", "hIoU"),
-        Metric("PQ seen", "panoptic_seg", "PQ_seen"),
-        Metric("unseen", "panoptic_seg", "PQ_unseen"),
-        Metric("AP seen", "segm", "AP_seen"),
-        Metric("unseen", "segm", "AP_unseen"),
-    ),
-)
+def freeseg() -> Study:
+    """FreeSeg on Shapes with and without each of its parts, and trained for one task alone."""
+    folder = CONFIGS / "freeseg" / "shapes"
+    no_task = ("MODEL.FREESEG.USE_TASK", "False")
+    template = (
+        *("MODEL.CLIP_ADAPTER.PROMPT_LEARNER", "predefined"),
+        *("MODEL.CLIP_ADAPTER.PREDEFINED_PROMPT_TEMPLATES", "['a photo of a {}.']"),
+    )
+    no_interaction = ("MODEL.FREESEG.CONTEXT_INTERACTION", "False")
+    no_clip = ("MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE", "False")
+    tuned = ("TEST.PROMPT_TUNING.ENABLED", "True")
+    untuned = ("TEST.PROMPT_TUNING.ENABLED", "False")
+
+    def alone(task: str) -> tuple[str, ...]:
+        outputs = only("MODEL.MASK_FORMER.TEST", task)
+        return ("INPUT.TASK_NAME", f"['{task} segmentation.']", *outputs, *tuned)
+
+    return Study(
+        tool=TOOL,
+        config=folder / "full.yaml",
+        prompt_config=folder / "prompts.yaml",
+        prompt_stages={"prompts": (), "prompts_no_task": no_task},
+        variants=(
+            Variant("full", "full", tuned, "prompts"),
+            Variant("fixed template", "template", template),
+            Variant("no task prompt", "no_task", (*no_task, *tuned), "prompts_no_task"),
+            Variant(
+                "no context interaction", "no_interaction", (*no_interaction, *tuned), "prompts"
+            ),
+            Variant("no region CLIP", "no_clip", (*no_clip, *tuned), "prompts", "full"),
+            Variant("no prompt tuning", "no_tuning", untuned, "prompts", "full"),
+            *(Variant(f"{task} alone", task, alone(task), "prompts") for task in TASKS),
+        ),
+        metrics=(
+            Metric("mIoU seen", "sem_seg", "mIoU_seen"),
+            Metric("unseen", "sem_seg", "mIoU_unseen"),
+            Metric("harmonic", "sem_seg", "hIoU"),
+            Metric("PQ seen", "panoptic_seg", "PQ_seen"),
+            Metric("unseen", "panoptic_seg", "PQ_unseen"),
+            Metric("AP seen", "segm", "AP_seen"),
+            Metric("unseen", "segm", "AP_unseen"),
+        ),
+    )
+
+
+def oneformer(data: str) -> Study:
+    """One OneFormer against a Mask2Former per task, and against one that is not told the task."""
+    mask2former = next((CONFIGS / data).glob("mask2former_*.yaml"))
+    joint = ("INPUT.DATASET_MAPPER_NAME", "oneformer_unified")
+
+    def alone(task: str) -> tuple[str, ...]:
+        probabilities = [
+            item
+            for name in TASKS[:2]
+            for item in (f"INPUT.TASK_PROB.{name.upper()}", str(float(name == task)))
+        ]
+        return (*joint, *probabilities, *only("MODEL.MASK_FORMER.TEST", task))
+
+    return Study(
+        tool=TOOL,
+        config=CONFIGS / "oneformer" / data / "oneformer_small.yaml",
+        variants=(
+            Variant("OneFormer, joint", "joint"),
+            *(
+                Variant(f"Mask2Former, {task} alone", task, alone(task), config=mask2former)
+                for task in TASKS
+            ),
+            Variant("Mask2Former, joint", "untold", joint, config=mask2former),
+            Variant("no task in the queries", "no_task", ("MODEL.ONE_FORMER.TASK_INIT", "False")),
+            Variant(
+                "no contrastive loss",
+                "no_contrast",
+                ("MODEL.ONE_FORMER.CONTRASTIVE_WEIGHT", "0.0"),
+            ),
+            Variant("no learned context", "no_context", ("MODEL.TEXT_ENCODER.N_CTX", "0")),
+        ),
+        metrics=(
+            Metric("PQ", "panoptic_seg", "PQ"),
+            Metric("AP", "segm", "AP"),
+            Metric("mIoU", "sem_seg", "mIoU"),
+        ),
+    )
+
+
+STUDIES = {
+    "freeseg": freeseg,
+    "oneformer": lambda: oneformer("shapes"),
+    "oneformer_camvid": lambda: oneformer("camvid"),
+}
 
 
 def main() -> None:
     """Reads the arguments, runs what is missing and prints the table."""
     parser = argparse.ArgumentParser(
-        description="Trains FreeSeg on Shapes with and without each of its parts and writes a "
-        "Markdown table. Started again, it goes on where it was.",
-        epilog="variants: " + ", ".join(variant.folder for variant in STUDY.variants),
+        description="Trains variants of a system and writes a Markdown table. Started again, it "
+        "goes on where it was."
     )
+    parser.add_argument("study", choices=list(STUDIES))
     parser.add_argument("--seeds", default="1,2", help="separated by commas")
-    parser.add_argument("--output", type=Path, default=Path("output/freeseg_ablation"))
+    parser.add_argument("--output", type=Path, help="folder of all runs: output/ablation_STUDY")
     parser.add_argument("--only", default="", help="variants, separated by commas; all")
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="KEY VALUE ... for all runs")
-    arguments = parser.parse_args()
+    parser.add_argument("--list", action="store_true", help="print the variants and stop")
+    parser.add_argument("options", nargs="*", help="KEY VALUE ... for all runs")
+    arguments = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    study = STUDY.select(arguments.only.split(",")) if arguments.only else STUDY
+    study = STUDIES[arguments.study]()
+    if arguments.list:
+        print("\n".join(f"{variant.folder:16}{variant.name}" for variant in study.variants))
+        return
+    if arguments.only:
+        study = study.select(arguments.only.split(","))
+    output = arguments.output or Path("output") / f"ablation_{arguments.study}"
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    print(study.run(arguments.output, seeds, arguments.options))
+    print(study.run(output, seeds, arguments.options))
 
 
 if __name__ == "__main__":

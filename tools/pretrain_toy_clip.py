@@ -21,9 +21,9 @@ def main() -> None:
     """Trains, writes and judges a toy CLIP."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", required=True, help="safetensors file to be written")
-    parser.add_argument("--scenes", type=int, default=2000, help="training scenes")
+    parser.add_argument("--scenes", type=int, default=4000, help="training scenes")
     parser.add_argument("--held-out", type=int, default=400, help="scenes to judge on")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate", action="store_true", help="judge --output, train nothing")
     args = parser.parse_args()

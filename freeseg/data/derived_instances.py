@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from freeseg.data.coco_writer import encode_rle
 from freeseg.data.panoptic import rgb2id, segment_geometry
 
 
-def instances_from_panoptic(records: Sequence[dict[str, Any]], metadata: Any) -> dict[str, Any]:
+def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) -> dict[str, Any]:
     """COCO instance annotation of the thing segments of panoptic records."""
     dataset_ids = {
         class_id: key for key, class_id in metadata.thing_dataset_id_to_contiguous_id.items()

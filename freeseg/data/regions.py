@@ -25,7 +25,6 @@ from freeseg.data.mapper import BatchTasks, read_annotation, read_labels, seeded
 from freeseg.images import order_channels, read_image
 
 REGION_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
-CROP_AREA = (0.08, 1.0)  # share of the region's box that a random crop has
 CROP_ASPECT = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 
@@ -123,6 +122,7 @@ class RegionMapper:
         self,
         *,
         size: tuple[int, int],
+        crop_area: tuple[float, float],
         tasks: BatchTasks,
         image_format: str,
         ignore_label: int = 255,
@@ -131,11 +131,13 @@ class RegionMapper:
 
         Args:
             size: (height, width) of a sample.
+            crop_area: Least and largest share of a region's box that a sample shows.
             tasks: Which task a batch has.
             image_format: Channel order, "RGB" or "BGR".
             ignore_label: Of semantic maps.
         """
         self.size = size
+        self.crop_area = crop_area
         self.tasks = tasks
         self.image_format = image_format
         self.ignore_label = ignore_label
@@ -145,6 +147,7 @@ class RegionMapper:
         sides = tuple(cfg.INPUT.MIN_SIZE_TRAIN)
         return {
             "size": sides if len(sides) == 2 else sides * 2,
+            "crop_area": tuple(cfg.INPUT.REGION_CROP_AREA),
             "tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
             "image_format": cfg.INPUT.FORMAT,
             "ignore_label": ignore_label,
@@ -171,7 +174,7 @@ class RegionMapper:
         """A random crop of the region's box that shows some of it, and the mask there [H, W]."""
         box = _box(view.mask(T.NoOpTransform(), size))
         flip = np.random.rand() < 0.5
-        for crop in (_random_crop(box), box):
+        for crop in (_random_crop(box, self.crop_area), box):
             left, top, width, height = crop
             steps: list[Any] = [
                 T.CropTransform(left, top, width, height),
@@ -209,11 +212,13 @@ def _box(mask: BoolMask) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(width), int(height)
 
 
-def _random_crop(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+def _random_crop(
+    box: tuple[int, int, int, int], share: tuple[float, float]
+) -> tuple[int, int, int, int]:
     """A part of a box of random area and aspect ratio; the box itself if none is found."""
     left, top, width, height = box
     for _ in range(CROP_TRIES):
-        area = width * height * np.random.uniform(*CROP_AREA)
+        area = width * height * np.random.uniform(*share)
         aspect = math.exp(np.random.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Variant:
         options: Overrides of the configuration, KEY VALUE KEY VALUE.
         prompts: Folder of the prompt stage whose result it uses frozen; empty: none.
         weights_of: Folder of the variant whose weights are evaluated; empty: it is trained.
+        config: Instead of the study's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Variant:
     options: tuple[str, ...] = ()
     prompts: str = ""
     weights_of: str = ""
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,18 @@ class Study:
     Attributes:
         tool: Path of tools/train_net.py.
         config: Of the main stage.
-        prompt_config: Of the prompt stage.
-        prompt_stages: Folder of every prompt stage and its overrides.
         variants: Rows of the table; a variant stands behind the one whose weights it uses.
         metrics: Columns.
+        prompt_config: Of the prompt stage.
+        prompt_stages: Folder of every prompt stage and its overrides.
     """
 
     tool: Path
     config: Path
-    prompt_config: Path
-    prompt_stages: Mapping[str, tuple[str, ...]]
     variants: tuple[Variant, ...]
     metrics: tuple[Metric, ...]
+    prompt_config: Path = Path()
+    prompt_stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def select(self, folders: Sequence[str]) -> Study:
         """The study of some variants, by their folders.
@@ -120,15 +122,16 @@ class Study:
 
     def _run_variant(self, variant: Variant, base: Path, seed: int, options: Sequence[str]) -> None:
         arguments = [*variant.options, *options, "SEED", str(seed)]
+        config = variant.config or self.config
         if variant.prompts:
             checkpoint = base / variant.prompts / WEIGHTS
             arguments += ["MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT", str(checkpoint)]
         if variant.weights_of:
             weights = base / variant.weights_of / WEIGHTS
             arguments = ["MODEL.WEIGHTS", str(weights), *arguments]
-            self._train(self.config, base / variant.folder, arguments, RESULTS, "--eval-only")
+            self._train(config, base / variant.folder, arguments, RESULTS, "--eval-only")
         else:
-            self._train(self.config, base / variant.folder, arguments, RESULTS)
+            self._train(config, base / variant.folder, arguments, RESULTS)
 
     def _train(
         self, config: Path, folder: Path, options: Sequence[str], result: str, *flags: str

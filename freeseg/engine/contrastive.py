@@ -42,7 +42,7 @@ class PretrainSettings:
         seed: The result follows from it, the settings and the version of PyTorch.
     """
 
-    steps: int = 1200
+    steps: int = 2400
     crops: int = 192
     scenes: int = 48
     learning_rate: float = 2e-3

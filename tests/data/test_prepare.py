@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pycocotools.mask
 import pytest
 from PIL import Image
 
@@ -239,6 +240,22 @@ def test_a_changed_annotation_is_converted_again(coco_tree):
     json_file.write_text(json_file.read_text().replace('"category_id": 90', '"category_id": 1'))
     coco.prepare_panoptic_semantic(job)
     assert read_labels(output)[0, 0] == 0
+
+
+def test_things_of_coco_panoptic_become_instances(coco_tree):
+    job = Job(coco_tree, coco_tree, splits=("val",))
+    coco.prepare_panoptic_instances(job)
+    (record,) = DatasetCatalog.get("coco_2017_val_panoptic2instance")
+    (panoptic,) = DatasetCatalog.get("coco_2017_val_panoptic")
+    ids = rgb2id(np.asarray(Image.open(panoptic["pan_seg_file_name"])))
+    things = [row for row in panoptic["segments_info"] if row["isthing"]]
+    assert things
+    assert [row["category_id"] for row in record["annotations"]] == [
+        row["category_id"] for row in things
+    ]
+    for found, wanted in zip(record["annotations"], things):
+        mask = pycocotools.mask.decode(found["segmentation"])
+        assert np.array_equal(mask == 1, ids == wanted["id"])
 
 
 def test_coco_stuff_gets_contiguous_classes(coco_tree):

@@ -70,7 +70,12 @@ def sample(tiny_shapes):
     records = DatasetCatalog.get(tiny_shapes)
     names = MetadataCatalog.get(tiny_shapes).stuff_classes
     regions = region_records(records, TASKS, [True] * len(names))
-    mapper = RegionMapper(size=(24, 24), tasks=BatchTasks(TASKS, batch_size=2), image_format="RGB")
+    mapper = RegionMapper(
+        size=(24, 24),
+        crop_area=(0.08, 1.0),
+        tasks=BatchTasks(TASKS, batch_size=2),
+        image_format="RGB",
+    )
     return lambda position: (
         mapper({**regions[position % len(regions)], "seed": 3, "position": position}),
         regions[position % len(regions)],
@@ -148,3 +153,21 @@ def test_test_images_bring_the_classes_of_their_dataset(cfg, tiny_shapes):
     (one,) = next(iter(build_test_loader(cfg, tiny_shapes)))
     assert list(one["vocabulary"].names) == MetadataCatalog.get(tiny_shapes).stuff_classes
     assert sum(one["vocabulary"].is_thing) == 48
+
+
+def test_a_sample_may_show_the_whole_region(tiny_shapes):
+    records = DatasetCatalog.get(tiny_shapes)
+    names = MetadataCatalog.get(tiny_shapes).stuff_classes
+    regions = region_records(records, TASKS, [True] * len(names))
+    mapper = RegionMapper(
+        size=(24, 24),
+        crop_area=(1.0, 1.0),
+        tasks=BatchTasks(TASKS, batch_size=2),
+        image_format="RGB",
+    )
+    for position in range(20):
+        output = mapper({**regions[position % len(regions)], "seed": 3, "position": position})
+        mask = output["instances"].gt_masks.tensor[0]
+        for axis in (0, 1):
+            shown = mask.any(axis).nonzero()[:, 0]
+            assert shown.max() - shown.min() >= 18, f"a part of {regions[position % len(regions)]}"

@@ -35,6 +35,13 @@ def register_coco(root: Path) -> None:
             things,
             HINT,
         )
+        register_instances(
+            f"coco_2017_{split}_panoptic2instance",
+            coco / "annotations" / f"panoptic2instances_{split}2017.json",
+            coco / f"{split}2017",
+            things,
+            HINT,
+        )
         stuff = SemanticFiles(
             image_root=coco / f"{split}2017",
             sem_seg_root=coco / "stuffthingmaps_detectron2" / f"{split}2017",
@@ -51,17 +58,22 @@ def register_coco(root: Path) -> None:
 def _register_panoptic(coco: Path, split: str) -> None:
     """The panoptic set, and the same with semantic PNGs, which Mask2Former evaluates on."""
     categories = load_categories("coco_panoptic")
-    files = PanopticFiles(
+    files = panoptic_files(coco, split)
+    name = f"coco_2017_{split}_panoptic"
+    register_panoptic(name, files, categories)
+    semantic = dataclasses.replace(files, sem_seg_root=coco / f"panoptic_semseg_{split}2017")
+    register_panoptic(f"{name}_with_sem_seg", semantic, categories)
+
+
+def panoptic_files(coco: Path, split: str) -> PanopticFiles:
+    """Where COCO's own annotation of a split is."""
+    return PanopticFiles(
         image_root=coco / f"{split}2017",
         panoptic_root=coco / f"panoptic_{split}2017",
         panoptic_json=coco / "annotations" / f"panoptic_{split}2017.json",
         instances_json=coco / "annotations" / f"instances_{split}2017.json",
         hint=HINT,
     )
-    name = f"coco_2017_{split}_panoptic"
-    register_panoptic(name, files, categories)
-    semantic = dataclasses.replace(files, sem_seg_root=coco / f"panoptic_semseg_{split}2017")
-    register_panoptic(f"{name}_with_sem_seg", semantic, categories)
 
 
 def _register_full_task(coco: Path) -> None:

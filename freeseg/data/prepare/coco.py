@@ -1,14 +1,20 @@
-"""COCO 2017's derived label PNGs."""
+"""What is derived from COCO 2017's annotation: label PNGs, and instances of its panoptic form."""
 
 from __future__ import annotations
 
 import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from freeseg.data.categories import load_categories
-from freeseg.data.coco_writer import write_png
+from tqdm import tqdm
+
+from freeseg.data.categories import load_categories, metadata
+from freeseg.data.coco_writer import write_json, write_png
+from freeseg.data.datasets.catalog import load_panoptic
+from freeseg.data.datasets.coco import panoptic_files
+from freeseg.data.derived_instances import instances_from_panoptic
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
@@ -44,6 +50,24 @@ def prepare_panoptic_semantic(job: Job) -> None:
             _write_semantic, json_file=json_file, folder=folder, output=output, classes=classes
         )
         parallel_map(work, rows, job.workers, f"coco panoptic {split}")
+
+
+def prepare_panoptic_instances(job: Job) -> None:
+    """Write annotations/panoptic2instances_SPLIT2017.json: the things of the panoptic annotation.
+
+    OneFormer's mask AP on COCO is against these, since it was trained on them.
+    """
+    categories = load_categories("coco_panoptic")
+    for split in job.splits:
+        files = panoptic_files(job.source, split)
+        require([files.panoptic_json, files.panoptic_root, files.image_root], PANOPTIC_HINT)
+        target = job.output / "annotations" / f"panoptic2instances_{split}2017.json"
+        if is_fresh(target, files.panoptic_json):
+            continue
+        records = tqdm(load_panoptic(files, categories), desc=f"coco instances {split}")
+        content = instances_from_panoptic(records, SimpleNamespace(**metadata(categories)))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(target, content)
 
 
 def prepare_stuff(job: Job) -> None:

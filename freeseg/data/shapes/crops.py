@@ -5,7 +5,7 @@ Shapes: N crops, H W size of the scene, S side of a crop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +22,10 @@ from freeseg.ops import mask_boxes, masked_crops
 SCENES_PER_TILES = 100  # scenes that share the large textures of the ground
 MIN_PIXELS = 24  # a segment with fewer shows nothing
 CONTEXT = (1.0, 1.5)  # size of a crop with its surroundings, relative to the segment
+STRIDE = 4  # pixels of a scene per cell of a proposal
+SOFTNESS = (0.2, 0.8)  # blur of a proposal, in cells
+WAVES = 0.2  # most noise of a proposal's cells, whose values are in 0..1
+THRESHOLD = (0.35, 0.6)  # of a cell that belongs to a proposal
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def cut_crops(
     fill: tuple[float, float, float],
     exact: bool,
     scene_side: int = 128,
+    without: Collection[str] = (),
 ) -> CropSet:
     """Renders scenes with all classes and cuts every segment out.
 
@@ -62,11 +67,12 @@ def cut_crops(
         exact: True cuts along the true masks; False moves their borders and boxes a little, as a
             model's proposals would be.
         scene_side: Of the rendered scenes.
+        without: Names of classes that no scene shows.
     """
     number_of = {row.name: number for number, row in enumerate(categories())}
     masked, plain, classes, wholes, captions = [], [], [], [], []
     color = torch.tensor(fill).view(3, 1, 1) * 255
-    for scene, generator in _scenes(num_scenes, seed, scene_side):
+    for scene, generator in _scenes(num_scenes, seed, scene_side, without):
         image = torch.from_numpy(scene.image).permute(2, 0, 1).float()  # [3, H, W]
         full = torch.ones(1, *scene.ids.shape, dtype=torch.bool)
         wholes.append(_cut(image, full, mask_boxes(full), side))
@@ -89,8 +95,10 @@ def cut_crops(
     )
 
 
-def _scenes(count: int, seed: int, side: int) -> Iterator[tuple[Scene, np.random.Generator]]:
-    names = frozenset(row.name for row in categories())
+def _scenes(
+    count: int, seed: int, side: int, without: Collection[str]
+) -> Iterator[tuple[Scene, np.random.Generator]]:
+    names = frozenset(row.name for row in categories()) - frozenset(without)
     for number in range(count):
         if number % SCENES_PER_TILES == 0:
             tiles = stuff_tiles(np.random.default_rng([seed, number]), 4 * side)
@@ -106,13 +114,17 @@ def _cut(
 
 
 def _proposal(generator: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The mask as a model might predict it: a little wider or narrower, a little beside."""
+    """The mask as a model might predict it on a coarser grid: wavy, wider or not, a bit beside."""
     shift = generator.integers(-1, 2, 2)
-    moved = np.roll(mask, shift, axis=(0, 1)).astype(np.uint8)
-    change = int(generator.integers(3))
-    if change:
-        moved = (cv2.erode if change == 1 else cv2.dilate)(moved, np.ones((3, 3), np.uint8))
-    return moved == 1
+    moved = np.roll(mask, shift, axis=(0, 1)).astype(np.float32)
+    size = mask.shape[1], mask.shape[0]
+    coarse = cv2.resize(moved, (size[0] // STRIDE, size[1] // STRIDE), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), float(generator.uniform(*SOFTNESS)))
+    coarse += generator.normal(0, generator.uniform(0, WAVES), coarse.shape).astype(np.float32)
+    fine = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR)
+    near = cv2.dilate(moved, np.ones((2 * STRIDE + 1, 2 * STRIDE + 1), np.uint8)) > 0
+    found = (fine > generator.uniform(*THRESHOLD)) & near
+    return found if found.any() else mask
 
 
 def _surroundings(
