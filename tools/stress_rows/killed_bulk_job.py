@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import collections
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,33 +12,50 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from freeseg.bulk import BulkJob, BulkSettings
 from freeseg.bulk.parts import read_part
+from freeseg.bulk.worker import ModelSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "configs" / "Base-Mask2Former-small.yaml"
-NUM_PHOTOS = 60
-LONGEST = 8.0  # seconds until a kill
+NUM_PHOTOS, CHUNK = 120, 3
+LONGEST = 1.0  # seconds from the first sign of life to a kill
 
 
 def run(num_kills: int, seed: int) -> tuple[int, int, int, int]:
     """Kills survived, photos, photos without a record, photos with several."""
     chance = random.Random(seed)
+    context = multiprocessing.get_context("fork")  # no start-up: the kills hit the work
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photos = _photos(folder / "photos", seed)
         survived = 0
         for _ in range(num_kills):
-            job = _start(folder)
+            job = context.Process(target=_segment, args=(folder,))
+            job.start()
+            while job.is_alive() and not list(folder.glob("out/parts/*.partial")):
+                time.sleep(0.01)
             time.sleep(chance.uniform(0, LONGEST))
-            os.killpg(job.pid, signal.SIGKILL)
-            job.wait()
-            survived += _parts_are_whole(folder / "out")
-        _start(folder).wait()
+            was_alive = job.is_alive()
+            job.kill()
+            job.join()
+            survived += was_alive and _parts_are_whole(folder / "out")
+        _segment(folder)
         records = [row for part in _parts(folder / "out") for row in read_part(part)]
         times = collections.Counter(row["photo"] for row in records)
     lost = sum(times[photo] == 0 for photo in photos)
     twice = sum(times[photo] > 1 for photo in photos)
     return survived, len(photos), lost, twice
+
+
+def _segment(folder: Path) -> None:
+    model = ModelSettings(
+        config=str(CONFIG),
+        weights="",
+        opts=("INPUT.MIN_SIZE_TEST", "48", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "3"),
+    )
+    settings = BulkSettings(num_workers=0, chunk_size=CHUNK)
+    BulkJob([str(folder / "photos")], model, folder / "out", settings=settings).run()
 
 
 def _photos(folder: Path, seed: int) -> list[str]:
@@ -53,28 +67,12 @@ def _photos(folder: Path, seed: int) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    tool = REPOSITORY / "tools" / "segment_dataset.py"
-    command = [
-        *(sys.executable, str(tool), str(folder / "photos"), "--out", str(folder / "out")),
-        *("--config-file", str(CONFIG), "--weights", "", "--workers", "2", "--chunk", "3"),
-        *("--opts", "INPUT.MIN_SIZE_TEST", "48", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "3"),
-    ]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-
-
 def _parts(out: Path) -> list[Path]:
     return sorted((out / "parts").glob("part-????????.jsonl"))
 
 
 def _parts_are_whole(out: Path) -> bool:
     try:
-        return all(len(list(read_part(part))) == 3 for part in _parts(out))
+        return all(len(list(read_part(part))) == CHUNK for part in _parts(out))
     except ValueError:
         return False

@@ -10,6 +10,7 @@ from typing import Any, Callable
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
+    check_known,
     check_row,
     read_json,
     refuse_twins,
@@ -93,6 +94,8 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
     content = read_json(source, files.hint)
     listed = rows_of({"images": [], **content}, "images", {"id": Hashable}, source)
     refuse_twins(listed, "id", f"{source}: images")
+    for image in listed:
+        check_known(image, _IMAGE, f"{source}: image {image['id']!r:.40}")
     images = {row["id"]: row for row in listed}
     classes = {row.id: (index, row.is_thing) for index, row in enumerate(categories)}
     records = []
@@ -111,7 +114,9 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
         semantic = files.sem_seg_file(row)
         if semantic is not None:
             record["sem_seg_file_name"] = str(semantic)
-        record.update({key: image[key] for key in ("height", "width", "caption") if key in image})
+        if {"height", "width"} <= set(image):
+            record.update(height=image["height"], width=image["width"])
+        record.update({key: image[key] for key in ("caption",) if key in image})
         records.append(record)
     if not records:
         raise ValueError(f"{files.panoptic_json} has no annotations")
@@ -122,6 +127,7 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
     return records
 
 
+_IMAGE: Mapping[str, type] = {"file_name": str, "height": int, "width": int}
 _ANNOTATION: Mapping[str, type] = {
     "image_id": Hashable,
     "file_name": str,

@@ -74,6 +74,15 @@ def check_row(row: Any, fields: Mapping[str, type], name: str) -> None:
             raise ValueError(f"{name} needs {field!r}, {TYPE_NAMES[kind]}, got {got}")
 
 
+def check_known(row: Mapping[str, Any], fields: Mapping[str, type], name: str) -> None:
+    """Refuses a row that has one of the fields with another type; it may lack them.
+
+    Raises:
+        ValueError: Naming the row and the field.
+    """
+    check_row(row, {key: kind for key, kind in fields.items() if key in row}, name)
+
+
 def refuse_twins(rows: list[Json], key: str, name: str) -> None:
     """Refuses rows with one id: which of them is meant cannot be known.
 
@@ -82,6 +91,10 @@ def refuse_twins(rows: list[Json], key: str, name: str) -> None:
     """
     seen = set()
     for row in rows:
+        if not isinstance(row[key], Hashable):
+            raise ValueError(
+                f"{name} have no number or text as {key}: {row[key]!r:.40}"
+            )
         if row[key] in seen:
             raise ValueError(f"{name} have the {key} {row[key]!r} twice; ids must be unique")
         seen.add(row[key])
