@@ -15,6 +15,7 @@ from freeseg.bulk.worker import ModelSettings, Worker
 
 logger = logging.getLogger(__name__)
 
+UNUSABLE = -1  # instead of a count: the model cannot be built
 MAX_ATTEMPTS = 2  # a piece whose process dies as often is given up, and named in the report
 
 
@@ -58,6 +59,7 @@ class _Pool:
         self._arguments = arguments
         self._context = multiprocessing.get_context("spawn")
         self._members: list[_Member] = []
+        self._processes: list[SpawnProcess] = []
 
     def run(self, chunks: Iterator[int], num_processes: int) -> Iterator[Done]:
         for chunk in chunks:
@@ -94,12 +96,15 @@ class _Pool:
                 self._start(member.chunk, member.attempt + 1)
                 return None
             return Done(member.chunk, error=f"piece {member.chunk}: {how}, twice")
+        if count == UNUSABLE:
+            raise ValueError(error)
         return Done(member.chunk, count, error)
 
     def _start(self, chunk: int, attempt: int) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
         process.start()
+        self._processes.append(process)
         theirs.close()  # so that its death closes the pipe
         member = _Member(process, ours, chunk, attempt)
         self._members.append(member)
@@ -112,18 +117,23 @@ class _Pool:
     def _dismiss(self, member: _Member) -> None:
         self._members.remove(member)
         member.pipe.close()
+        member.process.terminate()  # it has nothing in hand
 
     def end(self) -> None:
-        for member in self._members:
-            member.process.terminate()
-        for child in multiprocessing.active_children():
-            child.join(10)
+        for member in list(self._members):
+            self._dismiss(member)
+        for process in self._processes:
+            process.join()
 
 
 def _serve(pipe: Connection, model: ModelSettings, out: str, form: str) -> None:
     """Segments the pieces that come through the pipe, until nobody is at its other end."""
     try:
-        worker = Worker(model, out, form)
+        try:
+            worker = Worker(model, out, form)
+        except (ImportError, OSError, ValueError) as error:  # no process could do better
+            pipe.send((UNUSABLE, str(error)))
+            return
         while True:
             chunk = pipe.recv()
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -30,12 +31,22 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path, monkeypatch):
+    """The fixed model, which other processes know too: they import what registers its classes."""
+    (tmp_path / "fixed_plugin.py").write_text(
+        "import fixed_model, pathlib, tempfile\n"
+        "fixed_model.write_config(pathlib.Path(tempfile.mkdtemp()))\n"
+    )
+    paths = [str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("fixed_plugin", None)
     return ModelSettings(
         config=str(write_config(tmp_path)),
         weights=str(write_weights(tmp_path)),
         task="all",
-        modules=("fixed_model",),
+        modules=("fixed_plugin",),
     )
 
 
@@ -223,16 +234,10 @@ def test_a_full_disk_costs_its_piece_and_the_next_run_makes_up_for_it(
 
 
 @pytest.mark.slow
-def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(
-    photos, model, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS}:{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(photos, model, tmp_path):
     out = tmp_path / "out"
     (out / "parts").mkdir(parents=True)
     Manifest(out).write(find_names([photos]), 2)
-    import multiprocessing
-
     found = run_in_processes(range(4), model, str(out), "jsonl", 1)
     done = [next(found)]
     (child,) = multiprocessing.active_children()
@@ -245,9 +250,18 @@ def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(
 
 
 @pytest.mark.slow
+def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path):
+    absent = ModelSettings(**{**vars(model), "weights": str(tmp_path / "absent.pth")})
+    for num_workers in (0, 1):
+        with pytest.raises(
+            (ValueError, OSError), match=r"absent\.pth does not exist"
+        ):
+            job(photos, absent, tmp_path / f"out{num_workers}", num_workers=num_workers).run()
+
+
+@pytest.mark.slow
 def test_rays_actors_do_the_same(photos, model, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     job(photos, model, tmp_path / "plain").run()
     try:

@@ -53,10 +53,10 @@ def test_no_process_outlives_an_interrupted_job(tiny_root, tmp_path, send):
     )
     try:
         metrics = tmp_path / "metrics.json"
-        assert wait_until(lambda: metrics.exists() and metrics.stat().st_size, 300)
+        assert wait_until(lambda: metrics.exists() and metrics.stat().st_size, 900)
         assert len(processes_of(job.pid)) >= 5, "a parent, two trainers, a worker of each"
         send(job.pid, signal.SIGINT)
-        _, errors = job.communicate(timeout=120)
+        _, errors = job.communicate(timeout=300)
         assert job.returncode == 130, errors
         assert LINE in errors
         assert wait_until(lambda: not processes_of(job.pid)), processes_of(job.pid)

@@ -92,9 +92,7 @@ def refuse_twins(rows: list[Json], key: str, name: str) -> None:
     seen = set()
     for row in rows:
         if not isinstance(row[key], Hashable):
-            raise ValueError(
-                f"{name} have no number or text as {key}: {row[key]!r:.40}"
-            )
+            raise ValueError(f"{name} have no number or text as {key}: {row[key]!r:.40}")
         if row[key] in seen:
             raise ValueError(f"{name} have the {key} {row[key]!r} twice; ids must be unique")
         seen.add(row[key])
