@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 FIRST_CHARACTER = 48  # COCO's text of runs counts from "0"
+FARTHEST = 1_000_000  # pixels; COCO's reader walks along the edges, without end if they are long
 BITS, SIGN, MORE = 5, 0x10, 0x20  # of a character: its bits, and two flags among six
 
 
@@ -69,6 +70,8 @@ def _check_polygon(polygon: Any) -> None:
     is_flat = all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers)
     if not is_flat or len(numbers) % 2 or numbers is not polygon:
         raise ValueError(f"a polygon is a list x, y, x, y ... of numbers, got {polygon!r:.60}")
+    if any(abs(x) > FARTHEST for x in numbers):
+        raise ValueError(f"a polygon is more than {FARTHEST:,} pixels away: {polygon!r:.60}")
 
 
 def _check_runs(code: dict[str, Any], size: tuple[int, int]) -> None:

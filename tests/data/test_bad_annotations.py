@@ -199,6 +199,7 @@ def test_segments_that_the_png_lacks_are_no_targets_and_strange_pixels_are_void(
         ({"size": [10, 8], "counts": [80]}, r"it is for an image of \[10, 8\]"),
         ({"counts": [80]}, "has counts and size"),
         ([[1, 2, 3]], "a polygon is a list"),
+        ([[1, 2, 10**12, 4, 5, 6]], "a polygon is more than 1,000,000 pixels away"),
         ([[1, 2, "x", 4, 5, 6]], "a polygon is a list"),
         ([1, 2, 3, 4, 5, 6], "a polygon is a list"),
         ("0101", "a segmentation is a list of polygons"),
