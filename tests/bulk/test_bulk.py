@@ -253,9 +253,7 @@ def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(photos, mode
 def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path):
     absent = ModelSettings(**{**vars(model), "weights": str(tmp_path / "absent.pth")})
     for num_workers in (0, 1):
-        with pytest.raises(
-            (ValueError, OSError), match=r"absent\.pth does not exist"
-        ):
+        with pytest.raises((ValueError, OSError), match=r"absent\.pth does not exist"):
             job(photos, absent, tmp_path / f"out{num_workers}", num_workers=num_workers).run()
 
 
