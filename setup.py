@@ -48,6 +48,8 @@ setup(
             "py.typed",
             "data/categories/*",
             "data/splits/*",
+            "data/few_shot/*.json",
+            "evaluation/*.json",
             "ops/csrc/*",
             "ops/lib/*.so",
             "text/*.safetensors",

@@ -22,6 +22,7 @@ from freeseg.config_keys import (
     add_one_former_text_keys,
     add_solver_keys,
 )
+from freeseg.config_lseg import add_lseg_keys
 
 
 def add_freeseg_config(cfg: CfgNode) -> None:
@@ -36,11 +37,12 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     _add_text_keys(cfg)
     add_one_former_text_keys(cfg)
     _add_freeseg_keys(cfg)
+    add_lseg_keys(cfg)
 
 
 def _add_text_keys(cfg: CfgNode) -> None:
     cfg.MODEL.TEXT_ENCODER = node = CfgNode()
-    node.NAME = "open_clip"  # open_clip, minilm or toy_clip
+    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
     node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder

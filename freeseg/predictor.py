@@ -32,7 +32,7 @@ from freeseg.images import (
     read_image,
 )
 from freeseg.inference import segment_within_memory
-from freeseg.structures import Vocabulary
+from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 
 logger = logging.getLogger(__name__)
@@ -158,6 +158,7 @@ class Segmenter:
             "height": height,
             "width": width,
             "tasks": tasks,
+            LABEL_MAP_KEY: True,
         }
         if vocabulary is not None or getattr(self.model, "takes_vocabulary", False):
             inputs["vocabulary"] = vocabulary or self.vocabulary

@@ -18,6 +18,7 @@ ORDER = (
     "ops",
     "layers",
     "config_keys",
+    "config_lseg",
     "config",
     "checkpoints",
     "text",

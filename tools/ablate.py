@@ -108,10 +108,36 @@ def oneformer(data: str) -> Study:
     )
 
 
+def lseg() -> Study:
+    """LSeg on Shapes with no, shallow and deep spatial regularisation."""
+
+    def regularised(kind: str, depth: int) -> tuple[str, ...]:
+        return ("MODEL.LSEG.REGULARISATION", kind, "MODEL.LSEG.BLOCK_DEPTH", str(depth))
+
+    return Study(
+        tool=TOOL,
+        config=CONFIGS / "lseg" / "shapes" / "small.yaml",
+        variants=(
+            Variant("none", "depth0", regularised("none", 0)),
+            Variant("bottleneck, depth 1", "depth1", regularised("bottleneck", 1)),
+            Variant("bottleneck, depth 2", "depth2", regularised("bottleneck", 2)),
+            Variant("bottleneck, depth 4", "depth4", regularised("bottleneck", 4)),
+            Variant("depthwise, depth 2", "depthwise2", regularised("depthwise", 2)),
+        ),
+        metrics=(
+            Metric("mIoU", "sem_seg", "mIoU"),
+            Metric("seen", "sem_seg", "mIoU_seen"),
+            Metric("unseen", "sem_seg", "mIoU_unseen"),
+            Metric("pixel accuracy", "sem_seg", "pACC"),
+        ),
+    )
+
+
 STUDIES = {
     "freeseg": freeseg,
     "oneformer": lambda: oneformer("shapes"),
     "oneformer_camvid": lambda: oneformer("camvid"),
+    "lseg": lseg,
 }
 
 

@@ -60,6 +60,8 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         content = read_content(f)
         if not isinstance(content, dict):
             raise ValueError(f"{f} holds no weights but {type(content).__name__}")
+        if "model" not in content and "state_dict" in content:
+            return {"model": content["state_dict"]}  # Lightning's, beside the state of its trainer
         return content
 
     def _read_pkl(self, filename: str) -> dict[str, Any]:

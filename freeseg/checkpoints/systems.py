@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from freeseg.checkpoints.hugging_face import HF_MASK2FORMER, HF_ONEFORMER
 from freeseg.checkpoints.key_map import KeyMap
+from freeseg.checkpoints.lseg import LSEG
 
 KEY_MAPS: Mapping[str, KeyMap] = {
     "hf-oneformer": HF_ONEFORMER,
     "hf-mask2former": HF_MASK2FORMER,
+    "lseg": LSEG,
     "oneformer": KeyMap("SHI-Labs/OneFormer: its names are ours", mark=r"task_mlp\."),
     "freeseg": KeyMap(
         "bytedance/FreeSeg, and its weights as MAFT publishes them",

@@ -27,12 +27,13 @@ class LargeScaleJitter:
     image_size: int
     min_scale: float = 0.1
     max_scale: float = 2.0
+    base_size: int = 0  # what is scaled, the image's long side; 0: `image_size`
 
     def build(self) -> list[T.Augmentation]:
         """The augmentations in order."""
-        side = self.image_size
+        side, base = self.image_size, self.base_size or self.image_size
         return [
-            T.ResizeScale(self.min_scale, self.max_scale, target_height=side, target_width=side),
+            T.ResizeScale(self.min_scale, self.max_scale, target_height=base, target_width=base),
             T.FixedSizeCrop(crop_size=(side, side)),
         ]
 

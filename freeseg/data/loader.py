@@ -28,7 +28,7 @@ from freeseg.config import training_tasks
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
 from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
-from freeseg.structures import Vocabulary
+from freeseg.structures import DATASET_KEY, Vocabulary
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Any]
@@ -120,10 +120,7 @@ def build_train_loader(
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if records is None:
-        _require_same_classes(cfg.DATASETS.TRAIN)
-        records = get_detection_dataset_dicts(
-            cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-        )
+        records = _train_records(cfg)
     if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
         records = _regions(cfg, records)
         mapper = mapper or RegionMapper(cfg)
@@ -171,6 +168,19 @@ def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
     )
 
 
+def _train_records(cfg: Any) -> list[Record]:
+    """All training sets together; sets with their own label lists say whose a record is."""
+    names, filter_empty = cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    if not cfg.DATASETS.MIX_LABEL_SETS:
+        _require_same_classes(names)
+        return get_detection_dataset_dicts(names, filter_empty=filter_empty)
+    return [
+        {**record, DATASET_KEY: name}
+        for name in names
+        for record in get_detection_dataset_dicts(name, filter_empty=filter_empty)
+    ]
+
+
 @functools.lru_cache(maxsize=2)
 def _shuffled(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
     generator = torch.Generator().manual_seed(
@@ -186,5 +196,6 @@ def _require_same_classes(dataset_names: Sequence[str]) -> None:
         if len(classes) > 1:
             raise ValueError(
                 f"training sets {', '.join(dataset_names)} have different {key}; "
-                "only sets with the same classes can be trained together"
+                "only sets with the same classes can be trained together, unless the model reads "
+                "label texts (DATASETS.MIX_LABEL_SETS)"
             )

@@ -52,6 +52,7 @@ PUBLISHED_MAPPERS = {
     "coco_unified_lsj": ("random", LargeScaleJitter),
     "coco_full_lsj": (PER_BATCH, ShortSideCrop),  # [sic]: the release's crops are not large-scale
     "ade20k_full_lsj": (PER_BATCH, ShortSideCrop),
+    "lseg_semantic": ("semantic", LargeScaleJitter),  # LSeg's recipe; the release has no names
 }
 
 Record = dict[str, Any]
@@ -302,7 +303,9 @@ def _train_augmentations(
     flip = build_flip(cfg.INPUT.RANDOM_FLIP)
     color = [RandomColorSSD(cfg.INPUT.FORMAT)] if cfg.INPUT.COLOR_AUG_SSD else []
     if geometry is LargeScaleJitter:
-        jitter = LargeScaleJitter(cfg.INPUT.IMAGE_SIZE, cfg.INPUT.MIN_SCALE, cfg.INPUT.MAX_SCALE)
+        jitter = LargeScaleJitter(
+            cfg.INPUT.IMAGE_SIZE, cfg.INPUT.MIN_SCALE, cfg.INPUT.MAX_SCALE, cfg.INPUT.BASE_SIZE
+        )
         return [*flip, *jitter.build(), *color]
     crop = cfg.INPUT.CROP
     short_side = ShortSideCrop(

@@ -20,12 +20,13 @@ from freeseg.config import (
     add_freeseg_config,
     augmentation_arguments,
     choose_test_datasets,
+    sliding_window_arguments,
     test_node,
 )
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
-from freeseg.inference import AugmentedSemantic
+from freeseg.inference import AugmentedSemantic, SlidingWindow
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
 
@@ -111,5 +112,8 @@ def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / "augmented")
     only = test_node(cfg)
     only.SEMANTIC_ON, only.INSTANCE_ON, only.PANOPTIC_ON = True, False, False
+    windows = sliding_window_arguments(cfg)
+    if windows is not None:  # of every copy, not copies of every window
+        model, cfg.TEST.AUG.IS_SLIDE = SlidingWindow(model, **windows), False
     results = Trainer.test(cfg, AugmentedSemantic(model, **augmentation))
     return {f"{name}_TTA": values for name, values in results.items()}

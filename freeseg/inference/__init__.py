@@ -5,6 +5,7 @@ from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, geometric_ensemble
+from freeseg.inference.label_map import label_map, to_size, upsample
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
 from freeseg.inference.resize import resize_result
 from freeseg.inference.sliding import SlidingWindow
@@ -24,9 +25,12 @@ __all__ = [
     "geometric_ensemble",
     "groups_by_padded_size",
     "is_out_of_memory",
+    "label_map",
     "mask_boxes",
     "resize_result",
     "segment_in_tiles",
     "segment_within_memory",
+    "to_size",
     "tune_class_tokens",
+    "upsample",
 ]

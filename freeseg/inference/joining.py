@@ -27,8 +27,8 @@ class JoinedLabels:
         self._labels = torch.zeros(size, dtype=torch.int64)
 
     def add(self, scores: Tensor, place: Place, own: Corner) -> None:
-        """Takes a tile's scores [K, h, w]."""
-        labels = scores.argmax(0).cpu()
+        """Takes a tile's scores [K, h, w], or its class map [h, w]."""
+        labels = (scores if scores.dim() == 2 else scores.argmax(0)).cpu().long()
         self._labels[place][own[0] :, own[1] :] = labels[own[0] :, own[1] :]
 
     def result(self) -> Tensor:

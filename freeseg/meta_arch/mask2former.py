@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,28 +15,22 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
-from detectron2.structures import ImageList
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
 from freeseg.inference import Thresholds, assemble, groups_by_padded_size
+from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.modeling import MaskFormerHead
 from freeseg.structures import (
     ImageFeatures,
     MaskPrediction,
     SegmentationResult,
-    SegmentationTarget,
     Vocabulary,
 )
 from freeseg.training import SetCriterion
 
 
 @META_ARCH_REGISTRY.register()
-class Mask2Former(nn.Module):
+class Mask2Former(ImageSystem):
     """Backbone, pixel decoder, masked query decoder, closed set of classes."""
-
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
-    takes_vocabulary = False  # whether an input may name other classes than the trained ones
 
     @configurable
     def __init__(
@@ -69,19 +62,18 @@ class Mask2Former(nn.Module):
             pixel_mean: Per channel, 0..255.
             pixel_std: Per channel.
         """
-        super().__init__()
-        self.backbone = backbone
-        self.sem_seg_head = sem_seg_head
+        super().__init__(
+            backbone=backbone,
+            sem_seg_head=sem_seg_head,
+            size_divisibility=size_divisibility,
+            pixel_mean=pixel_mean,
+            pixel_std=pixel_std,
+        )
         self.criterion = criterion
         self.vocabulary = vocabulary
         self.thresholds = thresholds
         self.tasks = tuple(tasks)
         self.resize_masks_first = resize_masks_first
-        self.size_divisibility = (
-            size_divisibility if size_divisibility >= 0 else backbone.size_divisibility
-        )
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -100,10 +92,6 @@ class Mask2Former(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
-
-    @property
-    def device(self) -> torch.device:
-        return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Detectron2's contract: losses when training, else one result dict per image.
@@ -139,15 +127,6 @@ class Mask2Former(nn.Module):
         """How many targets every annotated image has, without looking at it."""
         return [len(x["instances"]) for x in batched_inputs]
 
-    def targets(
-        self, batched_inputs: Sequence[dict[str, Any]], features: ImageFeatures
-    ) -> list[SegmentationTarget]:
-        """Ground truth of annotated images at the padded size."""
-        return [
-            SegmentationTarget.from_instances(x["instances"].to(self.device), features.padded_size)
-            for x in batched_inputs
-        ]
-
     def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
         """Results of images that are padded to one size."""
         features = self.encode_image([x["image"] for x in batched_inputs])
@@ -156,18 +135,6 @@ class Mask2Former(nn.Module):
             self.postprocess(prediction, features, index, x)
             for index, x in enumerate(batched_inputs)
         ]
-
-    def encode_image(self, images: Sequence[Tensor]) -> ImageFeatures:
-        """Normalises, pads and encodes images [3, H, W] once; decode them as often as needed."""
-        normalised = [
-            (image.to(self.device) - self.pixel_mean) / self.pixel_std for image in images
-        ]
-        batch = ImageList.from_tensors(normalised, self.size_divisibility)
-        return self.sem_seg_head.encode_image(
-            self.backbone(batch.tensor),
-            padded_size=tuple(batch.tensor.shape[-2:]),
-            image_sizes=[(int(height), int(width)) for height, width in batch.image_sizes],
-        )
 
     def postprocess(
         self,

@@ -1,6 +1,12 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
-from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone
+from freeseg.modeling.backbone import (
+    D2ConvNeXt,
+    D2DiNAT,
+    D2SwinTransformer,
+    DPTBackbone,
+    TimmBackbone,
+)
 from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
@@ -15,6 +21,7 @@ from freeseg.modeling.fused import fuse_for_inference
 from freeseg.modeling.head import MaskFormerHead, OneFormerHead
 from freeseg.modeling.interaction import ContextInteraction
 from freeseg.modeling.interaction_head import MaskFormerInteractionHead
+from freeseg.modeling.lseg_head import LSegHead
 from freeseg.modeling.pixel_decoder import MSDeformAttnPixelDecoder
 from freeseg.modeling.regions import (
     RegionCrops,
@@ -30,6 +37,8 @@ __all__ = [
     "D2ConvNeXt",
     "D2DiNAT",
     "D2SwinTransformer",
+    "DPTBackbone",
+    "LSegHead",
     "MSDeformAttnPixelDecoder",
     "MaskFormerHead",
     "MaskFormerInteractionHead",

@@ -13,6 +13,7 @@ from torch import Tensor
 from freeseg.parity.comparison import TensorCheck, compare
 from freeseg.parity.freeseg import run_freeseg
 from freeseg.parity.golden import Golden
+from freeseg.parity.lseg import run_lseg
 from freeseg.parity.mask2former import run_mask2former
 from freeseg.parity.oneformer import run_oneformer
 
@@ -33,6 +34,10 @@ class System:
 SYSTEMS: Mapping[str, System] = {
     "mask2former": System(run_mask2former, {"image": "the input", "output_size": "the input"}),
     "oneformer": System(run_oneformer, {"image": "the input"}),
+    "lseg": System(
+        run_lseg,
+        dict.fromkeys(("image_normalised", "text_features_unnormalised"), "the input"),
+    ),
     "freeseg": System(
         run_freeseg,
         {

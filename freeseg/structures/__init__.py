@@ -11,11 +11,13 @@ from freeseg.structures.predictions import (
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget
-from freeseg.structures.tasks import TASKS
+from freeseg.structures.tasks import DATASET_KEY, LABEL_MAP_KEY, TASKS
 from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "DATASET_KEY",
+    "LABEL_MAP_KEY",
     "TASKS",
     "ClassEntry",
     "DecoderOutput",

@@ -17,7 +17,8 @@ class ImageFeatures:
     """Output of the pixel decoder for a batch of padded images.
 
     Attributes:
-        levels: Feature pyramid, coarse to fine, each [B, C, h, w].
+        levels: Feature pyramid, coarse to fine, each [B, C, h, w]; what `LSegHead` needs beside
+            the embedding.
         mask_features: Per-pixel embedding at stride 4, [B, C_mask, H/4, W/4].
         padded_size: (H, W) of the padded batch, in pixels.
         image_sizes: (height, width) of every image inside the padding, in pixels.

@@ -44,3 +44,10 @@ class SegmentationTarget:
         """The segments under other labels: those whose `new_label` [K], by label, is not -1."""
         labels = new_label.to(self.labels.device)[self.labels]
         return SegmentationTarget(labels[labels >= 0], self.masks[labels >= 0])
+
+    def label_map(self, void: int) -> Tensor:
+        """Label of every pixel, int64 [H, W]: the last mask's there, else `void`."""
+        labels = self.labels.new_full(self.masks.shape[-2:], void)
+        for label, mask in zip(self.labels, self.masks):
+            labels[mask] = label
+        return labels

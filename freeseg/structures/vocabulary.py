@@ -5,6 +5,7 @@ Shapes: K classes, T texts (all names and synonyms), E further columns such as "
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -146,6 +147,15 @@ class Vocabulary:
             tuple(self.synonyms[index] for index in classes),
             other=classes.index(self.other) if self.other in classes else None,
         )
+
+    def text_rows(self, classes: Sequence[int]) -> list[int]:
+        """Places in `texts` of the texts of some classes, in the given order."""
+        ends = list(itertools.accumulate(len(texts) for texts in self.synonyms))
+        return [
+            row
+            for index in classes
+            for row in range(ends[index] - len(self.synonyms[index]), ends[index])
+        ]
 
     def seen_classes(self) -> list[int]:
         """Ids of the classes that may be trained: all where nobody knows which are seen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
 from freeseg.text.causal import CausalTextEncoder
-from freeseg.text.clip import CLIP, ClipSpec, load_clip
+from freeseg.text.clip import CLIP, ClipSpec, ClipText, load_clip, load_clip_text
 from freeseg.text.encoder import (
     TEXT_ENCODER_REGISTRY,
     ImageTextEncoder,
@@ -25,6 +25,7 @@ __all__ = [
     "TEXT_ENCODER_REGISTRY",
     "CausalTextEncoder",
     "ClipSpec",
+    "ClipText",
     "ImageTextEncoder",
     "LearnedPrompts",
     "MiniLMEncoder",
@@ -38,6 +39,7 @@ __all__ = [
     "default_folder",
     "fingerprint",
     "load_clip",
+    "load_clip_text",
     "load_minilm",
     "load_open_clip",
     "load_toy_clip",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.layers import MultiheadAttention
-from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
+from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder, TextEncoder
 from freeseg.text.weights import read_state_dict
 
 HEAD_WIDTH = 64  # channels of an attention head in every published CLIP
@@ -85,23 +85,24 @@ PUBLISHED: Mapping[str, ClipSpec] = {  # by OpenAI's names
     "ViT-L/14": ClipSpec(768, 224, 14, 1024, 24, 768, 12),
     "ViT-L/14@336px": ClipSpec(768, 336, 14, 1024, 24, 768, 12),
 }
+# of models whose image half is a ResNet: their text half alone can be had
+TEXT_ALONE: Mapping[str, ClipSpec] = {
+    "RN50": ClipSpec(1024, 224, 32, 0, 0, 512, 12),
+    "RN101": ClipSpec(512, 224, 32, 0, 0, 512, 12),
+    "RN50x4": ClipSpec(640, 288, 32, 0, 0, 640, 12),
+    "RN50x16": ClipSpec(768, 384, 32, 0, 0, 768, 12),
+}
 
 
-class CLIP(ImageTextEncoder):
-    """Text transformer and image transformer into one feature space."""
+class _TextTower(TextEncoder):
+    """The text half of a CLIP under OpenAI's parameter names."""
 
-    pixel_mean = PIXEL_MEAN
-    pixel_std = PIXEL_STD
     pad_id = 0
+    spec: ClipSpec
+    tokenizer: Tokenizer
 
-    def __init__(self, spec: ClipSpec, tokenizer: Tokenizer | None = None) -> None:
-        """Builds an untrained model.
-
-        Args:
-            spec: Its sizes.
-            tokenizer: None is CLIP's own byte pairs.
-        """
-        super().__init__()
+    def add_text_tower(self, spec: ClipSpec, tokenizer: Tokenizer | None) -> None:
+        """Builds the untrained tower; a tokenizer of None is CLIP's own byte pairs."""
         self.spec = spec
         self.tokenizer = tokenizer or BytePairs()
         self.start_ids, self.end_id = (self.tokenizer.start_id,), self.tokenizer.end_id
@@ -110,8 +111,6 @@ class CLIP(ImageTextEncoder):
             spec.text_width,
             spec.embed_dim,
         )
-        self.image_size = (spec.image_size, spec.image_size)
-        self.visual = VisionTransformer(spec)
         self.transformer = Transformer(
             width=spec.text_width,
             num_layers=spec.text_layers,
@@ -122,8 +121,6 @@ class CLIP(ImageTextEncoder):
         self.positional_embedding = _random(0.01, spec.context_length, spec.text_width)
         self.ln_final = nn.LayerNorm(spec.text_width)
         self.text_projection = _random(spec.text_width**-0.5, spec.text_width, spec.embed_dim)
-        self.logit_scale = nn.Parameter(torch.tensor(START_SCALE))
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def word_ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
@@ -138,8 +135,39 @@ class CLIP(ImageTextEncoder):
         ends = x[torch.arange(len(x), device=x.device), eot_index]  # [N, W]
         return self.ln_final(ends) @ self.text_projection
 
+
+class CLIP(_TextTower, ImageTextEncoder):
+    """Text transformer and image transformer into one feature space."""
+
+    pixel_mean = PIXEL_MEAN
+    pixel_std = PIXEL_STD
+
+    def __init__(self, spec: ClipSpec, tokenizer: Tokenizer | None = None) -> None:
+        """Builds an untrained model.
+
+        Args:
+            spec: Its sizes.
+            tokenizer: None is CLIP's own byte pairs.
+        """
+        super().__init__()
+        self.image_size = (spec.image_size, spec.image_size)
+        self.visual = VisionTransformer(spec)
+        self.add_text_tower(spec, tokenizer)
+        self.logit_scale = nn.Parameter(torch.tensor(START_SCALE))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
     def encode_image(self, images: Tensor) -> Tensor:
         return self.visual(images)
+
+
+class ClipText(_TextTower):
+    """The text half of a CLIP alone, whatever its image half is."""
+
+    def __init__(self, spec: ClipSpec, tokenizer: Tokenizer | None = None) -> None:
+        """Builds an untrained model; see `CLIP`."""
+        super().__init__()
+        self.add_text_tower(spec, tokenizer)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
 
 
 class VisionTransformer(nn.Module):
@@ -276,6 +304,37 @@ def load_clip(name: str, weights: str = "") -> CLIP:
     state = read_state_dict(weights)
     model = CLIP(ClipSpec.from_state_dict(state))
     model.load_state_dict({key: state[key] for key in model.state_dict()})
+    return model.requires_grad_(False).eval()
+
+
+@TEXT_ENCODER_REGISTRY.register()
+def clip_text(cfg: Any) -> ClipText:
+    """The text half of the CLIP that MODEL.TEXT_ENCODER.MODEL names, from the same file."""
+    return load_clip_text(cfg.MODEL.TEXT_ENCODER.MODEL, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
+
+
+def load_clip_text(name: str, weights: str = "") -> ClipText:
+    """The frozen text half of a CLIP under OpenAI's parameter names.
+
+    Args:
+        name: Of `PUBLISHED` or `TEXT_ALONE`.
+        weights: A file of the whole CLIP in OpenAI's format; empty for random weights.
+
+    Raises:
+        ValueError: On an unknown name, or weights of another model.
+    """
+    known = {**PUBLISHED, **TEXT_ALONE}
+    if name not in known:
+        raise ValueError(f"wanted one of OpenAI's models {', '.join(known)}, got {name!r}")
+    model = ClipText(known[name])
+    if not weights:
+        logger.info("no weights for CLIP %s: it is random until a checkpoint is loaded", name)
+        return model.requires_grad_(False).eval()
+    state = read_state_dict(weights)
+    names = model.state_dict()
+    if any(key not in state or state[key].shape != names[key].shape for key in names):
+        raise ValueError(f"{weights} has no text half of CLIP {name}")
+    model.load_state_dict({key: state[key] for key in names})
     return model.requires_grad_(False).eval()
 
 

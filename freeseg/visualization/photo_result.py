@@ -141,11 +141,11 @@ class PhotoResult:
         return task
 
 
-def _read_semantic(scores: Any) -> npt.NDArray[np.int64] | None:
-    if scores is None:
+def _read_semantic(output: Any) -> npt.NDArray[np.int64] | None:
+    """Classes [H, W] of scores [K, H, W], or as they are."""
+    if output is None:
         return None
-    labels = scores if scores.dim() == 2 else scores.argmax(dim=0)  # tiles give the class map
-    return labels.cpu().numpy()
+    return (output if output.dim() == 2 else output.argmax(dim=0)).cpu().numpy()
 
 
 def _read_panoptic(output: Any, vocabulary: Vocabulary) -> PanopticSegments | None:

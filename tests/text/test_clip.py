@@ -105,3 +105,27 @@ def test_wrong_requests_are_named():
     with pytest.raises(ValueError, match=r"wanted images of \(16, 16\) pixels, got \(8, 8\)"):
         tiny_clip().encode_image(torch.zeros(1, 3, 8, 8))
     assert BytePairs().encode("") == []
+
+
+def test_the_text_half_alone_gives_the_same_features():
+    from freeseg.text import ClipText
+
+    clip = tiny_clip()
+    alone = ClipText(clip.spec, clip.tokenizer).eval()
+    state = clip.state_dict()
+    alone.load_state_dict({key: state[key] for key in alone.state_dict()})
+    ids = clip.tokenize(["cat", "a long road"])
+    torch.testing.assert_close(alone(ids), clip(ids))
+    assert {key.split(".")[0] for key in set(state) - set(alone.state_dict())} == {
+        "visual",
+        "logit_scale",
+    }
+
+
+def test_text_halves_of_clips_with_a_resnet_have_their_published_sizes():
+    from freeseg.text import load_clip_text
+
+    encoder = load_clip_text("RN50x16")
+    assert (encoder.dim, encoder.width, encoder.context_length) == (768, 768, 77)
+    with pytest.raises(ValueError, match="RN50x16"):
+        load_clip_text("RN9000")

@@ -1,0 +1,59 @@
+"""Runs the questions of `freeseg.evaluation.behaviour` on a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import detection_utils as utils
+from freeseg.data import SegmentationMapper
+from freeseg.engine.few_shot import load_model
+from freeseg.evaluation.behaviour import Photo, Probes, measure_behaviour
+from freeseg.structures import LABEL_MAP_KEY, Vocabulary
+
+
+def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str, float]:
+    """Percentages on the first of DATASETS.TEST, see `measure_behaviour`.
+
+    Args:
+        cfg: Of an `LSeg`, with MODEL.WEIGHTS.
+        probes: JSON file.
+        limit: Photos, evenly spread over the set; 0: all.
+    """
+    model: Any = load_model(cfg, cfg.MODEL.WEIGHTS)
+    name = cfg.DATASETS.TEST[0]
+    names = list(MetadataCatalog.get(name).stuff_classes)
+
+    def ask(x: Mapping[str, Any], vocabulary: Vocabulary) -> Tensor:
+        return model.segment(x["features"], {**x, "vocabulary": vocabulary})["sem_seg"].cpu()
+
+    def encoded() -> Iterator[Photo]:
+        for x, truth in _photos(cfg, name, limit):
+            yield {**x, "features": model.encode_image([x["image"]])}, truth
+
+    with torch.no_grad():
+        return measure_behaviour(ask, encoded(), names, Probes.read(probes))
+
+
+def behaviour_table(results: Mapping[str, float]) -> str:
+    """Markdown table, a row per measurement."""
+    lines = ["| measured | % |", "| --- | ---: |"]
+    return "\n".join([*lines, *(f"| {name} | {value:.1f} |" for name, value in results.items())])
+
+
+def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[dict[str, Any], Tensor]]:
+    records = DatasetCatalog.get(name)
+    chosen = records[:: max(1, len(records) // limit)][:limit] if limit else records
+    mapper = SegmentationMapper(cfg, is_train=False)
+    for record in chosen:
+        truth = torch.from_numpy(np.array(utils.read_image(record["sem_seg_file_name"])))
+        size = {"height": truth.shape[0], "width": truth.shape[1]}
+        inputs = {**mapper(record), **size, "tasks": ("semantic",), LABEL_MAP_KEY: True}
+        yield inputs, truth

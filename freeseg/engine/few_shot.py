@@ -1,0 +1,118 @@
+"""Runs a model over the folds of a few-shot benchmark."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.evaluation import inference_on_dataset
+from detectron2.modeling import build_model
+from freeseg.checkpoints import StrictCheckpointer
+from freeseg.data.few_shot import (
+    EpisodeMapper,
+    build_episode_loader,
+    find_examples,
+    load_benchmark,
+    sample_episodes,
+)
+from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
+from freeseg.evaluation.few_shot import FewShotEvaluator
+
+FOLD_SLOT = "{fold}"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FewShotJob:
+    """What is evaluated.
+
+    Attributes:
+        benchmark: "pascal_5i", "coco_20i" or "fss_1000".
+        root: Folder of the datasets, see `freeseg.data.few_shot.layouts`.
+        folds: Names; empty: all of the benchmark.
+        shots: Examples that an episode shows; 0 for models that read texts.
+        seed: Of the episodes.
+        num_episodes: Of every fold; None: the benchmark's.
+        side: Of the square that images are resized to; 0: none.
+        background: Text for all that is not the class.
+        uses_release_texts: Call classes as LSeg's release does.
+    """
+
+    benchmark: str
+    root: Path
+    folds: tuple[str, ...] = ()
+    shots: int = 0
+    seed: int = 0
+    num_episodes: int | None = None
+    side: int = PROTOCOL_SIDE
+    background: str = BACKGROUND
+    uses_release_texts: bool = False
+
+    def run(self, cfg: CfgNode) -> dict[str, dict[str, float]]:
+        """Results of every fold by its name; "{fold}" in MODEL.WEIGHTS becomes the fold."""
+        benchmark = load_benchmark(self.benchmark)
+        results: dict[str, dict[str, float]] = {}
+        model: nn.Module | None = None
+        for fold in self.folds or tuple(benchmark.folds):
+            if model is None or FOLD_SLOT in cfg.MODEL.WEIGHTS:
+                model = load_model(cfg, cfg.MODEL.WEIGHTS.replace(FOLD_SLOT, fold))
+            results[fold] = self.run_fold(model, fold, cfg)
+            logger.info("%s, fold %s: %s", self.benchmark, fold, _headline(results[fold]))
+        return results
+
+    def run_fold(self, model: nn.Module, fold: str, cfg: CfgNode) -> dict[str, float]:
+        """Percentages of one fold."""
+        benchmark = load_benchmark(self.benchmark)
+        episodes = sample_episodes(
+            benchmark,
+            find_examples(benchmark, self.root, fold),
+            shots=self.shots,
+            seed=self.seed,
+            count=self.num_episodes,
+        )
+        mapper = EpisodeMapper(
+            benchmark, cfg.INPUT.FORMAT, self.side, self.background, self.uses_release_texts
+        )
+        loader = build_episode_loader(episodes, mapper, cfg.DATALOADER.NUM_WORKERS)
+        evaluator = FewShotEvaluator({each: benchmark.text(each) for each in benchmark.fold(fold)})
+        with torch.no_grad():
+            results: Mapping[str, Any] = inference_on_dataset(model, loader, evaluator)
+        return dict(results["few_shot"])
+
+
+def load_model(cfg: CfgNode, weights: str) -> nn.Module:
+    """The model of a configuration in evaluation mode, with weights that must fit."""
+    model: nn.Module = build_model(cfg).eval()
+    if not weights:
+        logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
+        return model
+    checkpointer = StrictCheckpointer(model)
+    checkpointer.load(weights)
+    if not cfg.MODEL.ALLOW_MISFIT:
+        checkpointer.refuse_misfit(weights)
+    return model
+
+
+def few_shot_table(results: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown table: a row per fold, and their mean where there are several."""
+    rows = [(fold, values["mIoU"], values["FB-IoU"]) for fold, values in results.items()]
+    if len(rows) > 1:
+        rows.append(("mean", _mean([row[1] for row in rows]), _mean([row[2] for row in rows])))
+    lines = ["| fold | mIoU | FB-IoU |", "| --- | ---: | ---: |"]
+    return "\n".join([*lines, *(f"| {fold} | {iou:.2f} | {fb:.2f} |" for fold, iou, fb in rows)])
+
+
+def _headline(values: Mapping[str, float]) -> str:
+    return f"mIoU {values['mIoU']:.2f}, FB-IoU {values['FB-IoU']:.2f}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,204 @@
+"""LSeg (Li et al., ICLR 2022, arXiv 2201.03546): every pixel lies in the space of texts.
+
+Shapes: B images, K classes, T texts of them, D width of texts, h w half the size H W of the
+padded image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from freeseg.config_lseg import withholding_arguments
+from freeseg.inference import check_tasks, groups_by_padded_size, label_map, to_size, upsample
+from freeseg.meta_arch.image_system import ImageSystem
+from freeseg.modeling import ClipAdapter
+from freeseg.structures import DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
+from freeseg.text import (
+    TemplatePrompts,
+    TextEncoder,
+    TextFeatureCache,
+    build_text_encoder,
+    default_folder,
+)
+from freeseg.training import VOID, PixelCriterion, withhold
+
+
+@META_ARCH_REGISTRY.register()
+class LSeg(ImageSystem):
+    """Backbone, fusion and pixel embedding, frozen text encoder, regularised logits."""
+
+    takes_vocabulary = True
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        text_adapter: ClipAdapter,
+        vocabularies: Mapping[str, Vocabulary],
+        withholding: Mapping[str, float],
+        saves_text: bool,
+        **parts: Any,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            text_adapter: The frozen text encoder with its cache.
+            vocabularies: Label lists of the training sets by their names; the first is that of
+                inputs that name none.
+            withholding: ``probability`` of a step in which some labels are withheld, and the
+                ``share`` of them; their pixels are then to be "other".
+            saves_text: Whether checkpoints hold the text encoder; they load with and without.
+            **parts: Arguments of `ImageSystem`; the head is an `LSegHead`.
+        """
+        super().__init__(**parts)
+        if text_adapter.clip_model.dim != self.sem_seg_head.head1.out_channels:
+            raise ValueError(
+                f"texts have {text_adapter.clip_model.dim} channels, pixels "
+                f"{self.sem_seg_head.head1.out_channels}: set MODEL.LSEG.EMBEDDING_DIM"
+            )
+        self.text_adapter = text_adapter
+        self.vocabularies = dict(vocabularies)
+        self.withholding = dict(withholding)
+        self.criterion = PixelCriterion()
+        self._register_load_state_dict_pre_hook(self._keep_own_text)
+        if not saves_text:
+            self.register_state_dict_post_hook(_leave_text_out)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
+        backbone = build_backbone(cfg)
+        cache = TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None)
+        return {
+            "backbone": backbone,
+            "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
+            "text_adapter": ClipAdapter(
+                clip_model=text_encoder or build_text_encoder(cfg),
+                prompt_learner=TemplatePrompts(cfg.MODEL.LSEG.TEMPLATES),
+                has_void=False,
+                cache=cache,
+            ),
+            "vocabularies": _read_vocabularies(cfg),
+            "withholding": withholding_arguments(cfg),
+            "saves_text": cfg.MODEL.LSEG.SAVE_TEXT,
+            "size_divisibility": -1,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The label list of inputs that name none."""
+        return next(iter(self.vocabularies.values()))
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Detectron2's contract: losses when training, else one result dict per image.
+
+        Args:
+            batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
+                ``gt_classes`` and ``gt_masks``, and ``dataset_name`` where there are several; for
+                inference optionally ``vocabulary``, ``height`` and ``width`` of the output, and
+                ``label_map``.
+
+        Returns:
+            {"loss_sem_seg": loss}, or for each image ``sem_seg``: logits [K, H, W], or with
+            ``label_map`` the labels int64 [H, W], which takes little memory for any K.
+        """
+        if self.training:
+            features = self.encode_image([x["image"] for x in batched_inputs])
+            return self.losses(features, batched_inputs)
+        for x in batched_inputs:
+            check_tasks(x.get("tasks", ("semantic",)))
+        sizes = [tuple(x["image"].shape[-2:]) for x in batched_inputs]
+        outputs: list[dict[str, Any]] = [{} for _ in batched_inputs]
+        for group in groups_by_padded_size(sizes, self.size_divisibility):
+            features = self.encode_image([batched_inputs[index]["image"] for index in group])
+            for row, index in enumerate(group):
+                outputs[index] = self.segment(features.select([row]), batched_inputs[index])
+        return outputs
+
+    def segment(self, features: ImageFeatures, wanted: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The result of one encoded image for the labels and the size that its input asks for."""
+        if "semantic" not in wanted.get("tasks", ("semantic",)):
+            return {}
+        vocabulary = wanted.get("vocabulary") or self.vocabulary
+        text = self.text(vocabulary)
+        height, width = features.image_sizes[0]
+        size = int(wanted.get("height", height)), int(wanted.get("width", width))
+        if wanted.get(LABEL_MAP_KEY):
+            return {"sem_seg": label_map(self.sem_seg_head, features, text, vocabulary, size)}
+        logits = self.sem_seg_head(features, text, vocabulary)[0]  # [K, h, w]
+        return {"sem_seg": upsample(logits, features, 0, size)}
+
+    def text(self, vocabulary: Vocabulary) -> Tensor:
+        """Unit vectors [T, D] of the texts of a label list."""
+        return self.text_adapter.class_features(vocabulary.texts, "semantic")
+
+    def losses(
+        self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of every image's pixels among the labels of its own dataset."""
+        targets = self.targets(batched_inputs, features)
+        first = next(iter(self.vocabularies))
+        groups: dict[str, list[int]] = {}
+        for index, x in enumerate(batched_inputs):
+            groups.setdefault(x.get(DATASET_KEY, first), []).append(index)
+        logits, labels = [], []
+        for name, indices in groups.items():
+            texts, vocabulary, new_label = self._step_labels(self.vocabularies[name])
+            maps = self.sem_seg_head(features.select(indices), texts, vocabulary)
+            logits.append(to_size(maps, features.padded_size))  # [B, K, H, W]
+            truth = [targets[index].relabel(new_label).label_map(VOID) for index in indices]
+            labels.append(torch.stack(truth))  # [B, H, W]
+        return self.criterion(logits, labels)
+
+    def _step_labels(self, vocabulary: Vocabulary) -> tuple[Tensor, Vocabulary, Tensor]:
+        """What one step is judged by: texts [T, D], their K labels, and K' new labels of old ones.
+
+        Classes that may not be seen become -1, withheld ones "other".
+        """
+        classes = vocabulary.seen_classes()
+        new_label = torch.full((len(vocabulary),), -1)
+        probability = self.withholding["probability"]
+        if probability and float(torch.rand(())) < probability:
+            kept = [classes[index] for index in withhold(len(classes), self.withholding["share"])]
+            vocabulary = vocabulary.with_other()
+            new_label[classes] = len(kept)
+            shown = [*kept, len(vocabulary) - 1]
+        else:
+            kept = shown = classes
+        new_label[kept] = torch.arange(len(kept))
+        texts = self.text(vocabulary)[vocabulary.text_rows(shown)]
+        return texts, vocabulary.select(shown), new_label
+
+    def _keep_own_text(self, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        """Lets a checkpoint without texts leave the text encoder as it was built."""
+        start = f"{prefix}{_TEXT_PREFIX}"
+        if not any(key.startswith(start) for key in state):
+            state.update(self.text_adapter.state_dict(prefix=start))
+
+
+def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
+    """Label lists of the training sets; without any, numbered classes under an empty name."""
+    found = {}
+    for name in cfg.DATASETS.TRAIN:
+        metadata = MetadataCatalog.get(name)
+        vocabulary = Vocabulary.of_dataset(metadata)
+        found[name] = vocabulary or Vocabulary.from_metadata(
+            metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        )
+    return found or {"": Vocabulary.from_metadata({}, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)}
+
+
+_TEXT_PREFIX = "text_adapter."
+
+
+def _leave_text_out(_: LSeg, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for key in [key for key in state if key.startswith(f"{prefix}{_TEXT_PREFIX}")]:
+        del state[key]

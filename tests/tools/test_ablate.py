@@ -1,0 +1,51 @@
+"""Every row of every study is a configuration that differs from the others."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from detectron2.config import get_cfg
+from freeseg import add_freeseg_config
+from freeseg.config import default_tasks
+from freeseg.structures import TASKS
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
+STUDIES = runpy.run_path(str(TOOL))["STUDIES"]
+DRAW = {"semantic": (1.0, 0.0), "instance": (0.0, 1.0), "panoptic": (0.0, 0.0)}
+
+
+def configurations(study):
+    for variant in study.variants:
+        cfg = get_cfg()
+        add_freeseg_config(cfg)
+        cfg.merge_from_file(str(variant.config or study.config))
+        cfg.merge_from_list(list(variant.options))
+        yield variant, cfg
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_rows_are_configurations_of_their_own(name):
+    study = STUDIES[name]()
+    rows = list(configurations(study))
+    assert len({variant.folder for variant, _ in rows}) == len(rows)
+    assert len({variant.name for variant, _ in rows}) == len(rows)
+    dumps = {cfg.dump() for variant, cfg in rows if not variant.prompts.endswith("no_task")}
+    assert len(dumps) == sum(not variant.prompts.endswith("no_task") for variant, _ in rows)
+    assert study.prompt_stages.keys() >= {variant.prompts for variant, _ in rows} - {""}
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_a_single_task_is_trained_and_evaluated_alone(name):
+    rows = {variant.folder: cfg for variant, cfg in configurations(STUDIES[name]())}
+    alone = [task for task in TASKS if task in rows]
+    for task in alone:
+        assert list(default_tasks(rows[task])) == [task]
+        draw = rows[task].INPUT.TASK_PROB
+        is_drawn_alone = DRAW[task] == (draw.SEMANTIC, draw.INSTANCE)
+        assert is_drawn_alone or [f"{task} segmentation."] == rows[task].INPUT.TASK_NAME
+    assert len(alone) in (0, 3)
+    if alone:
+        assert list(default_tasks(rows[next(iter(rows))])) == list(TASKS)
