@@ -1,6 +1,7 @@
 # make demo [IMAGE=photo.jpg]   train a small model, evaluate it, segment a photo
 # make test                     the whole test-suite
 # make lint                     ruff and mypy
+# make docs                     the site in output/site, strictly, and its links
 # make install                  .venv alone; every other target makes it when it is not there
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY := $(VENV)/.installed
 IMAGE ?=
 OUTPUT ?= output/demo
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test lint docs format clean
 
 install: $(READY)
 
@@ -37,6 +38,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python tools/systems_table.py --check README.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python tools/check_links.py output/site
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -7,6 +7,7 @@ neither Python's nor PyTorch's C interface, so a wheel is bound to a platform an
 import logging
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -24,6 +25,16 @@ class BuildLibraries(build_py):
         for line in runpy.run_path(str(HERE / "freeseg/ops/build.py"))["build_available"]():
             self.announce(line, level=logging.WARNING)
         super().run()
+        self.copy_bundled()
+
+    def copy_bundled(self):
+        """What `freeseg.zoo.resources` finds beside the package in a checkout goes into it."""
+        target = Path(self.build_lib) / "freeseg" / "bundled"
+        for pattern in ("configs/**/*.yaml", "weights/*.pth", "weights/*.safetensors"):
+            for path in sorted(HERE.glob(pattern)):
+                place = target / path.relative_to(HERE)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, place)
 
 
 class PlatformWheel(bdist_wheel):
@@ -53,6 +64,10 @@ setup(
             "ops/csrc/*",
             "ops/lib/*.so",
             "text/*.safetensors",
+            "visualization/viewer/*",
+            "web/page/*",
+            "web/examples/*",
+            "zoo/models.json",
         ]
     },
     cmdclass={"build_py": BuildLibraries, "bdist_wheel": PlatformWheel},
@@ -71,6 +86,7 @@ setup(
         "pillow",
         "open_clip_torch",  # text encoders, and CLIP's tokenizer
         "safetensors",
+        "huggingface_hub",
         "tensorboard",
         "tqdm",
     ],
@@ -79,20 +95,32 @@ setup(
         "export": ["onnx", "onnxruntime", "onnxscript"],
         "ray": ["ray[data]"],
         "slurm": ["submitit"],
+        "web": ["fastapi", "uvicorn"],
+        "supervision": ["supervision"],
+        "completion": ["shtab"],
+        "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "dev": [
+            "fastapi",
+            "httpx",
             "hypothesis",
+            "mkdocs-material",
+            "mkdocstrings[python]",
             "mypy",
             "onnx",
             "onnxruntime",
             "onnxscript",
+            "playwright",
             "pre-commit",
             "pytest",
             "pytest-xdist",
             "ruff",
             "scikit-learn",
             "submitit",
+            "shtab",
+            "supervision; python_version >= '3.11'",  # before, it asks for another OpenCV
             "transformers",
             "triton; platform_system == 'Linux' and platform_machine == 'x86_64'",
+            "uvicorn",
         ],
     },
     entry_points={"console_scripts": ["freeseg = freeseg.cli:main"]},

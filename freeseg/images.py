@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import IO, Union
 
@@ -20,6 +22,10 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, IO[bytes], Image.Image, npt.
 
 # The level at which Pillow itself refuses a file; larger photos need gigabytes per class.
 MAX_PIXELS = 178_956_970
+
+_WEB = ("http://", "https://")
+URL_TIMEOUT = 20.0  # seconds without an answer
+MAX_URL_BYTES = 64 << 20
 
 # What a transparent pixel is seen on: paper, as browsers and image viewers show it.
 PAPER = (255, 255, 255)
@@ -54,7 +60,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
     order [H, W, C], of type uint8, uint16 or bool.
 
     Args:
-        source: A path, the bytes of an image file, a binary file, a Pillow image or an array.
+        source: A path, a web address, the bytes of an image file, a binary file, a Pillow image
+            or an array.
         max_pixels: Larger pictures are refused before they are decoded.
 
     Raises:
@@ -67,6 +74,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
         return _pillow_to_rgb(source, name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(bytes(source), name, max_pixels)
+    if isinstance(source, str) and source.lower().startswith(_WEB):
+        return _decode(_read_url(source), name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         return _decode(_read_file(Path(source), name), name, max_pixels)
     if hasattr(source, "read"):
@@ -76,8 +85,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
         return _decode(content, name, max_pixels)
     raise ImageError(
         name,
-        "wanted a path, image bytes, a binary file, a PIL image or an RGB array [H, W, 3] "
-        f"of uint8, got {type(source).__module__}.{type(source).__qualname__}",
+        "wanted a path, a web address, image bytes, a binary file, a PIL image or an RGB array "
+        f"[H, W, 3] of uint8, got {type(source).__module__}.{type(source).__qualname__}",
     )
 
 
@@ -123,6 +132,22 @@ def _read_file(path: Path, name: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(name, f"cannot be read ({_one_line(reason)})") from None
+
+
+def _read_url(address: str) -> bytes:
+    try:
+        with urllib.request.urlopen(address, timeout=URL_TIMEOUT) as answer:
+            content: bytes = answer.read(MAX_URL_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        raise ImageError(address, f"cannot be fetched (the server says {error.code})") from None
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        reason = _one_line(getattr(error, "reason", error))
+        raise ImageError(
+            address, f"cannot be fetched ({reason}); without the net, save it and name the file"
+        ) from None
+    if len(content) > MAX_URL_BYTES:
+        raise ImageError(address, f"is larger than {MAX_URL_BYTES >> 20} MB")
+    return content
 
 
 def _decode(content: bytes, name: str, max_pixels: int) -> RgbImage:

@@ -32,10 +32,12 @@ ORDER = (
     "evaluation",
     "visualization",
     "engine",
+    "model_loading",
+    "zoo",
     "predictor",
     "export",
     "bulk",
-    "demo",
+    "web",
     "cli",
     "__main__",
 )

@@ -22,7 +22,9 @@ ALL = sorted(
     and not {CONFIGS / "freeseg", CONFIGS / "lseg"} & set(path.parents)
 )
 # OneFormer's large ones are built, whole, in tests/meta_arch/test_oneformer_configs.py.
-SHRINKABLE = [name for name in ALL if not re.search("oneformer/.*(convnext|dinat|large)", name)]
+# Mask2Former's other backbones are the same when shrunk, so COCO's panoptic ones stand for them.
+SAME = "oneformer/.*(convnext|dinat|large)|mask2former/(?!coco/panoptic).*(R101|swin)"
+SHRINKABLE = [name for name in ALL if not re.search(SAME, name)]
 # Millions of parameters, Mask2Former paper, tables 1 to 3 (arXiv 2112.01527).
 PUBLISHED_SIZES = {
     "mask2former/coco/panoptic_R50.yaml": 44,
@@ -43,6 +45,19 @@ def load(name: str):
 
 def test_there_are_configurations():
     assert len(ALL) >= 10
+
+
+def test_a_backbone_changes_nothing_but_the_backbone():
+    for name in filter(lambda name: re.search("mask2former/.*(R101|swin)", name), ALL):
+        other, plain = load(name), load(re.sub("_(R101|swin.*).yaml", "_R50.yaml", name))
+        assert other.MODEL.SEM_SEG_HEAD == plain.MODEL.SEM_SEG_HEAD, name
+        assert other.DATASETS == plain.DATASETS, name
+        assert other.MODEL.WEIGHTS != plain.MODEL.WEIGHTS, name
+        is_swin = "swin" in name
+        assert other.MODEL.BACKBONE.NAME.startswith("D2Swin" if is_swin else "build_resnet"), name
+        assert (50 if is_swin else 101) == other.MODEL.RESNETS.DEPTH, name
+        is_larger = other.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES > 100
+        assert is_larger == ("large" in name and "semantic" not in name), name
 
 
 @pytest.mark.parametrize(("name", "millions"), PUBLISHED_SIZES.items())

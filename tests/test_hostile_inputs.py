@@ -100,7 +100,7 @@ CLASS_LISTS = {
 @pytest.mark.parametrize("kind", CLASS_LISTS)
 def test_every_class_list_gets_a_result(freeseg, kind):
     classes = CLASS_LISTS[kind]
-    result = freeseg(noise(24, 32), "all", classes=classes)
+    result = freeseg(noise(24, 32), "all", text=classes)
     assert len(result.vocabulary) == len(classes)
     assert 0 <= result.semantic.min() <= result.semantic.max() < len(classes)
     assert result.panoptic.segment_ids.shape == (24, 32)
@@ -109,7 +109,7 @@ def test_every_class_list_gets_a_result(freeseg, kind):
 @pytest.mark.parametrize("source", [[], "", " , ", ["car", "CAR"], ["\u200b"], ["a|b", "b"]])
 def test_empty_and_double_classes_are_one_line(freeseg, source):
     with pytest.raises(ValueError, match=r"empty|stands for") as caught:
-        freeseg(noise(8, 8), classes=source)
+        freeseg(noise(8, 8), text=source)
     assert "\n" not in str(caught.value)
 
 
@@ -120,7 +120,7 @@ def test_ten_thousand_classes_are_decoded(freeseg, monkeypatch):
     monkeypatch.setattr(freeseg.model.clip_adapter, "class_features", unit_vectors)
     monkeypatch.setattr(freeseg.model, "ensemble", None)
     names = [f"object number {index}" for index in range(10_000)]
-    result = freeseg(noise(24, 32), "semantic", classes=names)
+    result = freeseg(noise(24, 32), "semantic", text=names)
     assert len(result.vocabulary) == 10_000
     assert result.semantic.shape == (24, 32)
 

@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list:
 def test_results_have_the_names_and_kinds_that_were_asked_for(files, asked) -> None:
     photo, config, weights = files
     segmenter = Segmenter.from_config(config, weights)
-    result = segmenter(photo, "panoptic", classes="meadow|lawn: stuff, ball, air: stuff")
+    result = segmenter(photo, "panoptic", text="meadow|lawn: stuff, ball, air: stuff")
     assert asked == [result.vocabulary]
     assert result.vocabulary.texts == ("meadow", "lawn", "ball", "air")
     names = {segment.name: segment.is_thing for segment in result.panoptic.segments}
@@ -56,7 +56,7 @@ def test_a_closed_model_says_so(files) -> None:
     photo, config, weights = files
     segmenter = Segmenter.from_config(config, weights)
     with pytest.raises(ValueError, match=r"StrongestChannel knows its 3 classes only"):
-        segmenter(photo, classes=["car"])
+        segmenter(photo, text=["car"])
 
 
 def test_the_command_takes_a_list_and_a_file(files, asked, tmp_path, capsys) -> None:

@@ -20,6 +20,7 @@ from detectron2.modeling import build_model
 from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, build_test_loader
 from freeseg.images import ImageError
+from freeseg.modeling import fuse_for_inference
 from freeseg.predictor import Segmenter, parse_task
 from freeseg.structures import Vocabulary
 
@@ -226,7 +227,7 @@ def test_a_config_node_is_taken_and_not_changed(tmp_path: Path) -> None:
         cfg, write_weights(tmp_path), device="cpu", opts=["INPUT.MIN_SIZE_TEST", 24]
     )
     assert cfg.dump() == before
-    assert segmenter._prepare(color_blocks(), "x").shape == (3, 24, 48)
+    assert segmenter._read(color_blocks()).pixels.shape == (3, 24, 48)
 
 
 def test_classes_without_known_names_are_numbered(tmp_path: Path, caplog) -> None:
@@ -281,6 +282,7 @@ def test_every_pixel_equals_the_evaluation_path(photos, image_format: str, tmp_p
     torch.manual_seed(0)
     model = build_model(cfg).eval()
     DetectionCheckpointer(model, str(tmp_path)).save("model")
+    fuse_for_inference(model)  # as the predictor does: equal up to rounding, see test_fused.py
 
     name = f"predictor_parity_{image_format}"
     records = [

@@ -3,7 +3,12 @@
 from freeseg.checkpoints.conversion import convert_file
 from freeseg.checkpoints.hugging_face_config import config_from_hugging_face
 from freeseg.checkpoints.key_map import Conversion, KeyMap
-from freeseg.checkpoints.loading import ReleaseCheckpointer, StrictCheckpointer, weights_file
+from freeseg.checkpoints.loading import (
+    ReleaseCheckpointer,
+    StrictCheckpointer,
+    read_weights,
+    weights_file,
+)
 from freeseg.checkpoints.reading import read_checkpoint
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_atomically, write_checkpoint
@@ -18,6 +23,7 @@ __all__ = [
     "convert_file",
     "detect_system",
     "read_checkpoint",
+    "read_weights",
     "weights_file",
     "write_atomically",
     "write_checkpoint",

@@ -13,7 +13,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from freeseg.checkpoints.reading import read_checkpoint, read_content, refuse_nan
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
-FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json")  # of Hugging Face
+FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
 
 
@@ -45,7 +45,7 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         if filename.endswith(".pkl"):
             content = self._read_pkl(filename)
         elif filename.endswith(INDEX_SUFFIX):
-            content = {"model": _read_parts(Path(filename))}
+            content = {"model": read_weights(filename)}
         elif filename.endswith(".safetensors"):
             content = {"model": read_checkpoint(filename)}
         else:
@@ -110,9 +110,12 @@ class StrictCheckpointer(ReleaseCheckpointer):
         pass
 
 
-def _read_parts(index: Path) -> dict[str, torch.Tensor]:
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of a file, or of all files that an index of Hugging Face's names."""
+    path = Path(path)
+    if not path.name.endswith(INDEX_SUFFIX):
+        return read_checkpoint(path)
     state: dict[str, torch.Tensor] = {}
-    for name in names:
-        state.update(read_checkpoint(index.parent / name))
+    for name in sorted(set(json.loads(path.read_text())["weight_map"].values())):
+        state.update(read_checkpoint(path.parent / name))
     return state

@@ -23,20 +23,27 @@ UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD over `model`'s trainable parameters, with the configured gradient clipping."""
+    """AdamW or SGD over `model`'s trainable parameters, with the configured gradient clipping.
+
+    On a CPU a step is one pass over the memory of each parameter (PyTorch's "fused").
+    """
     groups = parameter_groups(cfg, model)
+    is_fused = all(p.device.type == "cpu" for group in groups for p in group["params"]) or None
     optimizer: torch.optim.Optimizer
     if cfg.SOLVER.OPTIMIZER == "ADAMW":
-        optimizer = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR)
+        optimizer = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, fused=is_fused)
     elif cfg.SOLVER.OPTIMIZER == "SGD":
         optimizer = torch.optim.SGD(
             groups,
             lr=cfg.SOLVER.BASE_LR,
             momentum=cfg.SOLVER.MOMENTUM,
             nesterov=cfg.SOLVER.NESTEROV,
+            fused=is_fused,
         )
     else:
         raise ValueError(f"SOLVER.OPTIMIZER must be ADAMW or SGD, got {cfg.SOLVER.OPTIMIZER!r}")
+    # A gradient scaler must unscale before gradients are clipped, not leave it to a fused step.
+    optimizer._step_supports_amp_scaling = False
     if cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
         return _clip_full_model(cfg.SOLVER.CLIP_GRADIENTS, optimizer)
     return maybe_add_gradient_clipping(cfg, optimizer)

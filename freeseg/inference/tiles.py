@@ -6,7 +6,7 @@ Shapes: K classes, N instances, h w input size, H W output size.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,25 +31,31 @@ class Span:
     own_start: int  # first pixel of the output that no earlier tile decides
 
 
-def segment_within_memory(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's result for one image; what is too large is segmented in ever smaller tiles.
+def segment_within_memory(model: Model, batch: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The model's results; images that are too many go one by one, what is too large in tiles.
 
     In tiles, ``sem_seg`` is the class map int64 [H, W] instead of scores [K, H, W], and things
     are joined across borders where tiles agree about them.
 
     Args:
         model: Keeps Detectron2's contract.
-        inputs: Of one image, with ``image``, ``height`` and ``width``.
+        batch: Inputs of images, with ``image``, ``height`` and ``width``.
 
     Raises:
         MemoryError: When not even the smallest tiles fit.
     """
     try:
-        return model([dict(inputs)])[0]
+        return model(list(batch))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
     torch.cuda.empty_cache()
+    if len(batch) > 1:
+        return [segment_within_memory(model, [inputs])[0] for inputs in batch]
+    return [_in_ever_smaller_tiles(model, batch[0])]
+
+
+def _in_ever_smaller_tiles(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
     height, width = inputs["image"].shape[-2:]
     parts = 2
     while max(height, width) / parts >= MIN_TILE:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from torch import Tensor
 
 TEMPERATURE = 10000.0
+NUM_CACHED = 12  # encodings kept: three levels and the mask features of three picture sizes
 EPSILON = 1e-6  # keeps the last coordinate just under a full turn, as published weights expect
 
 
@@ -15,7 +17,8 @@ def sine_position(feature_map: Tensor, channels: int) -> Tensor:
     """Encodes row and column of every pixel of a [B, C, h, w] map.
 
     The first half of the channels encodes the row, the second the column, each alternating sine
-    and cosine of the coordinate scaled to one turn over the map.
+    and cosine of the coordinate scaled to one turn over the map. Encodings of the last sizes are
+    kept, so do not write into one.
 
     Returns:
         float32 [channels, h, w] on the map's device.
@@ -25,8 +28,15 @@ def sine_position(feature_map: Tensor, channels: int) -> Tensor:
     """
     if channels % 4:
         raise ValueError(f"channels must be a multiple of 4, got {channels}")
-    height, width = feature_map.shape[-2:]
-    exponent = torch.arange(channels // 4, dtype=torch.float32, device=feature_map.device)
+    # A tracer must see the computation: its tensors would be of no use later.
+    encode = _encode.__wrapped__ if torch.compiler.is_compiling() else _encode
+    return encode(*feature_map.shape[-2:], channels, feature_map.device)
+
+
+@functools.lru_cache(maxsize=NUM_CACHED)
+@torch.inference_mode(False)  # what inference leaves here, training may find
+def _encode(height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    exponent = torch.arange(channels // 4, dtype=torch.float32, device=device)
     wavelength = TEMPERATURE ** (exponent * 4 / channels)  # [channels / 4]
     rows = _waves(height, wavelength)[:, :, None].expand(-1, -1, width)
     columns = _waves(width, wavelength)[:, None, :].expand(-1, height, -1)

@@ -85,17 +85,14 @@ class FreeSeg(Mask2Former):
             "tuner": _build_tuner(cfg),
         }
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
-        """Detectron2's contract: losses when training, else one result dict per image.
+    def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
+        """Results of images that are padded to one size, each encoded once for all its tasks.
 
         Args:
-            batched_inputs: As `Mask2Former` takes them. In training all have one ``task``; for
-                inference each may have its own ``vocabulary``.
+            batched_inputs: As `Mask2Former` takes them; each may have its own ``vocabulary``.
         """
         features = self.encode_image([x["image"] for x in batched_inputs])
-        if self.training:
-            return self.losses(features, batched_inputs)
-        outputs: list[dict[str, Any]] = [{} for _ in batched_inputs]
+        parts: list[dict[str, Any]] = [{} for _ in batched_inputs]
         for group in group_requests(batched_inputs, self.tasks, self.vocabulary):
             texts = [self.text(one.vocabulary, one.task) for one in group]
             text = torch.stack(texts)  # [R, T+1, D]
@@ -105,13 +102,13 @@ class FreeSeg(Mask2Former):
                 masks = self.decode(features, group, text)
             for row, request in enumerate(group):
                 found = self.assemble(row, request, text, masks, features, batched_inputs)
-                outputs[request.index].update(found.to_detectron2())
-        return outputs
+                parts[request.index].update(found.computed())
+        return [SegmentationResult(**part) for part in parts]
 
     def losses(
         self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
     ) -> dict[str, Tensor]:
-        """Losses of one step: the classes that may be seen, under the batch's one task."""
+        """Losses of one step: the classes that may be seen, under the batch's one ``task``."""
         task = task_of(batched_inputs)
         classes = self.vocabulary.seen_classes()
         new_label = torch.full((len(self.vocabulary),), -1, device=self.device)
@@ -140,7 +137,7 @@ class FreeSeg(Mask2Former):
         self, features: ImageFeatures, requests: Sequence[Request], text: Tensor
     ) -> EmbeddedMasks:
         """Final masks of R requests under their texts [R, T+1, D]; the image is encoded already."""
-        return self.sem_seg_head(features.select([one.index for one in requests]), text)[-1]
+        return self.sem_seg_head.final(features.select([one.index for one in requests]), text)
 
     def tune(
         self, tuner: PromptTuner, requests: Sequence[Request], text: Tensor, masks: EmbeddedMasks

@@ -146,7 +146,7 @@ class OneFormer(Mask2Former):
         for row, (index, _, outputs) in enumerate(requests):
             wanted = {**batched_inputs[index], "tasks": outputs}
             result = self.postprocess(prediction, chosen, row, wanted)
-            parts[index].update({k: v for k, v in vars(result).items() if v is not None})
+            parts[index].update(result.computed())
         return [SegmentationResult(**part) for part in parts]
 
     def _outputs_by_task(self, wanted: dict[str, Any]) -> dict[str, list[str]]:

@@ -42,6 +42,13 @@ class MaskFormerInteractionHead(MaskFormerHead):
         self, features: ImageFeatures, text: Tensor
     ) -> list[EmbeddedMasks]:
         """Masks of every decoder layer for images whose texts are `text` [B, K+1, D]."""
-        if self.interaction is not None:
-            features = self.interaction(features, text)
-        return self.predictor(features)
+        return self.predictor(self._interact(features, text))
+
+    def final(  # type: ignore[override]
+        self, features: ImageFeatures, text: Tensor
+    ) -> EmbeddedMasks:
+        """The last masks of `forward`, computed alone."""
+        return self.predictor.final(self._interact(features, text))  # type: ignore[operator]
+
+    def _interact(self, features: ImageFeatures, text: Tensor) -> ImageFeatures:
+        return features if self.interaction is None else self.interaction(features, text)

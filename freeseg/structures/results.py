@@ -50,6 +50,10 @@ class SegmentationResult:
     instances: InstanceSet | None = None
     panoptic: PanopticMap | None = None
 
+    def computed(self) -> dict[str, Any]:
+        """What is set, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     def to_detectron2(self) -> dict[str, Any]:
         """The dict that Detectron2's evaluators read: sem_seg, instances, panoptic_seg."""
         output: dict[str, Any] = {}

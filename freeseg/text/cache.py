@@ -51,12 +51,16 @@ class TextKey:
 
 
 def default_folder() -> Path:
-    """Where text features are kept: under $FREESEG_CACHE, else the user's cache folder."""
+    """Where text features are kept."""
+    return cache_root() / "text_features"
+
+
+def cache_root() -> Path:
+    """Where this package keeps files: $FREESEG_CACHE, else a folder in the user's cache."""
     root = os.getenv(VARIABLE)
     if root:
-        return Path(root).expanduser() / "text_features"
-    cache = Path(os.getenv("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "freeseg" / "text_features"
+        return Path(root).expanduser()
+    return Path(os.getenv("XDG_CACHE_HOME") or "~/.cache").expanduser() / "freeseg"
 
 
 class TextFeatureCache:

@@ -1,11 +1,13 @@
 """Set criterion: match every layer's masks to the ground truth and sum the losses.
 
-Shapes: B images, Q queries, K classes, N matched masks, P points, h w mask size.
+Shapes: B images, Q queries, K classes, T targets of all images, N matched masks, P points,
+h w mask size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -20,6 +22,15 @@ from freeseg.structures import MaskPrediction, SegmentationTarget
 from freeseg.training.losses import dice, sigmoid_cross_entropy
 from freeseg.training.matcher import Assignment, HungarianMatcher
 from freeseg.training.shares import count_targets, mean_over_processes, parts_of_batch
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Matched queries of a batch and their targets, numbered through the batch."""
+
+    images: Tensor  # int64 [N]
+    queries: Tensor  # int64 [N], in their image
+    chosen: Tensor  # int64 [N], among all T targets
 
 
 class SetCriterion(nn.Module):
@@ -85,32 +96,24 @@ class SetCriterion(nn.Module):
             predictions[-1].class_logits.new_tensor(sum(count_targets(targets)))
         ).clamp(min=1)
         num_masks = num_masks / parts_of_batch()
+        labels = torch.cat([target.labels for target in targets])  # [T]
+        masks = torch.cat([target.masks for target in targets])  # [T, H, W]
         losses: dict[str, Tensor] = {}
         for suffix, prediction in zip(suffixes, supervised):
-            assignments = self.matcher(prediction, targets)
-            for name, loss in self._losses(prediction, targets, assignments, num_masks).items():
+            matched = _join(self.matcher(prediction, targets), targets)
+            mask_loss, dice_loss = self._mask_losses(
+                prediction.mask_logits[matched.images, matched.queries],  # [N, h, w]
+                masks[matched.chosen],  # [N, H, W]
+                num_masks,
+            )
+            found = {
+                "loss_ce": self._classification(prediction.class_logits, labels, matched),
+                "loss_mask": mask_loss,
+                "loss_dice": dice_loss,
+            }
+            for name, loss in found.items():
                 losses[name + suffix] = loss * self.weights[name]
         return losses
-
-    def _losses(
-        self,
-        prediction: MaskPrediction,
-        targets: Sequence[SegmentationTarget],
-        assignments: Sequence[Assignment],
-        num_masks: Tensor,
-    ) -> dict[str, Tensor]:
-        mask_logits = torch.cat(
-            [masks[queries] for masks, (queries, _) in zip(prediction.mask_logits, assignments)]
-        )  # [N, h, w]
-        target_masks = torch.cat(
-            [target.masks[chosen] for target, (_, chosen) in zip(targets, assignments)]
-        )  # [N, H, W]
-        mask_loss, dice_loss = self._mask_losses(mask_logits, target_masks, num_masks)
-        return {
-            "loss_ce": self._classification(prediction.class_logits, targets, assignments),
-            "loss_mask": mask_loss,
-            "loss_dice": dice_loss,
-        }
 
     def _mask_losses(
         self, mask_logits: Tensor, target_masks: Tensor, num_masks: Tensor
@@ -122,14 +125,13 @@ class SetCriterion(nn.Module):
     def _classification(
         self,
         class_logits: Tensor,
-        targets: Sequence[SegmentationTarget],
-        assignments: Sequence[Assignment],
+        target_labels: Tensor,
+        matched: Matched,
     ) -> Tensor:
         """Cross-entropy over all queries, weighted mean over all processes."""
         no_object = class_logits.shape[-1] - 1
         labels = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-        for row, target, (queries, chosen) in zip(labels, targets, assignments):
-            row[queries] = target.labels[chosen]
+        labels[matched.images, matched.queries] = target_labels[matched.chosen]
         weight = (
             self.empty_weight
             if self.has_fixed_classes
@@ -138,16 +140,16 @@ class SetCriterion(nn.Module):
         loss = F.cross_entropy(
             class_logits.float().flatten(0, 1), labels.flatten(), weight, reduction="sum"
         )
-        return loss / self._mean_class_weight(weight[labels], targets)
+        return loss / self._mean_class_weight(weight[labels])
 
-    def _mean_class_weight(self, weights: Tensor, targets: Sequence[SegmentationTarget]) -> Tensor:
+    def _mean_class_weight(self, weights: Tensor) -> Tensor:
         """Sum of the weights [B, Q] of all queries of this share of a batch, over processes."""
         parts = parts_of_batch()
         if parts == 1:
             return mean_over_processes(weights.sum())
         # How many queries the other parts will match is known before they are decoded.
         num_queries = weights.shape[1]
-        counts = count_targets(targets)
+        counts = count_targets(())
         matched = sum(min(count, num_queries) for count in counts)
         total = matched + self.no_object_weight * (len(counts) * num_queries - matched)
         return mean_over_processes(weights.new_tensor(total)) / parts
@@ -174,6 +176,20 @@ class SetCriterion(nn.Module):
             labels = point_sample(target_masks[:, None].float(), points, align_corners=False)
         logits = point_sample(mask_logits, points, align_corners=False)
         return logits[:, 0], labels[:, 0]
+
+
+def _join(assignments: Sequence[Assignment], targets: Sequence[SegmentationTarget]) -> Matched:
+    """The assignments of all images on the targets' device."""
+    sizes = torch.tensor([len(queries) for queries, _ in assignments])
+    starts = torch.tensor([0, *(len(target.labels) for target in targets)])[:-1].cumsum(0)
+    columns = torch.stack(
+        [
+            torch.arange(len(assignments)).repeat_interleave(sizes),
+            torch.cat([queries for queries, _ in assignments]),
+            torch.cat([chosen for _, chosen in assignments]) + starts.repeat_interleave(sizes),
+        ]
+    )
+    return Matched(*columns.to(targets[0].labels.device))
 
 
 def _uncertainty(logits: Tensor) -> Tensor:

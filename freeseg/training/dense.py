@@ -1,16 +1,18 @@
 """Matching and losses on whole masks, as MaskFormer and FreeSeg are trained.
 
-Shapes: N matched masks, Q queries, T targets, h w prediction size, H W padded image size.
+Shapes: N matched masks, Q queries, h w prediction size, H W padded image size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
+from freeseg.structures import SegmentationTarget
 from freeseg.training.criterion import SetCriterion
 from freeseg.training.losses import dice, pairwise_dice, pairwise_sigmoid_focal, sigmoid_focal
 from freeseg.training.matcher import HungarianMatcher
@@ -22,9 +24,15 @@ class DenseMatcher(HungarianMatcher):
     def __init__(self, *, weights: Mapping[str, float]) -> None:
         super().__init__(weights=weights, num_points=0)
 
-    def _mask_costs(self, mask_logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        small = F.interpolate(targets[None], size=mask_logits.shape[-2:], mode="nearest")[0]
-        logits, labels = mask_logits.flatten(1), small.flatten(1)
+    def _mask_costs(
+        self, mask_logits: Tensor, targets: Sequence[SegmentationTarget]
+    ) -> tuple[Tensor, Tensor]:
+        size = mask_logits.shape[-2:]
+        small = [
+            F.interpolate(target.masks[:, None].float(), size, mode="nearest").flatten(1)
+            for target in targets
+        ]
+        logits, labels = mask_logits.flatten(2), pad_sequence(small, batch_first=True)
         return pairwise_sigmoid_focal(logits, labels), pairwise_dice(logits, labels)
 
 

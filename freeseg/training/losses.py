@@ -5,7 +5,6 @@ Shapes: N matched masks, Q queries, T targets, P points.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,29 +34,27 @@ def dice(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
 
 
 def pairwise_sigmoid_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of every query [Q, P] with every target [T, P]: [Q, T]."""
-    as_foreground, as_background = F.softplus(-logits), F.softplus(logits)
-    total = torch.einsum("qp,tp->qt", as_foreground, labels) + torch.einsum(
-        "qp,tp->qt", as_background, 1 - labels
-    )
-    return total / logits.shape[1]
+    """Binary cross-entropy of every query [..., Q, P] with every target [..., T, P]: [..., Q, T].
+
+    softplus(-x) = softplus(x) - x, so one product tells the pairs apart.
+    """
+    total = F.softplus(logits).sum(-1, keepdim=True) - logits @ labels.mT
+    return total / logits.shape[-1]
 
 
 def pairwise_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """One minus the smoothed Dice coefficient of every pair: [Q, T]."""
+    """One minus the smoothed Dice coefficient of every pair: [..., Q, T]."""
     probs = logits.sigmoid()
-    overlap = 2 * torch.einsum("qp,tp->qt", probs, labels)
-    total = probs.sum(1)[:, None] + labels.sum(1)[None, :]
+    overlap = 2 * probs @ labels.mT
+    total = probs.sum(-1)[..., :, None] + labels.sum(-1)[..., None, :]
     return 1 - (overlap + 1) / (total + 1)
 
 
 def pairwise_sigmoid_focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Focal loss of every query [Q, P] with every target [T, P]: [Q, T]."""
+    """Focal loss of every query [..., Q, P] with every target [..., T, P]: [..., Q, T]."""
     as_foreground, as_background = _focal_parts(logits)
-    total = torch.einsum("qp,tp->qt", as_foreground, labels) + torch.einsum(
-        "qp,tp->qt", as_background, 1 - labels
-    )
-    return total / logits.shape[1]
+    total = as_background.sum(-1, keepdim=True) + (as_foreground - as_background) @ labels.mT
+    return total / logits.shape[-1]
 
 
 def _focal_parts(logits: Tensor) -> tuple[Tensor, Tensor]:

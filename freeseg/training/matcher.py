@@ -1,16 +1,20 @@
 """One-to-one assignment of predicted masks to ground truth (DETR, arXiv 2005.12872, section 3.1).
 
-Shapes: B images, Q queries, K classes, T targets of one image, P points, h w mask size.
+Shapes: B images, Q queries, K classes, T targets of the image that has most, N of all images,
+P points, h w mask size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from freeseg.structures import MaskPrediction, SegmentationTarget
 from freeseg.training.losses import pairwise_dice, pairwise_sigmoid_cross_entropy
@@ -46,40 +50,43 @@ class HungarianMatcher(nn.Module):
         self, prediction: MaskPrediction, targets: Sequence[SegmentationTarget]
     ) -> list[Assignment]:
         """Returns (query indices, target indices) on the CPU for every image."""
+        counts = [len(target.labels) for target in targets]
+        if not any(counts):
+            return [(torch.empty(0, dtype=torch.int64),) * 2 for _ in targets]
         with torch.autocast(prediction.mask_logits.device.type, enabled=False):
-            return [
-                self._assign(logits.float(), masks.float(), target)
-                for logits, masks, target in zip(
-                    prediction.class_logits, prediction.mask_logits, targets
-                )
-            ]
-
-    def _assign(
-        self, class_logits: Tensor, mask_logits: Tensor, target: SegmentationTarget
-    ) -> Assignment:
-        if not len(target.labels):
-            nothing = torch.empty(0, dtype=torch.int64)
-            return nothing, nothing
-        mask_cost, dice_cost = self._mask_costs(mask_logits, target.masks.float())
-        cost = (
-            self.weights["loss_ce"] * -class_logits.softmax(-1)[:, target.labels]
-            + self.weights["loss_mask"] * mask_cost
-            + self.weights["loss_dice"] * dice_cost
-        )  # [Q, T]
+            mask_cost, dice_cost = self._mask_costs(prediction.mask_logits.float(), targets)
+            labels = pad_sequence([target.labels for target in targets], batch_first=True)
+            probs = prediction.class_logits.float().softmax(-1)  # [B, Q, K+1]
+            cost = (
+                self.weights["loss_ce"]
+                * -probs.gather(2, labels[:, None].expand(-1, probs.shape[1], -1))
+                + self.weights["loss_mask"] * mask_cost
+                + self.weights["loss_dice"] * dice_cost
+            )  # [B, Q, T]
         # A diverged model must reach the trainer's own non-finite check, not fail in here.
         finite = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
-        queries, chosen = linear_sum_assignment(finite)
-        return torch.as_tensor(queries), torch.as_tensor(chosen)
+        return [_assign(rows[:, :count]) for rows, count in zip(finite, counts)]
 
-    def _mask_costs(self, mask_logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask and dice cost [Q, T] of logits [Q, h, w] and targets [T, H, W]."""
-        points = torch.rand(self.num_points, 2, device=mask_logits.device)
-        logits = sample_at(mask_logits, points)  # [Q, P]
-        labels = sample_at(targets, points)  # [T, P]
+    def _mask_costs(
+        self, mask_logits: Tensor, targets: Sequence[SegmentationTarget]
+    ) -> tuple[Tensor, Tensor]:
+        """Mask and dice costs [B, Q, T] of logits [B, Q, h, w]; what T pads means nothing."""
+        points = torch.rand(len(targets), self.num_points, 2, device=mask_logits.device)
+        logits = sample_at(mask_logits, points)  # [B, Q, P]
+        counts = [len(target.labels) for target in targets]
+        masks = torch.cat([target.masks for target in targets])[:, None].float()  # [N, 1, H, W]
+        owners = torch.arange(len(targets)).repeat_interleave(torch.tensor(counts))
+        labels = sample_at(masks, points[owners.to(points.device)])[:, 0]  # [N, P]
+        labels = pad_sequence(labels.split(counts), batch_first=True)  # [B, T, P]
         return pairwise_sigmoid_cross_entropy(logits, labels), pairwise_dice(logits, labels)
 
 
+def _assign(cost: npt.NDArray[np.float32]) -> Assignment:
+    """The cheapest pairs of a matrix [Q, T]."""
+    queries, chosen = linear_sum_assignment(cost)
+    return torch.as_tensor(queries), torch.as_tensor(chosen)
+
+
 def sample_at(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples [N, P] of maps [N, h, w] at points [P, 2], (x, y) in [0, 1]."""
-    grid = (2 * points - 1)[None, None]  # [1, 1, P, 2]
-    return F.grid_sample(maps[None], grid, align_corners=False)[0, :, 0]
+    """Bilinear samples [N, C, P] of maps [N, C, h, w] at points [N, P, 2], (x, y) in [0, 1]."""
+    return F.grid_sample(maps, (2 * points - 1)[:, None], align_corners=False)[:, :, 0]

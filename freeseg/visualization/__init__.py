@@ -1,5 +1,6 @@
 """Segmentations of photos as pictures, files and plain arrays."""
 
+from freeseg.visualization.export import FORMATS, USUAL_FORMATS
 from freeseg.visualization.palette import class_colors
 from freeseg.visualization.photo_result import (
     TASKS,
@@ -10,7 +11,9 @@ from freeseg.visualization.photo_result import (
 from freeseg.visualization.segmentation import Segmentation
 
 __all__ = [
+    "FORMATS",
     "TASKS",
+    "USUAL_FORMATS",
     "Instances",
     "NamedSegment",
     "PanopticSegments",

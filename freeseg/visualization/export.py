@@ -5,6 +5,9 @@ Shapes: H W photo size.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,16 @@ from PIL import Image
 
 from freeseg.data.coco_writer import encode_rle, write_json
 from freeseg.data.panoptic import id2rgb
+from freeseg.visualization.html import html_page
+from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
 from freeseg.visualization.photo_result import PhotoResult
 
 Json = dict[str, Any]
 
+FORMATS = ("overlay", "labelmap", "coco", "rle", "html")
+USUAL_FORMATS = FORMATS[:3]
 _PNG_LEVEL = 2  # of 9: a fifth larger than the usual 6 and four times as fast
 
 
@@ -38,31 +45,101 @@ def coco_content(result: PhotoResult, image_id: int | str, file_name: str) -> di
     return content
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What is to be written about a result."""
+
+    result: PhotoResult
+    stem: str
+    image_id: int | str
+    min_score: float
+
+
 def save_segmentation(
-    result: PhotoResult, folder: Path, stem: str, image_id: int | str, min_score: float
+    result: PhotoResult,
+    folder: Path,
+    stem: str,
+    image_id: int | str,
+    min_score: float,
+    formats: Sequence[str] = USUAL_FORMATS,
 ) -> dict[str, Path]:
-    """Writes overlays, label maps and COCO files; returns the paths by what they hold."""
+    """Writes the formats that are asked for; returns the paths by what they hold."""
+    unknown = [name for name in formats if name not in _WRITERS]
+    if unknown or not formats:
+        raise ValueError(f"wanted some of the formats {', '.join(_WRITERS)}, got {list(formats)}")
     folder.mkdir(parents=True, exist_ok=True)
+    order = _Order(result, stem, image_id, min_score)
     paths: dict[str, Path] = {}
-
-    def picture(key: str, pixels: npt.NDArray[Any]) -> None:
-        paths[key] = folder / f"{stem}_{key}.png"
-        Image.fromarray(pixels).save(paths[key], format="PNG", compress_level=_PNG_LEVEL)
-
-    content = coco_content(result, image_id, f"{stem}.png")
-    for task in result.tasks:
-        picture(f"{task}_overlay", draw_overlay(result, task, min_score))
-    if result.panoptic is not None:
-        picture("panoptic", id2rgb(result.panoptic.segment_ids))
-        picture("panoptic_colors", draw_labels(result, "panoptic"))
-    if result.semantic is not None:
-        picture("semantic", label_map(result.semantic, len(result.vocabulary)))
-        picture("semantic_colors", draw_labels(result, "semantic"))
-    for key, annotation in content.items():
-        name = f"{key}_json"
-        paths[name] = folder / f"{stem}_{key}.json"
-        write_json(paths[name], annotation)
+    for name in formats:
+        for key, content in _WRITERS[name](order).items():
+            if key not in paths:
+                paths[key] = _write(folder, stem, key, content)
     return paths
+
+
+def png_bytes(pixels: npt.NDArray[Any]) -> bytes:
+    """Returns the content of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
+    if isinstance(content, str):
+        path = folder / f"{stem}.{key}"
+        path.write_text(content, encoding="utf-8")
+    elif isinstance(content, np.ndarray):
+        path = folder / f"{stem}_{key}.png"
+        path.write_bytes(png_bytes(content))
+    else:
+        path = folder / f"{stem}_{key.removesuffix('_json')}.json"
+        write_json(path, content)
+    return path
+
+
+def _overlays(order: _Order) -> dict[str, Any]:
+    result = order.result
+    return {f"{task}_overlay": draw_overlay(result, task, order.min_score) for task in result.tasks}
+
+
+def _label_maps(order: _Order) -> dict[str, Any]:
+    result = order.result
+    maps: dict[str, Any] = {}
+    if result.panoptic is not None:
+        maps["panoptic"] = id2rgb(result.panoptic.segment_ids)
+        maps["panoptic_colors"] = draw_labels(result, "panoptic")
+    if result.semantic is not None:
+        maps["semantic"] = label_map(result.semantic, len(result.vocabulary))
+        maps["semantic_colors"] = draw_labels(result, "semantic")
+    return maps
+
+
+def _coco_files(order: _Order) -> dict[str, Any]:
+    result = order.result
+    content = coco_content(result, order.image_id, f"{order.stem}.png")
+    files = {f"{key}_json": annotation for key, annotation in content.items()}
+    if result.panoptic is not None:  # the JSON's segments are numbers in this picture
+        files["panoptic"] = id2rgb(result.panoptic.segment_ids)
+    return files
+
+
+def _run_lengths(order: _Order) -> dict[str, Any]:
+    result = order.result
+    return {"rle_json": {task: rle_rows(masks_of(result, task)) for task in result.tasks}}
+
+
+def _page(order: _Order) -> dict[str, Any]:
+    content = coco_content(order.result, order.image_id, f"{order.stem}.png")
+    return {"html": html_page(order.result, order.stem, order.min_score, content)}
+
+
+_WRITERS: dict[str, Callable[[_Order], dict[str, Any]]] = {
+    "overlay": _overlays,
+    "labelmap": _label_maps,
+    "coco": _coco_files,
+    "rle": _run_lengths,
+    "html": _page,
+}
 
 
 def label_map(

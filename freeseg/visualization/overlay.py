@@ -24,9 +24,14 @@ _SHOWN_SIDE = 448  # photos are enlarged until their longer side is about this, 
 _MIN_FONT, _MAX_FONT = 11, 96
 
 
+def regions_of(result: PhotoResult, task: str, min_score: float) -> list[Region]:
+    """Returns what is drawn of a task; instances below a score are left out."""
+    return _REGIONS[task](result, min_score)
+
+
 def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo with a task's segments and a legend of the classes that are present."""
-    regions = _REGIONS[task](result, min_score)
+    regions = regions_of(result, task, min_score)
     factor = max(1, _SHOWN_SIDE // max(result.image.shape[:2]))
     photo = enlarge(result.image, factor)
     font_size = _font_size(photo)
@@ -35,11 +40,16 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
 
 
+def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
+    """Returns the photo, at its own size, with a task's segments and no legend."""
+    return draw_regions(result.image, regions_of(result, task, min_score), _font_size(result.image))
+
+
 def draw_labels(result: PhotoResult, task: str) -> RgbImage:
     """Returns a picture [H, W, 3] of flat segment colours on black."""
     picture = np.empty_like(result.image)
     picture[:] = UNASSIGNED
-    for region in sorted(_REGIONS[task](result, 0.0), key=lambda region: -region.area):
+    for region in sorted(regions_of(result, task, 0.0), key=lambda region: -region.area):
         picture[region.box][region.mask] = region.color
     return picture
 
@@ -75,7 +85,7 @@ def _panoptic_regions(result: PhotoResult, min_score: float) -> list[Region]:
             regions[segment.id],
             caption=segment.name,
             is_thing=segment.is_thing,
-            score=segment.score if segment.is_thing else None,
+            score=segment.score,
         )
         for segment in result.panoptic.segments
         if segment.id in regions

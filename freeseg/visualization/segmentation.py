@@ -6,19 +6,61 @@ Shapes: H W photo size.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from freeseg.images import RgbImage
-from freeseg.visualization.export import coco_content, save_segmentation
-from freeseg.visualization.overlay import draw_labels, draw_overlay
-from freeseg.visualization.photo_result import PhotoResult
+from freeseg.visualization.export import (
+    USUAL_FORMATS,
+    coco_content,
+    png_bytes,
+    save_segmentation,
+)
+from freeseg.visualization.masks import masks_of, rle_rows, supervision_detections
+from freeseg.visualization.overlay import draw_labels, draw_overlay, draw_picture
+from freeseg.visualization.photo_result import Instances, PhotoResult
 
 
 @dataclass(frozen=True)
 class Segmentation(PhotoResult):
-    """The segmentation of one photo, which can be drawn and saved; fields as in `PhotoResult`."""
+    """The segmentation of one photo, which can be drawn and saved; fields as in `PhotoResult`.
+
+    `masks`, `labels`, `names` and `scores` are of the first task that has a result; `segments` has
+    any other's. In a notebook it shows itself.
+    """
+
+    def segments(self, task: str | None = None) -> Instances:
+        """Returns one task's segments as masks with boxes, labels, names and scores.
+
+        Args:
+            task: "panoptic", "instance" or "semantic"; the first that has a result when None.
+        """
+        return masks_of(self, self.require(task))
+
+    @property
+    def masks(self) -> npt.NDArray[np.bool_]:
+        """Masks [N, H, W] of the segments."""
+        return self.segments().masks
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class ids [N] of the segments: positions in `vocabulary`."""
+        return self.segments().labels
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names of the segments."""
+        return self.segments().names
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Scores [N] of the segments, in [0, 1]; NaN where the model gives none."""
+        return self.segments().scores
 
     def overlay(self, task: str | None = None, *, min_score: float = 0.5) -> RgbImage:
         """Returns the photo with one task's segments drawn in and a legend beside it.
@@ -30,6 +72,10 @@ class Segmentation(PhotoResult):
             min_score: Instances below are not drawn.
         """
         return draw_overlay(self, self.require(task), min_score)
+
+    def picture(self, task: str | None = None, *, min_score: float = 0.5) -> RgbImage:
+        """Returns the photo [H, W, 3] with one task's segments drawn in, without a legend."""
+        return draw_picture(self, self.require(task), min_score)
 
     def label_picture(self, task: str | None = None) -> RgbImage:
         """Returns a picture [H, W, 3] in which every segment is filled with its colour."""
@@ -44,13 +90,26 @@ class Segmentation(PhotoResult):
         """
         return coco_content(self, image_id, file_name)
 
+    def to_rle(self, task: str | None = None) -> list[dict[str, Any]]:
+        """Returns a JSON row per segment: label, name, score, area, bbox, run-length mask."""
+        return rle_rows(self.segments(task))
+
+    def to_supervision(self, task: str | None = None) -> Any:
+        """Returns roboflow supervision's `Detections`; needs that package."""
+        return supervision_detections(self.segments(task))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return png_bytes(self.overlay())
+
     def save(
         self,
         folder: str | os.PathLike[str],
-        stem: str,
+        stem: str = "photo",
         *,
         image_id: int | str = 1,
         min_score: float = 0.5,
+        formats: Sequence[str] = USUAL_FORMATS,
     ) -> dict[str, Path]:
         """Writes every result into a folder and returns the paths by what they hold.
 
@@ -59,5 +118,7 @@ class Segmentation(PhotoResult):
             stem: What every file name begins with.
             image_id: What the COCO files call the image.
             min_score: Instances below are not drawn into the overlay; the JSON has them all.
+            formats: Some of "overlay", "labelmap", "coco", "rle" and "html" (a page to look around
+                in).
         """
-        return save_segmentation(self, Path(folder), stem, image_id, min_score)
+        return save_segmentation(self, Path(folder), stem, image_id, min_score, formats)

@@ -72,6 +72,8 @@ _MEANINGS = {
     "semantic": "semantic label map, one class id per pixel",
     "semantic_colors": "semantic label map as flat colours",
     "instances_json": "instances with scores and masks, COCO results",
+    "rle_json": "segments as run-length codes",
+    "html": "page to look around in",
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -84,6 +85,26 @@ def test_equal_settings_share_a_group():
 def test_a_module_that_only_sounds_like_a_backbone_learns_at_the_base_rate():
     model = nn.ModuleDict({"backbone_adapter": nn.Linear(2, 2)})
     assert [group["lr"] for group in parameter_groups(config(), model)] == [0.1]
+
+
+@pytest.mark.parametrize("kind", ["ADAMW", "SGD"])
+def test_a_step_on_the_cpu_is_fused_and_the_same(kind):
+    torch.manual_seed(0)
+    model = Model()
+    plain = copy.deepcopy(model)
+    optimizers = [build_optimizer(config(OPTIMIZER=kind), one) for one in (model, plain)]
+    assert all(group["fused"] for group in optimizers[0].param_groups)
+    for group in optimizers[1].param_groups:
+        group["fused"] = False
+    for _ in range(3):
+        for optimizer in optimizers:
+            generator = torch.Generator().manual_seed(1)
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.randn(parameter.shape, generator=generator)
+            optimizer.step()
+    for found, expected in zip(model.parameters(), plain.parameters()):
+        torch.testing.assert_close(found, expected)
 
 
 def test_unknown_optimizer_is_refused():

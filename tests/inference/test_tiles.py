@@ -26,6 +26,8 @@ class PixelModel:
         self.largest = 0
 
     def __call__(self, batch):
+        if len(batch) > 1:
+            raise self.error("CUDA out of memory. Tried to allocate 80 GiB")
         (one,) = batch
         size = one["height"], one["width"]
         if one["image"].shape[-2] * one["image"].shape[-1] > self.max_pixels:
@@ -101,7 +103,7 @@ def test_output_of_another_size_equals_the_whole(wanted):
 
 def test_what_fits_is_the_models_own_answer(wanted, caplog):
     inputs, _ = wanted
-    output = segment_within_memory(PixelModel(), inputs)
+    output = segment_within_memory(PixelModel(), [inputs])[0]
     assert output["sem_seg"].shape == (3, 200, 300)
     assert caplog.records == []
 
@@ -113,17 +115,24 @@ def test_what_does_not_fit_is_tiled_down_with_a_warning(wanted, caplog, error):
     inputs, labels = wanted
     model = PixelModel(max_pixels=60 * 80, error=error)
     with caplog.at_level(logging.WARNING):
-        assert_right(segment_within_memory(model, inputs), labels)
+        assert_right(segment_within_memory(model, [inputs])[0], labels)
     assert 0 < model.largest <= 60 * 80
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 3
     assert lines[0].startswith("an image of 300x200 pixels does not fit into memory: trying 2 x 2")
 
 
+def test_images_that_are_too_many_go_one_by_one(wanted, caplog):
+    inputs, labels = wanted
+    for output in segment_within_memory(PixelModel(), [inputs, inputs]):
+        assert torch.equal(output["sem_seg"].argmax(0), labels)
+    assert caplog.records == []
+
+
 def test_when_nothing_fits_it_says_so(wanted):
     inputs, _ = wanted
     with pytest.raises(MemoryError, match="300x200 pixels does not fit into memory, not even"):
-        segment_within_memory(PixelModel(max_pixels=10), inputs)
+        segment_within_memory(PixelModel(max_pixels=10), [inputs])
 
 
 def test_other_errors_are_not_taken_for_a_full_memory(wanted):
@@ -131,7 +140,7 @@ def test_other_errors_are_not_taken_for_a_full_memory(wanted):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        segment_within_memory(broken, wanted[0])
+        segment_within_memory(broken, [wanted[0]])
     assert not is_out_of_memory(ValueError("x"))
 
 

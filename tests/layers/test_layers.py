@@ -78,6 +78,17 @@ def test_sine_position_follows_the_formula():
         assert encoded[channel, row, column].item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_sine_position_of_a_size_is_computed_once_and_may_be_trained_on():
+    map_ = torch.zeros(1, 1, 4, 6)
+    with torch.inference_mode():
+        first = sine_position(map_, 8)
+    assert sine_position(map_, 8) is first
+    assert sine_position(map_, 12).shape == (12, 4, 6)
+    weight = torch.ones(8, 1, 1, requires_grad=True)
+    (weight * first).sum().backward()  # would fail on a tensor of inference mode
+    torch.testing.assert_close(weight.grad.flatten(), first.sum((1, 2)))
+
+
 def test_sine_position_refuses_odd_widths():
     with pytest.raises(ValueError, match="multiple of 4, got 6"):
         sine_position(torch.zeros(1, 1, 2, 2), 6)

@@ -57,16 +57,35 @@ def test_only_what_is_asked_for_is_computed(model):
 @torch.no_grad()
 def test_backbone_and_pixel_decoder_run_once_for_all_tasks_and_lists(model):
     calls = []
+    head = model.sem_seg_head
     hooks = [
         module.register_forward_hook(lambda module, *_: calls.append(type(module).__name__))
-        for module in (model.backbone, model.sem_seg_head.pixel_decoder, model.sem_seg_head)
+        for module in (model.backbone, head.pixel_decoder, head.interaction)
     ]
     other = Vocabulary.from_classes(["tree", "road: stuff"])
     model([picture(tasks=TASKS), picture(1, tasks=TASKS, vocabulary=other)])
     for hook in hooks:
         hook.remove()
-    assert len(calls) == 4  # backbone, pixel decoder, and the head once per list
-    assert calls.count("MaskFormerInteractionHead") == 2
+    assert len(calls) == 4  # backbone, pixel decoder, and the texts' part once per list
+    assert calls.count("ContextInteraction") == 2
+
+
+@torch.no_grad()
+def test_inference_decodes_the_last_layer_alone_and_the_same(model):
+    features = model.encode_image([picture()["image"]])
+    text = model.text(model.vocabulary, "panoptic")[None]
+    last, alone = model.sem_seg_head(features, text)[-1], model.sem_seg_head.final(features, text)
+    torch.testing.assert_close(alone.mask_logits, last.mask_logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone.embeddings, last.embeddings, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_image_does_not_feel_the_padding_of_a_larger_one(model):
+    small = picture(tasks=("semantic",))
+    large = picture(1, size=(144, 128), tasks=("semantic",))
+    together = model([small, large])
+    for one, output in zip((small, large), together):
+        torch.testing.assert_close(output["sem_seg"], model([one])[0]["sem_seg"])
 
 
 @torch.no_grad()

@@ -195,7 +195,7 @@ def test_photos_are_segmented_into_typed_classes_by_label_maps(model):
     )
     mapper = SegmentationMapper(lseg_config(INPUT__MIN_SIZE_TEST=0), is_train=False)
     segmenter = Segmenter(model, mapper=mapper, vocabulary=model.vocabulary)
-    result = segmenter(image, task="semantic", classes="cat|dog, sky: stuff, other")
+    result = segmenter(image, task="semantic", text="cat|dog, sky: stuff, other")
     handle.remove()
     assert result.vocabulary.names == ("cat", "sky", "other")
     assert shapes == [(40, 60)]  # labels, not scores

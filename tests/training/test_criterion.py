@@ -109,7 +109,8 @@ def test_pairwise_costs_are_the_losses_of_every_pair(random_masks):
 def test_sampling_at_pixel_centres_reads_the_pixels():
     maps = torch.arange(12.0).view(1, 3, 4)
     points = torch.tensor([[0.5 / 4, 0.5 / 3], [3.5 / 4, 1.5 / 3]])
-    torch.testing.assert_close(sample_at(maps, points), torch.tensor([[0.0, 7.0]]))
+    found = sample_at(maps[None], points[None])
+    torch.testing.assert_close(found, torch.tensor([[[0.0, 7.0]]]))
 
 
 class TestMatcher:
@@ -137,6 +138,29 @@ class TestMatcher:
         empty, crowded = matcher(prediction, [target([]), target([0, 1, 2])])
         assert [len(side) for side in empty] == [0, 0]
         assert [len(side) for side in crowded] == [2, 2]
+
+    def test_a_batch_is_assigned_as_its_images_alone(self):
+        """Images of many, few and no targets; the points are the same random numbers."""
+        generator = torch.Generator().manual_seed(1)
+        prediction = MaskPrediction(
+            torch.randn(3, 5, NUM_CLASSES + 1, generator=generator),
+            torch.randn(3, 5, 6, 7, generator=generator),
+        )
+        targets = [
+            target([label % NUM_CLASSES for label in range(count)], masks)
+            for count in (4, 2, 0)
+            for masks in [torch.rand(count, 12, 14, generator=generator) > 0.5]
+        ]
+        matcher = HungarianMatcher(weights=WEIGHTS, num_points=32)
+        torch.manual_seed(0)
+        together = matcher(prediction, targets)
+        torch.manual_seed(0)
+        for index, one in enumerate(targets):
+            alone = MaskPrediction(
+                prediction.class_logits[index, None], prediction.mask_logits[index, None]
+            )
+            (expected,) = matcher(alone, [one])
+            assert all(map(torch.equal, together[index], expected))
 
     def test_nan_predictions_do_not_raise_here(self):
         matcher = HungarianMatcher(weights=WEIGHTS, num_points=8)

@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 import torch
 
 from benchmark_rows.contest import Contest, Row, assert_close
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
-from freeseg.checkpoints import KEY_MAPS
+from freeseg.checkpoints import KEY_MAPS, config_from_hugging_face
 from freeseg.modeling import fuse_for_inference
+from freeseg.text import task_sentence, tokenize
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs/mask2former/ade20k/panoptic_R50.yaml"
 SIZE = 640
 NUM_CLASSES = 150
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+TASK = "panoptic"
 TOLERANCE = 1e-4
 
 
-def _mask2former_r50() -> Contest:
+def _pair(system: str, backbone: str):
+    """A port with random weights and our fused model with the same."""
     import transformers
 
     torch.manual_seed(0)
-    resnet = transformers.ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
-    theirs = transformers.Mask2FormerForUniversalSegmentation(
-        transformers.Mask2FormerConfig(backbone_config=resnet, num_labels=NUM_CLASSES)
-    ).eval()
-    cfg = get_cfg()
-    add_freeseg_config(cfg)
-    cfg.merge_from_file(str(CONFIG))
+    settings = {"ResNet": {}, "Swin": {"drop_path_rate": 0.0}}[backbone]
+    config = getattr(transformers, f"{backbone}Config")(out_features=STAGES, **settings)
+    port = getattr(transformers, f"{system}Config")(backbone_config=config, num_labels=NUM_CLASSES)
+    theirs = getattr(transformers, f"{system}ForUniversalSegmentation")(port).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        cfg = config_from_hugging_face(Path(folder))
     cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.WEIGHTS = ""
     ours = build_model(cfg).eval()
-    converted = KEY_MAPS["hf-mask2former"].convert(theirs.state_dict())
-    ours.load_state_dict(converted.state)
-    fuse_for_inference(ours)
+    converted = KEY_MAPS[f"hf-{system.lower()}"].convert(theirs.state_dict())
+    ours.load_state_dict(converted.state, strict=False)
+    return fuse_for_inference(ours), theirs
+
+
+def _forward(system: str, backbone: str) -> Contest:
+    ours, theirs = _pair(system, backbone)
     image = torch.rand(3, SIZE, SIZE) * 255
     normalised = ((image - ours.pixel_mean) / ours.pixel_std)[None]
+    is_told_task = system == "OneFormer"
+    tokens = tokenize([task_sentence(TASK)], 77).float()
 
     @torch.inference_mode()
     def segment():
-        prediction = ours.sem_seg_head.final(ours.encode_image([image]))
+        told = [ours.embed_tasks([TASK])] if is_told_task else []
+        prediction = ours.sem_seg_head.final(ours.encode_image([image]), *told)
         return [prediction.class_logits, prediction.mask_logits]
 
     @torch.inference_mode()
     def segment_theirs():
-        output = theirs(pixel_values=normalised)
+        told = {"task_inputs": tokens} if is_told_task else {}
+        output = theirs(pixel_values=normalised, **told)
         return [output.class_queries_logits, output.masks_queries_logits]
 
     return Contest(
@@ -54,12 +64,17 @@ def _mask2former_r50() -> Contest:
     )
 
 
-ROWS = (
+ROWS = tuple(
     Row(
-        "mask2former-r50",
-        f"Mask2Former R50, {SIZE}x{SIZE}",
+        f"{system.lower()}-{short.lower()}",
+        f"{system} {short}, {SIZE}x{SIZE}, `fuse_for_inference`",
         "Hugging Face's port",
         2.5,
-        _mask2former_r50,
-    ),
+        functools.partial(_forward, system, backbone),
+    )
+    for system, backbone, short in (
+        ("Mask2Former", "ResNet", "R50"),
+        ("OneFormer", "ResNet", "R50"),
+        ("OneFormer", "Swin", "Swin-T"),
+    )
 )

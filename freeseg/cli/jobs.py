@@ -1,0 +1,63 @@
+"""`freeseg train` and `freeseg evaluate`: the flags of tools/train_net.py."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from detectron2.engine import default_argument_parser
+from freeseg.cli.messages import DONE
+from freeseg.engine import start_job
+from freeseg.zoo import find_model
+
+_TRAIN_EPILOG = """
+examples:
+  freeseg train --config-file FILE.yaml
+  freeseg train --config-file FILE.yaml --resume
+  freeseg train --config-file FILE.yaml OUTPUT_DIR output/mine SOLVER.BASE_LR 0.0002
+"""
+_EVALUATE_EPILOG = """
+examples:
+  freeseg evaluate --model camvid
+  freeseg evaluate --model output/mine DATASETS.TEST "('my_val',)"
+  freeseg evaluate --config-file FILE.yaml MODEL.WEIGHTS model.pth
+"""
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds the commands to the parser's commands; their flags are Detectron2's."""
+    train = _add(commands, "train", "train a model", _TRAIN_EPILOG)
+    train.set_defaults(run=_train)
+    evaluate = _add(commands, "evaluate", "evaluate a model on its datasets", _EVALUATE_EPILOG)
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("--model", metavar="NAME", help="as of `freeseg segment`")
+
+
+def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
+    parser = commands.add_parser(
+        name,
+        help=help_text,
+        epilog=epilog,
+        parents=[default_argument_parser("")],
+        conflict_handler="resolve",  # both have --help
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(errors_are_lines=False)  # what fails in a job needs its traceback
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    start_job(args)
+    return DONE
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    args.eval_only = True
+    if args.model is not None:
+        found = find_model(args.model)
+        if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
+            raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
+        args.config_file = found.config
+        args.opts = [*(args.opts or []), "MODEL.WEIGHTS", found.weights]
+    start_job(args)
+    return DONE

@@ -1,0 +1,48 @@
+"""What every command says in the same way: errors, JSON, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES = """exit codes:
+  0    all was done
+  1    some of it could not be done (one line each says why), or a check found a problem
+  2    the command, the model, the configuration or the weights cannot be used
+  130  interrupted
+"""
+
+
+def complain(message: str) -> None:
+    """Says on standard error what is wrong."""
+    sys.stderr.write(f"freeseg: {message}\n")
+
+
+def say(text: str) -> None:
+    """Writes a line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(content: Any) -> None:
+    """Writes JSON to standard output."""
+    say(json.dumps(content, indent=2, default=str))
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 to 1, got {text}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A number from 1 on, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 1 on, got {text}")
+    return value

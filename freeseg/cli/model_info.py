@@ -1,0 +1,87 @@
+"""`freeseg info` and `freeseg convert`: what a checkpoint is, and the same in another form."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from freeseg.checkpoints import KEY_MAPS
+from freeseg.cli.messages import DONE, say, say_json
+from freeseg.zoo import convert_model, describe_model
+from freeseg.zoo.table import figures
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds the commands to the parser's commands."""
+    parser = commands.add_parser(
+        "info",
+        help="say what a model or a checkpoint is",
+        description="Says what a model of the catalogue, a folder or a checkpoint file is: whose "
+        "names its weights have, how many there are, its classes, licence and figures. Nothing in "
+        "the file is executed.",
+    )
+    parser.set_defaults(run=_info)
+    parser.add_argument("model", metavar="MODEL", help="name, folder, or checkpoint")
+    parser.add_argument("--keys", action="store_true", help="list every weight and its shape")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+    parser = commands.add_parser(
+        "convert",
+        help="write a model as a folder to give away, or weights of a release under our names",
+        description="With an output that ends with .pth or .safetensors, writes the weights under "
+        "this package's names. With any other, writes a folder that needs nothing else: "
+        "configuration, weights, class names; `--model FOLDER` and Segmenter.from_pretrained read "
+        "it.",
+        epilog="systems: " + ", ".join(KEY_MAPS),
+    )
+    parser.set_defaults(run=_convert)
+    add = parser.add_argument
+    add("source", metavar="MODEL", help="name, folder, or checkpoint")
+    add("--output", required=True, metavar="PATH", help=".pth or .safetensors file, or folder")
+    add("--from", dest="system", choices=sorted(KEY_MAPS), help="default: seen from the names")
+    add("--json", action="store_true", help="print what was done as JSON")
+
+
+def _info(args: argparse.Namespace) -> int:
+    about = describe_model(args.model)
+    weights = about["weights"]
+    if not args.keys:
+        weights.pop("keys")
+    if args.json:
+        say_json(about)
+        return DONE
+    lines = {
+        "model": about["model"],
+        "file": f"{weights['file']} ({weights['bytes'] / 1e6:.1f} MB)",
+        "sha256": weights["sha256"],
+        "weights of": weights["release"] or "this package, or unknown",
+        "tensors": f"{weights['tensors']:,} with {weights['parameters']:,} values"
+        f" ({', '.join(weights['dtypes'])})",
+        **{key: about.get(key) for key in ("system", "backbone", "data", "licence", "source")},
+        "figures": figures(about.get("metrics", {})),
+        "parity": about.get("parity"),
+        "classes": ", ".join(about.get("classes", ())),
+        "remark": about.get("remark"),
+    }
+    for key, value in lines.items():
+        if value:
+            say(f"{key:<11} {value}")
+    for part, count in weights["parts"].items():
+        say(f"{'part':<11} {part}: {count:,} values")
+    for key, shape in weights.get("keys", {}).items():
+        say(f"  {key} {shape}")
+    return DONE
+
+
+def _convert(args: argparse.Namespace) -> int:
+    done = convert_model(args.source, Path(args.output), args.system)
+    if args.json:
+        say_json(done)
+        return DONE
+    for old, new in done.get("renamed", {}).items():
+        say(f"{old} -> {new}")
+    for key in done.get("left_out", ()):
+        say(f"{key} is left out")
+    say(f"{done['output']}: {done['tensors']} tensors")
+    return DONE

@@ -1,0 +1,162 @@
+"""`freeseg segment`: photos, folders of photos, patterns and videos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from freeseg import __version__
+from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
+from freeseg.cli.messages import share as share_of_one
+from freeseg.cli.model_choice import add_model_options, load_segmenter
+from freeseg.cli.photos import find_photos, is_video, unique_stems
+from freeseg.cli.video import segment_video
+from freeseg.images import ImageError
+from freeseg.predictor import Segmenter
+from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS
+from freeseg.visualization.summary import describe, summarize
+
+_EPILOG = f"""examples:
+  freeseg segment photo.jpg --out results
+  freeseg segment holiday/ 'more/**/*.png' --task all --format overlay,coco,html
+  freeseg segment photo.jpg --model MODEL --text 'car|automobile, cyclist, sky: stuff'
+  freeseg segment drive.mp4 --every 2
+  freeseg segment photo.jpg --json > summary.json
+  freeseg segment photo.jpg --config-file CONFIG --weights WEIGHTS \\
+      --opts MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD 0.3 INPUT.MIN_SIZE_TEST 512
+
+{EXIT_CODES}"""
+
+
+def add_parsers(commands: Any) -> None:
+    """Adds the command to the parser's commands."""
+    parser = commands.add_parser(
+        "segment",
+        help="segment photos and videos; write overlays, label maps, COCO files and pages",
+        description="Segments photos and writes, for each, an overlay with a legend, label maps "
+        "and COCO JSON. EXIF orientation is applied, transparency is composited on white. Of a "
+        "video, one with the segments drawn in is written.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("photos", nargs="+", metavar="PHOTO", help="photo, video, folder of them, quoted pattern")
+    add_model_options(parser)
+    add("--task", default="panoptic", choices=(*TASKS, "all"), help="default: %(default)s")
+    add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
+    add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
+    add("--format", type=_formats, default=USUAL_FORMATS, metavar="LIST", help=_FORMAT_HELP)
+    add("--min-score", default=0.5, type=share_of_one, metavar="S", help=_MIN_SCORE_HELP)
+    add("--every", default=1, type=positive, metavar="N", help="of a video, every N-th frame")
+    add("--json", action="store_true", help="print a summary as JSON to standard output")
+
+
+@dataclass
+class _Outcome:
+    """What became of the photos, in their order."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segments what the arguments name."""
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    segmenter = load_segmenter(args)
+    if args.text is not None:  # a list that cannot be used is no photo's fault
+        segmenter.vocabulary = args.text
+    outcome = _segment_all(find_photos(args.photos), segmenter, out, args)
+    if args.json:
+        summary = {"version": __version__, "task": args.task, "results": outcome.done}
+        say_json({**summary, "failed": outcome.failed})
+    else:
+        count = len(outcome.done)
+        say(f"{count} photo{'s' * (count != 1)} segmented into {out}")
+    if outcome.failed:
+        complain(f"{len(outcome.failed)} of {len(outcome.done) + len(outcome.failed)} failed")
+    return SOME_FAILED if outcome.failed else DONE
+
+
+def _segment_all(
+    photos: Sequence[Path], segmenter: Segmenter, out: Path, args: argparse.Namespace
+) -> _Outcome:
+    outcome = _Outcome()
+    stems = unique_stems(photos)
+    progress = tqdm(photos, unit="photo", disable=None, leave=False)  # None: not into a file
+    for number, (photo, stem) in enumerate(zip(progress, stems), start=1):
+        try:
+            if is_video(photo):
+                entry = segment_video(photo, segmenter, out / stem, args)
+            else:
+                entry = _segment_photo(photo, segmenter, out, stem, number, args)
+        except (ImageError, OSError, MemoryError, RuntimeError) as error:
+            line = _failure(photo, error)
+            outcome.failed.append({"photo": str(photo), "error": line})
+            with tqdm.external_write_mode(file=sys.stderr):
+                complain(line)
+            continue
+        shown = entry.pop("shown")
+        outcome.done.append(entry)
+        if not args.json:
+            tqdm.write(f"{photo}: {shown}", sys.stdout)
+    return outcome
+
+
+def _segment_photo(
+    photo: Path, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
+) -> dict[str, Any]:
+    result = segmenter(photo, args.task)
+    paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
+    first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()))
+    return {
+        "photo": str(photo),
+        "height": result.image.shape[0],
+        "width": result.image.shape[1],
+        "image_id": number,
+        "found": summarize(result, args.min_score),
+        "files": {key: str(path) for key, path in paths.items()},
+        "shown": f"{describe(result, args.min_score)} -> {first}",
+    }
+
+
+def _failure(photo: Path, error: Exception) -> str:
+    """Returns the line that says why a photo failed; what is no fault of it is raised again."""
+    if isinstance(error, ImageError):
+        # a folder that holds images was replaced by them
+        return f"{photo}: holds no image files" if photo.is_dir() else str(error)
+    if isinstance(error, OSError):
+        return f"{photo}: its results cannot be written ({error.strerror or error})"
+    # PyTorch has a class of its own for a full GPU and none for a full main memory
+    is_full = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    if is_full or "allocate memory" in str(error):
+        return f"{photo}: too large for the memory of this machine"
+    raise error
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = sorted(set(names) - set(FORMATS))
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"wanted some of {','.join(FORMATS)}, got {','.join(unknown) or 'none'}"
+        )
+    return names
+
+
+_FORMAT_HELP = f"what to write, of {','.join(FORMATS)} (default: {','.join(USUAL_FORMATS)})"
+_MIN_SCORE_HELP = (
+    "draw and list instances from this score on; files have all (default: %(default)s)"
+)
+_TEXT_HELP = (
+    'what to look for, of open-vocabulary models: "car|automobile, sky: stuff", a text or JSON '
+    "file, or a dataset's name (default: the model's own classes)"
+)

@@ -1,0 +1,137 @@
+"""From a configuration and a checkpoint to a built model and the names of its classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Union
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from freeseg.checkpoints import StrictCheckpointer, config_from_hugging_face, weights_file
+from freeseg.config import add_freeseg_config
+from freeseg.structures import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+ConfigSource = Union[CfgNode, str, "os.PathLike[str]"]
+
+
+def read_config(
+    source: ConfigSource,
+    weights: str | os.PathLike[str] | None,
+    device: str | None,
+    opts: Sequence[str],
+) -> CfgNode:
+    """Returns the frozen configuration of a model that is only asked, never trained.
+
+    Args:
+        source: A configuration, a yaml file over this package's defaults, or a folder of Hugging
+            Face's.
+        weights: Replaces MODEL.WEIGHTS unless None.
+        device: Replaces MODEL.DEVICE unless None; then CUDA that is not there becomes the CPU.
+        opts: Overrides, KEY VALUE KEY VALUE.
+
+    Raises:
+        FileNotFoundError: A file does not exist.
+        ValueError: It cannot be used; one line says why.
+    """
+    overrides = [str(item) for item in opts]
+    if len(overrides) % 2:
+        raise ValueError(f"overrides are pairs of KEY VALUE, got {' '.join(overrides)}")
+    if weights is not None:
+        overrides += ["MODEL.WEIGHTS", os.fspath(weights)]
+    if device is not None:
+        overrides += ["MODEL.DEVICE", device]
+    try:
+        cfg = source.clone() if isinstance(source, CfgNode) else load_config(Path(source))
+        cfg.defrost()
+        cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
+        cfg.merge_from_list(overrides)
+        is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
+        name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
+        raise ValueError(f"cannot use {name}: {_first_line(error)}") from error
+    if is_cuda and not torch.cuda.is_available():
+        if device is not None:
+            raise ValueError(f"device {device} was asked for, but there is no CUDA")
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    return cfg
+
+
+def load_config(path: Path) -> CfgNode:
+    """Returns the configuration in a yaml file, or of a model in Hugging Face's folder."""
+    if (path / "config.json").is_file():
+        return config_from_hugging_face(path)
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(_existing_file(path, "configuration file"))
+    return cfg
+
+
+def _existing_file(source: str | os.PathLike[str], kind: str) -> str:
+    path = os.fspath(source)
+    if not Path(path).is_file():
+        reason = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise FileNotFoundError(f"{kind} {path} {reason}")
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def known_classes(cfg: CfgNode, takes_any: bool) -> tuple[Vocabulary, tuple[int, ...] | None]:
+    """Returns the names and the dataset's own ids of the classes that the model predicts.
+
+    A model that `takes_any` class list predicts all classes of the dataset.
+    """
+    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    if takes_any:
+        num_classes = len(Vocabulary.of_dataset(metadata) or range(num_classes))
+    vocabulary = Vocabulary.from_metadata(metadata, num_classes)
+    if not any(len(metadata.get(key) or ()) == num_classes for key in _NAME_KEYS):
+        source = datasets[0] if datasets else "DATASETS.TEST is empty"
+        logger.warning("no names for %d classes (%s): they are numbered", num_classes, source)
+    mapping: dict[int, int] = {}
+    for key in _ID_KEYS:
+        mapping.update(metadata.get(key) or {})
+    category_of_class = {label: category for category, label in mapping.items()}
+    if set(category_of_class) != set(range(num_classes)):
+        return vocabulary, None
+    return vocabulary, tuple(category_of_class[label] for label in range(num_classes))
+
+
+def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> None:
+    """Loads a checkpoint of any known format into a model.
+
+    Refuses one that leaves a parameter untrained or has weights the model does not, unless
+    `allow_misfit`.
+    """
+    if not path:
+        logger.warning("the model has no weights: it is untrained")
+        return
+    if "://" not in path:
+        _existing_file(weights_file(path), "weights file")
+    checkpointer = StrictCheckpointer(model)
+    try:
+        checkpointer.load(path)
+    except Exception as error:  # whatever unpickling a broken file comes up with
+        raise ValueError(f"cannot load weights {path}: {_first_line(error)}") from error
+    if not allow_misfit:
+        checkpointer.refuse_misfit(path)
+
+
+_NAME_KEYS = ("stuff_classes", "thing_classes")
+_ID_KEYS = ("stuff_dataset_id_to_contiguous_id", "thing_dataset_id_to_contiguous_id")

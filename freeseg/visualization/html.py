@@ -1,0 +1,112 @@
+"""A page to look around in a segmentation: one file, which needs no server and no network.
+
+Shapes: H W photo size, h w size of a segment's box.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from freeseg.images import RgbImage
+from freeseg.visualization.overlay import regions_of
+from freeseg.visualization.photo_result import PhotoResult
+
+VIEWER_FOLDER = Path(__file__).with_name("viewer")  # the script and the style sheet
+_JPEG_QUALITY = 90
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main class="page">
+<h1>{title}</h1>
+<div id="viewer"></div>
+</main>
+<script>{script}</script>
+<script type="application/json" id="data">{data}</script>
+<script>showSegments(document.getElementById("viewer"),
+JSON.parse(document.getElementById("data").textContent));</script>
+</body>
+</html>
+"""
+
+
+def html_page(result: PhotoResult, stem: str, min_score: float, coco: dict[str, Any]) -> str:
+    """Returns the page as text.
+
+    Args:
+        result: Of any tasks.
+        stem: Title of the page, and what downloaded files are called.
+        min_score: Instances below are left out.
+        coco: What the page offers as COCO JSON.
+    """
+    picture = f"data:image/jpeg;base64,{base64.b64encode(_jpeg(result.image)).decode()}"
+    data = {**viewer_data(result, min_score), "image": picture, "stem": stem, "coco": coco}
+    # "</" would end the script element wherever it stands
+    return _PAGE.format(
+        title=html.escape(stem),
+        style=_asset("viewer.css"),
+        script=_asset("viewer.js"),
+        data=json.dumps(data).replace("</", "<\\/"),
+    )
+
+
+def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
+    """Returns what the viewer's script draws: every task's segments, the largest first.
+
+    A segment's mask is given inside its box, as the flat positions where runs of its pixels start,
+    each followed by the run's length.
+    """
+    names = result.vocabulary.names
+    views = {}
+    for task in result.tasks:
+        regions = sorted(regions_of(result, task, min_score), key=lambda region: -region.area)
+        views[task] = [
+            {
+                "name": names[region.label],
+                "label": region.label,
+                "color": list(region.color),
+                "score": region.score,
+                "area": region.area,
+                "box": [region.left, region.top, region.mask.shape[1], region.mask.shape[0]],
+                "runs": runs_of(region.mask),
+            }
+            for region in regions
+        ]
+    height, width = result.image.shape[:2]
+    return {"width": width, "height": height, "views": views}
+
+
+def runs_of(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Returns [start, length, start, length, ...] of the runs in a mask [h, w], row by row."""
+    flat = np.concatenate([[False], mask.reshape(-1), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(flat))  # starts and ends in turns
+    starts, ends = edges[::2], edges[1::2]
+    runs: list[int] = np.stack([starts, ends - starts], axis=1).reshape(-1).tolist()
+    return runs
+
+
+def _jpeg(image: RgbImage) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _asset(name: str) -> str:
+    return (VIEWER_FOLDER / name).read_text(encoding="utf-8")

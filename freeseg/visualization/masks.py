@@ -1,0 +1,96 @@
+"""Any task's result as masks, and these as run-length codes and as supervision's `Detections`.
+
+Shapes: N segments, H W photo size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from freeseg.data.coco_writer import encode_rle
+from freeseg.visualization.photo_result import Instances, PhotoResult
+
+UNKNOWN_SCORE = float("nan")  # of segments that the model gives no score for
+
+
+def masks_of(result: PhotoResult, task: str) -> Instances:
+    """Returns the segments of one task as masks [N, H, W], whichever task it is.
+
+    Panoptic and semantic masks do not overlap; a semantic mask is all of a class. Panoptic segments
+    come in the model's order, classes by their number.
+    """
+    if task == "instance":
+        assert result.instances is not None
+        return result.instances
+    if task == "panoptic":
+        assert result.panoptic is not None
+        ids, segments = result.panoptic
+        rows = [(ids == one.id, one.label, one.score) for one in segments]
+    else:
+        assert result.semantic is not None
+        present = np.unique(result.semantic).tolist()
+        known = [label for label in present if 0 <= label < len(result.vocabulary)]
+        rows = [(result.semantic == label, label, None) for label in known]
+    masks = np.zeros((len(rows), *result.image.shape[:2]), dtype=np.bool_)
+    for index, (mask, _, _) in enumerate(rows):
+        masks[index] = mask
+    return Instances(
+        masks=masks,
+        boxes=np.array([_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4),
+        labels=np.array([label for _, label, _ in rows], dtype=np.int64),
+        names=tuple(result.vocabulary.names[label] for _, label, _ in rows),
+        scores=np.array(
+            [UNKNOWN_SCORE if score is None else score for _, _, score in rows], dtype=np.float32
+        ),
+    )
+
+
+def rle_rows(segments: Instances) -> list[dict[str, Any]]:
+    """Returns one JSON row per segment, its mask as COCO's compressed run-length code."""
+    rows = []
+    for index, name in enumerate(segments.names):
+        left, top, right, bottom = (float(side) for side in segments.boxes[index])
+        score = float(segments.scores[index])
+        rows.append(
+            {
+                "label": int(segments.labels[index]),
+                "name": name,
+                "score": None if np.isnan(score) else score,
+                "area": int(np.count_nonzero(segments.masks[index])),
+                "bbox": [left, top, right - left, bottom - top],
+                "segmentation": encode_rle(segments.masks[index]),
+            }
+        )
+    return rows
+
+
+def supervision_detections(segments: Instances) -> Any:
+    """Returns supervision's `Detections`; class names are in its data under "class_name".
+
+    Raises:
+        ImportError: Where the package is not installed; the message says how.
+    """
+    try:
+        import supervision
+    except ImportError as error:
+        raise ImportError(
+            "to_supervision needs the package supervision: pip install 'freeseg[supervision]'"
+        ) from error
+    if not segments.names:
+        return supervision.Detections.empty()
+    is_scored = not np.isnan(segments.scores).any()
+    return supervision.Detections(
+        xyxy=segments.boxes,
+        mask=segments.masks,
+        confidence=segments.scores if is_scored else None,
+        class_id=segments.labels,
+        data={"class_name": np.array(segments.names)},
+    )
+
+
+def _box(mask: Any) -> tuple[int, int, int, int]:
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return left, top, left + width, top + height

@@ -1,0 +1,100 @@
+"""What a model or a checkpoint file is, read from the file itself and from the catalogue."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from detectron2.data import MetadataCatalog
+from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
+from freeseg.model_loading import load_config
+from freeseg.structures import Vocabulary
+from freeseg.zoo.catalog import ModelCard, load_catalog
+from freeseg.zoo.resolution import ModelFiles, find_model
+
+_CHUNK = 1 << 20
+
+
+def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns what is known of a model, as JSON can hold it.
+
+    Args:
+        name_or_path: As `find_model` takes it; a checkpoint may also stand alone.
+
+    Raises:
+        FileNotFoundError: There is no such model.
+        ValueError: The file holds no weights.
+    """
+    path = Path(name_or_path)
+    is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
+    found = ModelFiles("", str(path)) if is_alone else find_model(name_or_path)
+    if found.weights is None:
+        raise ValueError(f"{name_or_path} is a configuration; name a model or its weights")
+    file = Path(weights_file(found.weights))
+    about: dict[str, Any] = {"model": os.fspath(name_or_path), "weights": describe_weights(file)}
+    card = found.card or _card_by_content(about["weights"]["sha256"])
+    if card is not None:
+        about.update({key: value for key, value in asdict(card).items() if key != "weights"})
+    classes = class_names(found)
+    return {**about, "classes": list(classes)} if classes else about
+
+
+def describe_weights(file: Path) -> dict[str, Any]:
+    """Returns size, checksum, origin and parts of a file of weights."""
+    state = read_weights(file)
+    system = detect_system(state)
+    parts: Counter[str] = Counter()
+    for key, value in state.items():
+        parts[_part_of(key)] += value.numel()
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "sha256": _sha256(file),
+        "release": f"{system} ({KEY_MAPS[system].source})" if system else "",
+        "tensors": len(state),
+        "parameters": sum(value.numel() for value in state.values()),
+        "dtypes": sorted({str(value.dtype).removeprefix("torch.") for value in state.values()}),
+        "parts": dict(parts.most_common()),
+        "keys": {key: _shape(value) for key, value in state.items()},
+    }
+
+
+def class_names(found: ModelFiles) -> tuple[str, ...]:
+    """Returns the names of a model's classes, none where nobody knows them."""
+    config = found.config
+    if config == "":
+        return ()
+    cfg = load_config(Path(config)) if isinstance(config, str) else config
+    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(datasets[0])) if datasets else None
+    return vocabulary.names if vocabulary else ()
+
+
+def _part_of(key: str) -> str:
+    """The first two names of a weight inside the head, the first of any other."""
+    names = key.split(".")
+    return ".".join(names[:2] if names[0] == "sem_seg_head" else names[:1])
+
+
+def _shape(value: Tensor) -> list[int]:
+    return list(value.shape)
+
+
+def _card_by_content(sha256: str) -> ModelCard | None:
+    """The model of the catalogue that a file is."""
+    known = {card.weights.sha256: card for card in load_catalog().values() if card.weights.sha256}
+    return known.get(sha256)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        for chunk in iter(lambda: content.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

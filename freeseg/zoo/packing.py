@@ -1,0 +1,96 @@
+"""Models as folders that need nothing else, and weights of releases under this package's names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from freeseg.checkpoints import (
+    KEY_MAPS,
+    convert_file,
+    detect_system,
+    read_weights,
+    weights_file,
+    write_checkpoint,
+)
+from freeseg.data import register_custom
+from freeseg.model_loading import known_classes, load_config
+from freeseg.zoo.resolution import CLASSES_FILE, find_model
+
+_SUFFIXES = (".pth", ".safetensors")
+
+
+def convert_model(
+    source: str | os.PathLike[str], output: Path, system: str | None = None
+) -> dict[str, Any]:
+    """Writes a model's weights as a file, or the model as a folder; returns what was done.
+
+    Args:
+        source: A file of weights, or, for a folder, what `find_model` takes.
+        output: A .pth or .safetensors file; anything else is a folder.
+        system: A key of `KEY_MAPS`; seen from the weights' names when None.
+    """
+    if output.suffix not in _SUFFIXES:
+        return pack_model(source, output)
+    path = Path(source)
+    file = path if path.is_file() else Path(weights_file(find_model(source).weights or ""))
+    system = system or detect_system(read_weights(file))
+    if system is None:
+        raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
+    conversion = convert_file(system, file, output)
+    return {
+        "output": str(output),
+        "from": system,
+        "tensors": len(conversion.state),
+        "renamed": conversion.renamed,
+        "left_out": list(conversion.dropped),
+    }
+
+
+def pack_model(source: str | os.PathLike[str], folder: Path) -> dict[str, Any]:
+    """Writes config.yaml, model.safetensors and classes.json into a folder.
+
+    What a training's checkpoint has beside the weights is left out, and the dataset is no longer
+    needed: the folder names the classes itself.
+    """
+    found = find_model(source)
+    cfg = load_config(Path(found.config)) if isinstance(found.config, str) else found.config
+    cfg = cfg.clone()
+    cfg.defrost()
+    register_custom(cfg.DATASETS.CUSTOM)
+    state = read_weights(Path(weights_file(found.weights or cfg.MODEL.WEIGHTS)))
+    system = detect_system(state)
+    if system is not None:
+        state = KEY_MAPS[system].convert(state).state
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CLASSES_FILE).write_text(json.dumps(_class_rows(cfg), indent=1) + "\n")
+    write_checkpoint(state, folder / "model.safetensors")
+    cfg.MODEL.WEIGHTS = ""
+    cfg.DATASETS.CUSTOM = []
+    (folder / "config.yaml").write_text(cfg.dump())
+    return {"output": str(folder), "tensors": len(state), "from": system or ""}
+
+
+def _class_rows(cfg: CfgNode) -> list[dict[str, Any]]:
+    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    takes_any = not any(len(metadata.get(key) or ()) == _count(cfg) for key in _NAME_KEYS)
+    vocabulary, ids = known_classes(cfg, takes_any)
+    rows: list[dict[str, Any]] = []
+    for label, (name, is_thing) in enumerate(zip(vocabulary.names, vocabulary.is_thing)):
+        row = {"id": ids[label] if ids else label, "name": name, "isthing": int(is_thing)}
+        if vocabulary.is_seen is not None:
+            row["seen"] = int(vocabulary.is_seen[label])
+        rows.append(row)
+    return rows
+
+
+def _count(cfg: CfgNode) -> int:
+    return int(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+
+
+_NAME_KEYS = ("stuff_classes", "thing_classes")

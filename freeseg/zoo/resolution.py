@@ -1,0 +1,147 @@
+"""From what a user calls a model to its configuration and its weights on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from freeseg.model_loading import load_config
+from freeseg.text.cache import cache_root
+from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
+from freeseg.zoo.download import DownloadError, check_sha256, download, download_from_hub
+from freeseg.zoo.resources import resource
+
+CLASSES_FILE = "classes.json"  # names of a folder's classes, where the dataset need not be there
+_TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model that is here.
+
+    Attributes:
+        config: A yaml file, a folder of Hugging Face's, or a configuration.
+        weights: A file or a folder; None where the configuration names it.
+        card: What the catalogue says, for models that are in it.
+    """
+
+    config: CfgNode | str
+    weights: str | None = None
+    card: ModelCard | None = None
+
+
+def find_model(name_or_path: str | os.PathLike[str]) -> ModelFiles:
+    """Finds a model, and fetches its weights where they are not here yet.
+
+    Args:
+        name_or_path: A name of the catalogue, "owner/name" on the hub, a folder, a checkpoint with
+            its config.yaml beside it, or a yaml file with MODEL.WEIGHTS.
+
+    Raises:
+        FileNotFoundError: There is no such model; the message says what was looked for.
+        DownloadError: Its weights cannot be fetched.
+    """
+    name = os.fspath(name_or_path)
+    if name in load_catalog():
+        card = card_of(name)
+        if not card.config and card.weights.kind != "hub":
+            raise FileNotFoundError(f"there is no configuration for {name} here yet")
+        weights = local_weights(card.weights)
+        config = str(resource(card.config)) if card.config else str(weights)
+        return ModelFiles(config, str(weights), card)
+    path = Path(name)
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file():
+        return _beside(path)
+    if _HUB_NAME.fullmatch(name) and path.suffix not in (".pth", ".yaml", ".safetensors", ".pkl"):
+        folder = str(download_from_hub(name))
+        return ModelFiles(folder, folder)
+    card_of(name)  # says which names look alike
+    raise AssertionError(name)
+
+
+def local_weights(source: WeightsSource) -> Path:
+    """Returns where weights lie on this machine, after fetching them if need be.
+
+    Raises:
+        DownloadError: They cannot be fetched, or are not the published ones.
+    """
+    if source.kind == "file":
+        path = resource(source.file)
+        check_sha256(path, source.sha256)
+        return path
+    if source.kind == "hub":
+        return download_from_hub(source.hub, source.revision)
+    target = cache_root() / "models" / source.file_name
+    if source.kind == "url":
+        return download(source.url, target, source.sha256)
+    if not target.is_file():
+        raise DownloadError(
+            f"{source.file_name} can only be downloaded by hand: open {source.page} and save the "
+            f"file as {target}"
+        )
+    check_sha256(target, source.sha256)
+    return target
+
+
+def _in_folder(folder: Path) -> ModelFiles:
+    if (folder / "config.json").is_file():  # Hugging Face's layout
+        return ModelFiles(str(folder), str(folder))
+    config = folder / "config.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(
+            f"folder {folder} has no model: wanted config.yaml and weights, as a training leaves "
+            "them, or config.json of Hugging Face"
+        )
+    return _with_classes(config, _weights_in(folder))
+
+
+def _weights_in(folder: Path) -> Path:
+    for name in _TRAINED:
+        if (folder / name).is_file():
+            return folder / name
+    last = folder / "last_checkpoint"  # of a training that goes on or was stopped
+    if last.is_file() and (folder / last.read_text().strip()).is_file():
+        return folder / last.read_text().strip()
+    raise FileNotFoundError(f"folder {folder} has no weights: wanted {' or '.join(_TRAINED)}")
+
+
+def _beside(path: Path) -> ModelFiles:
+    if path.suffix in (".yaml", ".yml"):
+        return ModelFiles(str(path))
+    config = path.with_name("config.yaml")
+    if not config.is_file():
+        raise FileNotFoundError(
+            f"{path} has no config.yaml beside it; name its configuration with --config-file (or "
+            "Segmenter.from_config)"
+        )
+    return _with_classes(config, path)
+
+
+def _with_classes(config: Path, weights: Path) -> ModelFiles:
+    """Names the classes by the folder's own list where it has one, else by the dataset."""
+    classes = config.with_name(CLASSES_FILE)
+    if not classes.is_file():
+        return ModelFiles(str(config), str(weights))
+    rows = json.loads(classes.read_text(encoding="utf-8"))
+    dataset = f"classes of {config.parent.resolve()}"
+    MetadataCatalog.pop(dataset, None)
+    things = {row["id"]: label for label, row in enumerate(rows) if row["isthing"]}
+    MetadataCatalog.get(dataset).set(
+        stuff_classes=[row["name"] for row in rows],
+        thing_classes=[row["name"] for row in rows if row["isthing"]],
+        thing_dataset_id_to_contiguous_id=things,
+        stuff_dataset_id_to_contiguous_id={row["id"]: label for label, row in enumerate(rows)},
+        trainable_flag=[int(row.get("seen", True)) for row in rows],
+    )
+    cfg = load_config(config)
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (dataset,)
+    cfg.DATASETS.CUSTOM = []
+    return ModelFiles(cfg, str(weights))

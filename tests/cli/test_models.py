@@ -1,0 +1,166 @@
+"""`freeseg models`, `info`, `convert`, `doctor`, `evaluate`, and the shell's completion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from freeseg import Segmenter
+from freeseg.cli import doctor, jobs, main
+from freeseg.zoo import load_catalog
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fixed_model import CATEGORY_IDS, NAMES, write_config, write_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "weights" / "camvid_mask2former_regnetx_002.pth"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As a training leaves it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder).rename(folder / "config.yaml")
+    write_weights(folder, gain=(1.0, 2.0, 3.0)).rename(folder / "model_final.pth")
+    return folder
+
+
+def run(*command: str) -> int:
+    return main(list(command))
+
+
+def test_models_are_listed_and_sought_by_words(capsys) -> None:
+    assert run("models") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(load_catalog())
+    assert run("models", "coco", "Swin-L", "oneformer", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"] for row in rows} == {
+        "oneformer-coco-swin-l",
+        "shi-labs/oneformer_coco_swin_large",
+    }
+    assert rows[0]["metrics"] == {
+        "COCO val2017": {"PQ": 57.9, "PQ_th": 64.4, "PQ_st": 48.0, "AP": 49.0, "mIoU": 67.4}
+    }
+    assert run("models", "nothing-like-this") == 1
+    assert "no model has the words" in capsys.readouterr().err
+
+
+def test_a_model_is_fetched_by_name(capsys) -> None:
+    assert run("models", "--fetch", "camvid") == 0
+    assert capsys.readouterr().out == f"camvid: {WEIGHTS}\n"
+
+
+def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
+    state = torch.load(WEIGHTS, weights_only=True)["model"]
+    for name in ("camvid", str(WEIGHTS)):
+        assert run("info", name, "--json", "--keys") == 0
+        about = json.loads(capsys.readouterr().out)
+        assert about["licence"] == "CC BY-NC 4.0"
+        assert about["metrics"]["CamVid val"]["mIoU"] == 55.1
+        weights = about["weights"]
+        assert weights["sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+        assert weights["tensors"] == len(state)
+        assert weights["parameters"] == sum(value.numel() for value in state.values())
+        assert weights["keys"] == {key: list(value.shape) for key, value in state.items()}
+        assert sum(weights["parts"].values()) == weights["parameters"]
+        assert weights["release"].startswith("mask2former")
+    assert run("info", "camvid") == 0
+    shown = capsys.readouterr().out
+    assert "PQ 46.1, AP 8.4, mIoU 55.1" in shown
+    assert "classes     car, pedestrian" in shown
+
+
+def test_info_of_what_is_no_checkpoint_is_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "x.pth").write_bytes(b"nothing")
+    assert run("info", str(tmp_path / "x.pth")) == 2
+    assert capsys.readouterr().err.startswith("freeseg: error: ")
+    assert run("info", "no_such_model") == 2
+    assert "there is no model 'no_such_model'" in capsys.readouterr().err
+
+
+def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_path) -> None:
+    packed = tmp_path / "packed"
+    assert run("convert", str(folder), "--output", str(packed)) == 0
+    assert {path.name for path in packed.iterdir()} == {
+        "config.yaml",
+        "model.safetensors",
+        "classes.json",
+    }
+    shutil.rmtree(folder)
+    segmenter = Segmenter.from_pretrained(packed)
+    assert segmenter.vocabulary.names == NAMES
+    assert segmenter.vocabulary.is_thing == (False, True, False)
+    assert torch.equal(segmenter.model.gain.data, torch.tensor([1.0, 2.0, 3.0]))
+    rows = json.loads((packed / "classes.json").read_text())
+    assert tuple(row["id"] for row in rows) == CATEGORY_IDS
+
+
+def test_weights_of_a_release_are_renamed(tmp_path, capsys) -> None:
+    state = {"sem_seg_head.predictor.static_query.weight": torch.ones(2)}
+    torch.save({"model": state}, tmp_path / "release.pth")
+    output = tmp_path / "ours.safetensors"
+    assert run("convert", str(tmp_path / "release.pth"), "--output", str(output)) == 0
+    assert set(load_file(output)) == {"sem_seg_head.predictor.query_feat.weight"}
+    assert "static_query.weight -> sem_seg_head.predictor.query_feat" in capsys.readouterr().out
+    torch.save({"model": {"x": torch.ones(2)}}, tmp_path / "other.pth")
+    assert run("convert", str(tmp_path / "other.pth"), "--output", str(output)) == 2
+    assert "no known release" in capsys.readouterr().err
+
+
+def test_the_doctor_looks_at_everything(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
+    code = run("doctor", "--json")
+    findings = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert findings["torch"]["detail"] == torch.__version__
+    assert findings["cache"]["detail"] == str(tmp_path)
+    assert findings["ms_deform_attn reference"]["state"] == "ok"
+    assert findings["model camvid"]["detail"] == str(WEIGHTS)
+    assert code == any(row["state"] == "problem" for row in findings.values())
+    assert all(row["advice"] for row in findings.values() if row["state"] == "problem")
+
+
+def test_the_doctor_says_what_to_do(capsys, monkeypatch, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FREESEG_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no-such-package"))
+    assert run("doctor") == 1
+    shown = capsys.readouterr().out
+    assert "-> pip install no-such-package" in shown
+    assert "-> set FREESEG_CACHE" in shown
+
+
+def test_evaluation_and_training_get_their_arguments(monkeypatch, folder) -> None:
+    given = []
+    monkeypatch.setattr(jobs, "start_job", given.append)
+    assert run("train", "--config-file", "x.yaml", "--resume", "SEED", "3") == 0
+    assert (given[0].config_file, given[0].resume, given[0].opts) == ("x.yaml", True, ["SEED", "3"])
+    assert not given[0].eval_only
+    assert run("evaluate", "--model", str(folder), "SEED", "3") == 0
+    assert given[1].eval_only
+    assert given[1].config_file == str(folder / "config.yaml")
+    assert given[1].opts == ["SEED", "3", "MODEL.WEIGHTS", str(folder / "model_final.pth")]
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    pytest.importorskip("shtab")
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    script = subprocess.run(
+        [sys.executable, "-m", "freeseg", "--print-completion", "bash"],
+        capture_output=True, text=True, check=True, env=environment,
+    ).stdout  # fmt: skip
+    line = "COMP_WORDS=(freeseg segment --mod); COMP_CWORD=2; _shtab_freeseg; echo ${COMPREPLY[*]}"
+    done = subprocess.run([bash, "-c", script + line], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["--model"]

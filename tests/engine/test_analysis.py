@@ -1,0 +1,54 @@
+"""Parameters and operations by part, against counts by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from freeseg.engine.analysis import PartSize, analyze, sizes_table
+from freeseg.ops import ms_deform_attn
+
+
+class Toy(nn.Module):
+    """A convolution, a head of two linear layers, and an operator of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.sem_seg_head = nn.ModuleDict({"pixels": nn.Linear(8, 4), "queries": nn.Linear(4, 2)})
+        self.resize = nn.Identity()
+
+    def forward(self, inputs):
+        for one in inputs:
+            features = self.backbone(one["image"][None].float())  # [1, 8, H, W]
+            pixels = self.sem_seg_head["pixels"](features.flatten(2).mT)
+            self.sem_seg_head["queries"](pixels)
+            height, width = features.shape[-2:]
+            ms_deform_attn(
+                features.flatten(2).mT[:, :, None].contiguous(),  # [1, S, M=1, D=8]
+                torch.tensor([[height, width]]),
+                torch.tensor([0]),
+                torch.rand(1, 5, 1, 1, 3, 2),
+                torch.rand(1, 5, 1, 1, 3),
+            )
+
+
+def test_parts_are_counted_by_hand() -> None:
+    sizes = analyze(Toy(), [{"image": torch.zeros(3, 6, 7, dtype=torch.uint8)}] * 2)
+    pixels = 6 * 7
+    convolution, deformable = 2 * pixels * 27 * 8, 5 * 3 * 8 * 10
+    linear = (2 * pixels * 8 * 4, 2 * pixels * 4 * 2)
+    assert sizes == [
+        PartSize("", 216 + 36 + 10, convolution + sum(linear) + deformable),
+        PartSize("backbone", 216, convolution),
+        PartSize("sem_seg_head.pixels", 36, linear[0]),
+        PartSize("sem_seg_head.queries", 10, linear[1]),
+    ]
+
+
+def test_the_table_ends_with_the_whole() -> None:
+    table = sizes_table([PartSize("", 200, 4_000_000_000), PartSize("a", 50, 1_000_000_000)])
+    assert table.splitlines()[2:] == [
+        "| a | 50 | 25.0 % | 1.00 | 25.0 % |",
+        "| whole | 200 | 100.0 % | 4.00 | 100.0 % |",
+    ]

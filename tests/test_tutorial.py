@@ -1,0 +1,67 @@
+"""docs/custom_dataset.md is run as it stands, with two training steps instead of its hundreds."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from freeseg import Segmenter
+from freeseg.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *arguments = shlex.split(line)
+    if program == "freeseg":
+        assert main(arguments) == 0, line
+        return
+    assert program == "python"
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_from_the_data_to_the_exported_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/custom_dataset.md").read_text()
+    quick = re.sub(r"MAX_ITER: \d+", "MAX_ITER: 2", text).replace("REPOSITORY", str(ROOT))
+    assert quick.count("MAX_ITER: 2\n") == 1
+    kinds = []
+    for kind, title, content in BLOCK.findall(quick):
+        kinds.append(kind)
+        if kind == "yaml":
+            Path(title).write_text(content)
+        elif kind == "python":
+            exec(compile(content, "docs/custom_dataset.md", "exec"), {})
+        else:
+            for line in content.strip().splitlines():
+                run_command(line, monkeypatch)
+    assert kinds == ["python", "yaml", "bash", "bash", "bash", "bash", "python"]
+
+    assert len(list(Path("output/look").glob("*.png"))) == 4
+    assert Image.open("output/seen/01.png").size == (320, 120)
+    results = json.loads(Path("output/fruits/results.json").read_text())
+    assert "AP" in results["fruits"]["segm"]
+    assert Segmenter.from_pretrained("fruits_model").vocabulary.names == (
+        "date",
+        "fig",
+        "hazelnut",
+    )
+    assert {path.name for path in Path("output/segmented").iterdir()} == {
+        "01.html",
+        "01_instance_overlay.png",
+        "01_instances.json",
+        "02_instance_overlay.png",
+        "02_rle.json",
+    }

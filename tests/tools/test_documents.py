@@ -1,0 +1,96 @@
+"""README's table is the catalogue's, links of the site are checked, and data can be looked at."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(tool: str, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | None:
+    spec = importlib.util.spec_from_file_location(f"tool_{tool}", ROOT / "tools" / f"{tool}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+    return script.main()
+
+
+def test_the_table_in_the_readme_is_current(monkeypatch) -> None:
+    assert run("systems_table", monkeypatch, "--check", ROOT / "README.md") == 0
+
+
+def test_an_old_table_is_noticed_and_replaced(monkeypatch, tmp_path, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- systems: x -->\nold\n<!-- /systems -->\nafter\n")
+    assert run("systems_table", monkeypatch, "--check", page) == 1
+    assert "is not current" in capsys.readouterr().err
+    assert run("systems_table", monkeypatch, "--write", page) == 0
+    assert run("systems_table", monkeypatch, "--check", page) == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- systems: x -->\n| system |")
+    assert text.endswith("\n<!-- /systems -->\nafter\n")
+    assert "1 bundled, 66 published" in text
+    page.write_text("no marks")
+    assert run("systems_table", monkeypatch, "--check", page) == 1
+
+
+def test_broken_links_of_a_site_are_found(monkeypatch, tmp_path, capsys) -> None:
+    (tmp_path / "a.html").write_text('<a href="b.html#here">x</a><img src="c.png"><h1 id="t">')
+    (tmp_path / "b.html").write_text('<p id="here"><a href="a.html#t"><a href="https://x.org/y">')
+    (tmp_path / "c.png").touch()
+    assert run("check_links", monkeypatch, tmp_path) == 0
+    (tmp_path / "b.html").write_text('<a href="a.html#gone"><a href="no.html"><script src="d.js">')
+    assert run("check_links", monkeypatch, tmp_path) == 1
+    broken = capsys.readouterr().err.splitlines()
+    assert broken == [
+        "a.html: b.html#here",
+        "b.html: a.html#gone",
+        "b.html: no.html",
+        "b.html: d.js",
+    ]
+
+
+def test_pages_of_the_site_exist_and_all_pages_are_in_it() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    listed = set()
+
+    def collect(node) -> None:
+        if isinstance(node, str):
+            listed.add(node)
+        for item in node.values() if isinstance(node, dict) else node:
+            if not isinstance(node, str):
+                collect(item)
+
+    collect(yaml.safe_load(text)["nav"])
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_issue_templates_are_forms() -> None:
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        content = yaml.safe_load(path.read_text())
+        if path.name != "config.yml":
+            assert {"name", "description", "body"} <= set(content), path.name
+            assert all({"type", "id", "attributes"} <= set(row) for row in content["body"])
+
+
+def test_a_model_is_analysed(monkeypatch, capsys) -> None:
+    run("analyze_model", monkeypatch, "--model", "camvid", "--size", "64x96")
+    lines = capsys.readouterr().out.splitlines()
+    parts = {line.split(" | ")[0].strip("| "): line for line in lines}
+    assert {"backbone", "sem_seg_head.pixel_decoder", "sem_seg_head.predictor"} <= set(parts)
+    assert lines[-1].startswith("| whole | 3,1")
+
+
+def test_pictures_of_a_dataset_are_drawn(monkeypatch, tmp_path, capsys) -> None:
+    arguments = ("--dataset", "shapes_val_panoptic", "--number", 2, "--output", tmp_path)
+    run("visualize_data", monkeypatch, *arguments)
+    files = sorted(tmp_path.glob("*.png"))
+    assert len(files) == 2
+    assert all(Image.open(path).size[0] > 0 for path in files)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("pictures in shapes_val_panoptic")

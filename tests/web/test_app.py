@@ -1,0 +1,178 @@
+"""The web server: what it answers, what it refuses, and that one photo is worked on at a time."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from freeseg import Segmenter
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fixed_model import NAMES, StrongestChannel, write_config, write_weights
+
+testclient = pytest.importorskip("fastapi.testclient", reason="needs fastapi and httpx")
+from freeseg.web import BusyError, Desk, Limits, create_app  # noqa: E402
+
+TYPE = {"content-type": "application/octet-stream"}
+
+
+def photo(height: int = 30, width: int = 60) -> bytes:
+    """Left third red, the rest green."""
+    picture = np.full((height, width, 3), 10, dtype=np.uint8)
+    picture[:, : width // 3, 0] = picture[:, width // 3 :, 1] = 200
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path) -> Segmenter:
+    return Segmenter.from_config(write_config(tmp_path), write_weights(tmp_path))
+
+
+@pytest.fixture
+def client(segmenter):
+    app = create_app({"fixed": segmenter}, Limits(upload_bytes=1 << 20, pixels=10_000))
+    with testclient.TestClient(app, base_url="http://localhost") as client:
+        yield client
+
+
+def test_the_page_and_its_parts_are_there_and_need_nothing_else(client) -> None:
+    for path in ("/", "/page.js", "/page.css", "/viewer.js", "/viewer.css"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text
+        assert "https://" not in answer.text
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_is_told_about_models_and_limits(client) -> None:
+    about = client.get("/api/about").json()
+    assert about["models"] == [{"name": "fixed", "takes_text": False, "classes": list(NAMES)}]
+    assert about["tasks"] == ["panoptic", "instance", "semantic", "all"]
+    assert about["limits"]["pixels"] == 10_000
+
+
+def test_a_photo_is_segmented_as_the_segmenter_does(client, segmenter) -> None:
+    answer = client.post("/api/segment?task=all&score=0.3", content=photo(), headers=TYPE)
+    assert answer.status_code == 200
+    found = answer.json()
+    expected = segmenter(photo(), "all")
+    assert found["coco"] == expected.to_coco()
+    assert (found["width"], found["height"]) == (60, 30)
+    assert list(found["views"]) == ["panoptic", "instance", "semantic"]
+    areas = {one["name"]: one["area"] for one in found["views"]["semantic"]}
+    assert areas == {"red ball": 600, "green field": 1200}
+    assert [one["score"] for one in found["views"]["instance"]] == [0.875]
+    assert found["image"].startswith("data:image/jpeg;base64,")
+
+
+REFUSED = {
+    "no photo": ({"content": b"words"}, "", 422, "the photo is not an image"),
+    "nothing": ({"content": b""}, "", 422, "is empty"),
+    "too many pixels": ({"content": photo(101, 100)}, "", 422, "more than the 10,000 allowed"),
+    "too large": ({"content": b"x" * (1 << 20) + b"x"}, "", 413, "larger than 1 MB"),
+    "unknown task": ({"content": photo()}, "task=paint", 422, "wanted the task panoptic"),
+    "unknown model": ({"content": photo()}, "model=../x", 422, "there is no model"),
+    "words for a closed model": ({"content": photo()}, "text=car", 422, "3 classes only"),
+    "too many words": ({"content": photo()}, "text=" + 4001 * "x", 422, "more than 4000"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_said(client, case: str) -> None:
+    body, query, status, message = REFUSED[case]
+    answer = client.post(f"/api/segment?{query}", headers=TYPE, **body)
+    assert answer.status_code == status
+    assert message in answer.json()["detail"]
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(client) -> None:
+    chunks = (b"x" * 100_000 for _ in range(100))
+    answer = client.post("/api/segment", content=chunks, headers=TYPE)
+    assert answer.status_code == 413
+
+
+def test_pages_of_other_sites_cannot_send_photos(client, segmenter) -> None:
+    plain = client.post("/api/segment", content=photo(), headers={"content-type": "text/plain"})
+    assert plain.status_code == 415
+    app = create_app({"fixed": segmenter}, hosts=["localhost"])
+    with testclient.TestClient(app, base_url="http://evil.example") as other:
+        assert other.get("/").status_code == 400
+
+
+def test_words_reach_an_open_model_and_are_never_a_file(segmenter, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(StrongestChannel, "takes_vocabulary", True, raising=False)
+    desk = Desk({"open": segmenter}, Limits())
+    found = desk.segment(photo(), "", "semantic", "meadow: stuff, ball|toy,\nair", 0.5)
+    assert {one["name"] for one in found["views"]["semantic"]} == {"meadow", "ball"}
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a\nb\nc\n")
+    found = desk.segment(photo(), "", "semantic", f"{secret}, x, y", 0.5)
+    assert {one["name"] for one in found["views"]["semantic"]} == {str(secret), "x"}
+
+
+def test_examples_are_numbered_photos(client) -> None:
+    names = client.get("/api/examples").json()
+    assert len(names) >= 2
+    for number in range(len(names)):
+        Image.open(io.BytesIO(client.get(f"/api/examples/{number}").content)).verify()
+    assert client.get(f"/api/examples/{len(names)}").status_code == 404
+    assert client.get("/api/examples/..%2Fapp.py").status_code in (404, 422)
+
+
+def test_one_is_worked_on_some_wait_more_are_sent_away(segmenter, monkeypatch) -> None:
+    working, go_on, at_once = threading.Semaphore(0), threading.Event(), []
+    plain = StrongestChannel.forward
+
+    def forward(self, inputs):
+        at_once.append(1)
+        assert len(at_once) == 1
+        working.release()
+        assert go_on.wait(30)
+        at_once.pop()
+        return plain(self, inputs)
+
+    monkeypatch.setattr(StrongestChannel, "forward", forward)
+    desk = Desk({"fixed": segmenter}, Limits(waiting=1))
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(desk.segment(photo(), "", "all", "", 0.5)))
+        for _ in range(2)
+    ]
+    threads[0].start()
+    assert working.acquire(timeout=30)
+    threads[1].start()
+    while desk._places._value:  # the second has its place
+        threads[1].join(0.01)
+    with pytest.raises(BusyError, match="many photos are waiting"):
+        desk.segment(photo(), "", "all", "", 0.5)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(results) == 2
+    desk.segment(photo(), "", "all", "", 0.5)  # all places are free again
+
+
+def test_nothing_is_written(client, tmp_path, monkeypatch) -> None:
+    opened = []
+    plain = open
+
+    def watched(file, mode="r", *rest, **options):
+        if set(mode) & set("wax+"):
+            opened.append(file)
+        return plain(file, mode, *rest, **options)
+
+    monkeypatch.setattr("builtins.open", watched)
+    monkeypatch.setattr("io.open", watched)
+    noise = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    assert client.post("/api/segment", content=buffer.getvalue(), headers=TYPE).status_code == 200
+    assert opened == []

@@ -1,0 +1,202 @@
+"""The page in a real browser: choose a photo, look at its segments, download them.
+
+Skipped where there is no Chromium (Debian: apt-get install chromium) or no Playwright.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fixed_model import StrongestChannel, write_config, write_weights
+
+from freeseg import Segmenter
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+uvicorn = pytest.importorskip("uvicorn", reason="needs the extra freeseg[web]")
+from freeseg.web import create_app  # noqa: E402
+
+CHROMIUM = os.environ.get("FREESEG_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.slow,
+]
+PATIENCE = 60_000  # milliseconds, for machines that are busy
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    config, weights = write_config(folder), write_weights(folder)
+    closed, opened = (Segmenter.from_config(config, weights) for _ in range(2))
+    opened.model.takes_vocabulary = True  # of this one only
+    app = create_app({"closed": closed, "open": opened}, hosts=["127.0.0.1"])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.05)
+        assert thread.is_alive()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def page(browser, address):
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and problems.append(line.text))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    yield page
+    context.close()
+    # the browser's own note about an answer that says no is no fault of the page
+    assert [problem for problem in problems if "status of 422" not in problem] == []
+
+
+def photo() -> dict:
+    """Left third red, the rest green, as a browser's file."""
+    picture = np.full((300, 600, 3), 10, dtype=np.uint8)
+    picture[:, :200, 0] = picture[:, 200:, 1] = 200
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return {"name": "holiday.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def segment(page, task: str = "all") -> None:
+    page.set_input_files("#file", photo())
+    page.select_option("#task", task)
+    page.click("#go")
+    page.wait_for_selector("#result[data-ready]")
+
+
+def shown(page, x: int, y: int) -> list[int]:
+    """The colour of a pixel of the canvas, in the photo's coordinates."""
+    script = "([x, y]) => [...document.querySelector('canvas').getContext('2d')"
+    return page.evaluate(script + ".getImageData(x, y, 1, 1).data].slice(0, 3)", [x, y])
+
+
+def test_segments_are_listed_hovered_and_switched_off(page) -> None:
+    segment(page)
+    names = page.locator(".segments .name").all_inner_texts()
+    assert names == ["green field", "red ball"]  # the largest first
+    assert page.locator(".tabs button").all_inner_texts() == ["panoptic", "instance", "semantic"]
+    assert "2 segments" in page.inner_text("#status")
+
+    canvas = page.locator("canvas").bounding_box()
+    page.mouse.move(canvas["x"] + canvas["width"] / 6, canvas["y"] + canvas["height"] / 2)
+    page.wait_for_selector(".tip:not([hidden])")
+    assert page.inner_text(".tip") == "red ball 50 %"
+    assert page.locator(".segments li.lit .name").all_inner_texts() == ["red ball"]
+    page.mouse.move(canvas["x"] + canvas["width"] * 0.8, canvas["y"] + canvas["height"] / 2)
+    page.wait_for_function("document.querySelector('.tip').textContent === 'green field 50 %'")
+    page.mouse.move(5, 5)
+
+    drawn = shown(page, 100, 150)
+    page.locator(".segments input").nth(1).uncheck()
+    bare = shown(page, 100, 150)
+    assert bare != drawn
+    assert np.abs(np.array(bare) - [200, 10, 10]).max() < 12, "the photo itself, through JPEG"
+    page.locator(".segments input").nth(1).check()
+    page.mouse.move(5, 5)  # a row under the pointer lights its segment up
+    assert shown(page, 100, 150) == drawn
+
+    page.click(".tabs button[data-task=instance]")
+    assert page.locator(".segments .name").all_inner_texts() == ["red ball"]
+    assert page.inner_text(".segments .figure").startswith("88 %")
+
+
+def test_picture_and_coco_json_can_be_downloaded(page, tmp_path) -> None:
+    segment(page, "panoptic")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG", exact=True).click()
+    assert download.value.suggested_filename == "holiday_segments.png"
+    picture = np.asarray(Image.open(download.value.path()).convert("RGB"))
+    assert picture.shape == (300, 600, 3)
+    assert picture[150, 100].tolist() == shown(page, 100, 150)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="COCO JSON").click()
+    assert download.value.suggested_filename == "holiday_coco.json"
+    coco = json.loads(Path(download.value.path()).read_text())
+    rows = coco["panoptic"]["annotations"][0]["segments_info"]
+    red, green = sorted(row["area"] for row in rows)
+    assert red + green == 180_000
+    assert abs(red - 60_000) < 600, "a third, but for the border that resizing moves"
+
+
+def test_words_are_for_open_models_only(page) -> None:
+    assert page.locator("#text").is_disabled()
+    page.select_option("#model", "open")
+    assert page.locator("#text").is_enabled()
+    page.fill("#text", "meadow: stuff, ball, air: stuff")
+    segment(page, "panoptic")
+    assert page.locator(".segments .name").all_inner_texts() == ["meadow", "ball"]
+
+
+def test_what_is_wrong_is_said_on_the_page(page) -> None:
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"words"})
+    page.click("#go")
+    page.wait_for_selector("#status.bad")
+    assert "is not an image" in page.inner_text("#status")
+
+
+def test_examples_are_one_click_and_a_phone_s_width_is_enough(browser, address) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    page.locator("#examples button").first.tap()
+    page.wait_for_selector("#result[data-ready]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    canvas = page.locator("canvas").bounding_box()
+    assert canvas["width"] > 300
+    page.locator("canvas").tap(position={"x": 30, "y": 30})
+    page.wait_for_selector(".tip:not([hidden])")
+    tip = page.locator(".tip").bounding_box()
+    assert tip["x"] >= 0
+    assert tip["x"] + tip["width"] <= 361
+    context.close()
+
+
+def test_the_page_of_a_file_works_without_a_server(browser, tmp_path) -> None:
+    segmenter = Segmenter.from_config(write_config(tmp_path), write_weights(tmp_path))
+    result = segmenter(photo()["buffer"], "all")
+    path = result.save(tmp_path, "holiday", formats=["html"])["html"]
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(path.as_uri())
+    page.wait_for_selector("#viewer[data-ready]")
+    assert page.locator(".segments .name").all_inner_texts() == ["green field", "red ball"]
+    page.close()
+
+
+def test_the_models_of_these_tests_differ() -> None:
+    assert not hasattr(StrongestChannel, "takes_vocabulary")

@@ -1,0 +1,99 @@
+"""The catalogue says only what can be used, and says it in one way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from freeseg.zoo import card_of, load_catalog, model_rows, models_table
+from freeseg.zoo.catalog import CATALOG_FILE, WeightsSource, read_row
+from freeseg.zoo.table import figures, state_of
+
+ROOT = Path(__file__).resolve().parents[2]
+CARDS = list(load_catalog().values())
+
+
+def test_the_published_models_are_all_there() -> None:
+    counts: dict[tuple[str, str], int] = {}
+    for card in CARDS:
+        key = (card.system, card.weights.kind)
+        counts[key] = counts.get(key, 0) + 1
+    # rows of Mask2Former's MODEL_ZOO.md without video, of OneFormer's README, of LSeg's README
+    assert counts["Mask2Former", "url"] == 47
+    assert counts["OneFormer", "url"] == 20
+    assert counts["LSeg", "page"] == 11
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_row_is_complete(card) -> None:
+    assert re.fullmatch(r"[\w.-]+(/[\w.-]+)?", card.name)
+    assert card.system
+    assert card.data
+    assert card.licence
+    assert card.tasks
+    assert set(card.tasks) <= {"panoptic", "instance", "semantic"}
+    assert card.source.startswith("https://") or (ROOT / card.source).is_file()
+    assert not card.config or (ROOT / card.config).is_file()
+    assert card.config or card.weights.kind == "hub" or card.system == "LSeg"
+    assert "/" not in card.weights.file_name
+    for values in card.metrics.values():
+        assert values
+        assert all(0 < figure < 100 for figure in values.values())
+    if card.is_bundled:
+        content = (ROOT / card.weights.file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == card.weights.sha256
+
+
+def test_files_in_the_cache_do_not_meet() -> None:
+    names = [card.weights.file_name for card in CARDS if card.weights.kind in ("url", "page")]
+    assert len(names) == len(set(names))
+
+
+def test_a_row_takes_from_its_release_what_it_does_not_say() -> None:
+    releases = {"r": {"system": "S", "licence": "L", "source": "https://x", "data": "D"}}
+    row = {"name": "n", "release": "r", "data": "E", "tasks": ["semantic"]}
+    card = read_row({**row, "weights": {"hub": "a/b"}}, releases)
+    assert (card.system, card.data, card.tasks) == ("S", "E", ("semantic",))
+    with pytest.raises(ValueError, match="weights have one of file, url, hub, page"):
+        read_row({**row, "weights": {"hub": "a/b", "url": "https://x/y"}}, releases)
+    with pytest.raises(TypeError, match="colour"):
+        read_row({**row, "weights": {"hub": "a/b"}, "colour": "red"}, releases)
+
+
+def test_an_unknown_name_is_refused_with_those_that_look_alike() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no model 'camvit'.*did you mean camvid"):
+        card_of("camvit")
+
+
+def test_rows_and_table_hold_every_model() -> None:
+    rows = model_rows(CARDS)
+    assert [row["name"] for row in json.loads(json.dumps(rows))] == [card.name for card in CARDS]
+    lines = models_table(CARDS).splitlines()
+    assert len(lines) == 2 + len(CARDS)
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
+    assert re.search(r"\| camvid \| Mask2Former \|.*\| PIS \|.*\| bundled \|.*mIoU 55.1", lines[2])
+
+
+def test_whether_weights_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
+    source = WeightsSource(url="https://example.org/a/b.pth")
+    assert source.file_name == "b.pth"
+    assert state_of(source) == "download"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "b.pth").touch()
+    assert state_of(source) == "downloaded"
+    assert state_of(WeightsSource(page="https://example.org", name="c.pth")) == "by hand"
+
+
+def test_figures_name_the_dataset_only_where_there_are_several() -> None:
+    assert figures({"A": {"PQ": 50.0, "AP": 3.25}}) == "PQ 50, AP 3.25"
+    assert figures({"A": {"PQ": 50.0}, "B": {"AP": 1.0}}) == "A: PQ 50; B: AP 1"
+
+
+def test_one_row_is_one_line_of_the_file() -> None:
+    lines = CATALOG_FILE.read_text().splitlines()
+    assert sum(line.startswith('  {"name": ') for line in lines) == len(CARDS)

@@ -1,0 +1,141 @@
+"""Downloads: once, resumed after a broken connection, checked, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from freeseg.images import ImageError, read_image
+from freeseg.zoo import ChecksumError, DownloadError
+from freeseg.zoo.download import check_sha256, download, download_from_hub
+
+sys.path.insert(0, str(Path(__file__).parent))
+from file_server import COMMIT, FileServer, running
+
+CONTENT = bytes(range(256)) * 40  # 10,240 bytes
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+NOBODY = "http://127.0.0.1:9"  # the port that discards; nothing listens
+
+
+@pytest.fixture
+def server():
+    with running() as server:
+        server.files["/weights.pth"] = CONTENT
+        yield server
+
+
+def test_a_file_is_fetched_once(server: FileServer, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "weights.pth"
+    for _ in range(2):
+        assert download(f"{server.url}/weights.pth", target, SHA256) == target
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("GET", "/weights.pth", None)]
+    assert not list(target.parent.glob("*.part"))
+
+
+def test_a_broken_connection_is_an_error_and_the_next_call_goes_on(server, tmp_path) -> None:
+    target = tmp_path / "weights.pth"
+    server.cut_after = 4000
+    with pytest.raises(DownloadError, match=r"4,000 of 10,240 bytes.*run it again to go on"):
+        download(f"{server.url}/weights.pth", target, SHA256)
+    assert not target.exists()
+    assert target.with_name("weights.pth.part").read_bytes() == CONTENT[:4000]
+    download(f"{server.url}/weights.pth", target, SHA256)
+    assert target.read_bytes() == CONTENT
+    assert server.requests[-1] == ("GET", "/weights.pth", "bytes=4000-")
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path) -> None:
+    target = tmp_path / "weights.pth"
+    target.with_name("weights.pth.part").write_bytes(CONTENT[:100])
+    server.knows_ranges = False
+    download(f"{server.url}/weights.pth", target, SHA256)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("kept", "requests"), [(CONTENT, 1), (CONTENT + b"of another file", 2)], ids=["whole", "longer"]
+)
+def test_a_part_that_is_complete_or_of_another_file(server, tmp_path, kept, requests) -> None:
+    target = tmp_path / "weights.pth"
+    target.with_name("weights.pth.part").write_bytes(kept)
+    download(f"{server.url}/weights.pth", target, SHA256)
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == requests
+
+
+def test_another_file_than_the_published_one_is_refused_and_not_kept(server, tmp_path) -> None:
+    target = tmp_path / "weights.pth"
+    with pytest.raises(ChecksumError, match=r"its SHA-256 is .*, expected 000000000000"):
+        download(f"{server.url}/weights.pth", target, "0" * 64)
+    assert list(tmp_path.glob("weights.pth*")) in ([], [tmp_path / "weights.pth.lock"])
+
+
+def test_what_is_missing_or_unreachable_is_said_with_what_to_do(server, tmp_path) -> None:
+    target = tmp_path / "weights.pth"
+    with pytest.raises(DownloadError, match=r"the server says 404.*put the file at .*weights.pth"):
+        download(f"{server.url}/absent.pth", target)
+    with pytest.raises(DownloadError, match=r"refused.*put the file at .*weights.pth yourself"):
+        download(f"{NOBODY}/weights.pth", target)
+
+
+def test_checksums_of_files_on_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(CONTENT)
+    check_sha256(tmp_path / "a", "")
+    check_sha256(tmp_path / "a", SHA256.upper())
+    with pytest.raises(ChecksumError, match="a is not the file that was published"):
+        check_sha256(tmp_path / "a", SHA256[:-1] + "x")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"model.safetensors": CONTENT}, {"pytorch_model.bin": CONTENT}, None],
+    ids=["safetensors", "bin", "parts"],
+)
+def test_a_repository_of_the_hub_is_fetched_once(server, tmp_path, weights) -> None:
+    if weights is None:
+        names = {"weight_map": {"x": "part-2.safetensors", "y": "part-1.safetensors"}}
+        weights = {"model.safetensors.index.json": json.dumps(names).encode()}
+        weights.update(dict.fromkeys(names["weight_map"].values(), CONTENT))
+    files = {"config.json": b"{}", **weights}
+    for name, content in files.items():
+        server.files[f"/someone/model/resolve/main/{name}"] = content
+    folder = download_from_hub("someone/model", "", server.url, tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert folder.name == COMMIT
+    first = len([request for request in server.requests if request[0] == "GET"])
+    assert download_from_hub("someone/model", "", server.url, tmp_path) == folder
+    assert len([request for request in server.requests if request[0] == "GET"]) == first
+
+
+def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:
+    with pytest.raises(DownloadError, match="cannot fetch someone/nothing from the hub"):
+        download_from_hub("someone/nothing", "", server.url, tmp_path)
+    with pytest.raises(DownloadError, match=r"without one copy its folder here"):
+        download_from_hub("someone/model", "", NOBODY, tmp_path)
+
+
+def test_a_repository_in_the_cache_needs_no_net(server, tmp_path) -> None:
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        server.files[f"/someone/model/resolve/main/{name}"] = b"{}"
+    folder = download_from_hub("someone/model", "", server.url, tmp_path)
+    assert download_from_hub("someone/model", "", NOBODY, tmp_path) == folder
+
+
+def test_photos_of_the_web(server: FileServer) -> None:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4), (9, 8, 7)).save(buffer, "PNG")
+    server.files["/photo.png"] = buffer.getvalue()
+    assert (read_image(f"{server.url}/photo.png") == [9, 8, 7]).all()
+    with pytest.raises(ImageError, match=r"photo.jpg: cannot be fetched \(the server says 404\)"):
+        read_image(f"{server.url}/photo.jpg")
+    with pytest.raises(ImageError, match=r"cannot be fetched \(.*refused.*save it and name the"):
+        read_image(f"{NOBODY}/photo.png")

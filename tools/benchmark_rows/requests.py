@@ -1,0 +1,107 @@
+"""One image asked several things: what is computed once must not be computed again."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+
+from benchmark_rows.contest import Contest, Row
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from freeseg import add_freeseg_config
+from freeseg.meta_arch.requests import group_requests
+from freeseg.modeling import fuse_for_inference
+from freeseg.structures import TASKS, Vocabulary
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ONEFORMER = "oneformer/ade20k/oneformer_R50_bs16_160k.yaml"
+FREESEG = "freeseg/shapes/Base-small.yaml"  # the published ones need CLIP's weights
+NUM_CLASSES = 847
+SIZE = 640
+TOLERANCE = 1e-4
+
+
+def _build(config: str):
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / config))
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.IS_TRAIN", False])
+    torch.manual_seed(0)
+    return fuse_for_inference(build_model(cfg).eval())
+
+
+def _image() -> torch.Tensor:
+    return torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 255
+
+
+def _three_tasks(config: str) -> Contest:
+    model, image = _build(config), _image()
+
+    @torch.inference_mode()
+    def together():
+        return model([{"image": image, "tasks": TASKS}])[0]
+
+    @torch.inference_mode()
+    def one_by_one():
+        outputs = [model([{"image": image, "tasks": (task,)}])[0] for task in TASKS]
+        return {key: value for output in outputs for key, value in output.items()}
+
+    def check(ours, theirs):
+        assert set(ours) == set(theirs) == {"sem_seg", "instances", "panoptic_seg"}
+        assert (ours["sem_seg"] - theirs["sem_seg"]).abs().max() <= TOLERANCE
+        assert (ours["panoptic_seg"][0] == theirs["panoptic_seg"][0]).float().mean() > 0.999
+        scores = ours["instances"].scores, theirs["instances"].scores
+        torch.testing.assert_close(*scores, rtol=0, atol=TOLERANCE)
+
+    return Contest(together, one_by_one, check)
+
+
+def _text_side() -> Contest:
+    """Our side: all that the class list costs on the second image; theirs: that whole image."""
+    model, image = _build(FREESEG), _image()
+    words = [f"thing number {number}" for number in range(NUM_CLASSES)]
+    inputs = [
+        {"image": image, "tasks": ("panoptic",), "vocabulary": Vocabulary.from_classes(words)}
+    ]
+
+    @torch.inference_mode()
+    def read_texts():
+        ((request,),) = group_requests(inputs, TASKS, model.vocabulary)
+        return model.text(request.vocabulary, request.task)
+
+    @torch.inference_mode()
+    def segment():
+        model(inputs)
+
+    def check(features, _):
+        model.clip_adapter.cache.clear()
+        assert torch.equal(features, read_texts())
+
+    return Contest(read_texts, segment, check)
+
+
+ROWS = (
+    Row(
+        "three-tasks-oneformer",
+        f"three tasks on one image, OneFormer R50, {SIZE}x{SIZE}",
+        "three runs",
+        1.8,
+        functools.partial(_three_tasks, ONEFORMER),
+    ),
+    Row(
+        "three-tasks-freeseg",
+        f"three tasks on one image, FreeSeg (small), {SIZE}x{SIZE}",
+        "three runs",
+        1.8,
+        functools.partial(_three_tasks, FREESEG),
+    ),
+    Row(
+        "text-side",
+        f"text side of FreeSeg's second image, {NUM_CLASSES} classes",
+        "the whole image",
+        100,
+        _text_side,
+    ),
+)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Takes the pictures of the web demo that docs/web.md shows, in a real Chromium.
+
+tools/take_screenshots.py [--output docs/images] [--model camvid]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from freeseg import Segmenter
+from freeseg.web import create_app
+
+SIZES = {"web_desktop": (1100, 1215), "web_phone": (390, 1930)}  # high enough for all of it
+COLORS = 256  # of the PNG files
+
+
+def main() -> None:
+    """Serves the demo, opens it, and writes one picture per size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/images"))
+    parser.add_argument("--model", default="camvid")
+    parser.add_argument("--chromium", default=shutil.which("chromium"))
+    args = parser.parse_args()
+    app = create_app({args.model: Segmenter.from_pretrained(args.model)})
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with sync_playwright() as tools:
+            browser = tools.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
+            for name, size in SIZES.items():
+                picture = photograph(browser, f"http://127.0.0.1:{port}", size)
+                small = picture.quantize(COLORS, dither=Image.Dither.NONE)
+                small.save(args.output / f"{name}.png", optimize=True)
+            browser.close()
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def photograph(browser: Any, address: str, size: tuple[int, int]) -> Image.Image:
+    """Segments the last example and points at its car."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    page.select_option("#task", "all")
+    page.locator("#examples button").last.click()
+    page.wait_for_selector("#result[data-ready]")
+    canvas = page.locator("canvas")
+    frame = canvas.bounding_box()
+    canvas.hover(position={"x": 0.8 * frame["width"], "y": 0.61 * frame["height"]})
+    content = page.screenshot()
+    page.close()
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+if __name__ == "__main__":
+    main()

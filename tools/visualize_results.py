@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Draws pictures of a dataset twice: its annotation at the left, a model's result at the right.
+
+tools/visualize_results.py --model camvid [--dataset NAME] [--number 8] [--output output/results]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import read_image
+from detectron2.utils.visualizer import Visualizer
+from freeseg import Segmenter
+from freeseg.data import register_custom
+from freeseg.model_loading import load_config
+from freeseg.zoo import find_model
+
+
+def main() -> None:
+    """Writes one PNG per picture and says where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, metavar="NAME", help="as of `freeseg segment`")
+    parser.add_argument("--dataset", metavar="NAME", help="default: the model's test set")
+    parser.add_argument("--number", type=int, default=8, help="of pictures (default: %(default)s)")
+    parser.add_argument("--task", default="panoptic", help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("output/results"))
+    args = parser.parse_args()
+    config = find_model(args.model).config
+    cfg = load_config(Path(config)) if isinstance(config, str) else config
+    register_custom(cfg.DATASETS.CUSTOM)
+    name = args.dataset or cfg.DATASETS.TEST[0]
+    segmenter = Segmenter.from_pretrained(args.model)
+    args.output.mkdir(parents=True, exist_ok=True)
+    for record in DatasetCatalog.get(name)[: args.number]:
+        image = read_image(record["file_name"], "RGB")
+        truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(dict(record))
+        found = segmenter(np.ascontiguousarray(image), args.task).picture()
+        path = args.output / f"{Path(record['file_name']).stem}.png"
+        Image.fromarray(np.concatenate([truth.get_image(), found], axis=1)).save(path)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
