@@ -45,6 +45,7 @@ def _add_text_keys(cfg: CfgNode) -> None:
     node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
+    node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without
     node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
 
 
@@ -98,6 +99,7 @@ def _add_freeseg_keys(cfg: CfgNode) -> None:
     ours.CONTEXT_INTERACTION = True  # pixels read the texts
     ours.USE_TASK = True  # the task is a part of a learned prompt
     ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
+    ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
     ours.MIN_SCORE = 0.5  # least class score of a thing; the release has it as a constant
     cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
     tuning.ENABLED = False  # adapt the class tokens to each test image

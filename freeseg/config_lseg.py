@@ -36,7 +36,6 @@ def add_lseg_keys(cfg: CfgNode) -> None:
     node.BLOCK_DEPTH = 2  # how often the regularisation is applied
     node.ACTIVATION = "lrelu"  # between applications: relu, lrelu, tanh
     node.TEMPLATES = ["{}"]  # sentences around a label; the release encodes it as it is
-    node.SAVE_TEXT = True  # keep the frozen text encoder in checkpoints
     node.OTHER_PROB = 0.0  # share of training steps that withhold labels, as "other"
     node.WITHHELD = 0.3  # of a step's labels, on average, in such a step
     cfg.DATASETS.MIX_LABEL_SETS = False  # train sets with different classes, each on its own

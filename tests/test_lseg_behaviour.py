@@ -33,7 +33,7 @@ def results():
     )
 
     def ask(photo, vocabulary):
-        semantic = segmenter(photo["path"], task="semantic", classes=vocabulary).semantic
+        semantic = segmenter(photo["path"], task="semantic", text=vocabulary).semantic
         return torch.from_numpy(semantic)
 
     names = segmenter.vocabulary.names

@@ -7,11 +7,13 @@ import re
 import runpy
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg import Segmenter
 from freeseg.cli import main
 
@@ -29,7 +31,19 @@ def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runpy.run_path(arguments[0], run_name="__main__")
 
 
+@pytest.fixture
+def own_datasets() -> Iterator[None]:
+    """Datasets that a test registers are gone after it."""
+    catalogs = (DatasetCatalog, MetadataCatalog)
+    before = [set(catalog.list()) for catalog in catalogs]
+    yield
+    for catalog, names in zip(catalogs, before):
+        for name in set(catalog.list()) - names:
+            catalog.remove(name)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_datasets")
 def test_the_tutorial_runs_from_the_data_to_the_exported_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,9 +23,12 @@ def main() -> int:
     parser.add_argument("source", help=".pth, .pt, .ckpt, .bin, .safetensors or .pkl")
     parser.add_argument("--from", dest="system", required=True, choices=sorted(KEY_MAPS))
     parser.add_argument("--output", required=True, help=".pth or .safetensors")
+    parser.add_argument("--half", action="store_true", help="half precision, in half the room")
     arguments = parser.parse_args()
     try:
-        conversion = convert_file(arguments.system, arguments.source, arguments.output)
+        conversion = convert_file(
+            arguments.system, arguments.source, arguments.output, half=arguments.half
+        )
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -10,13 +10,16 @@ from freeseg.checkpoints.systems import KEY_MAPS
 from freeseg.checkpoints.writing import write_checkpoint
 
 
-def convert_file(system: str, source: str | Path, output: str | Path) -> Conversion:
+def convert_file(
+    system: str, source: str | Path, output: str | Path, *, half: bool = False
+) -> Conversion:
     """Reads the weights of a release and writes them under our names.
 
     Args:
         system: A key of `KEY_MAPS`.
         source: What `read_checkpoint` reads.
         output: What `write_checkpoint` writes.
+        half: Of `write_checkpoint`.
 
     Raises:
         ValueError: On an unknown system, or a file that cannot be used.
@@ -25,5 +28,5 @@ def convert_file(system: str, source: str | Path, output: str | Path) -> Convers
     if system not in KEY_MAPS:
         raise ValueError(f"wanted one of {', '.join(KEY_MAPS)}, got {system!r}")
     conversion = KEY_MAPS[system].convert(read_checkpoint(source))
-    write_checkpoint(conversion.state, output)
+    write_checkpoint(conversion.state, output, half=half)
     return conversion

@@ -14,8 +14,14 @@ from torch import Tensor
 SUFFIXES = (".pth", ".safetensors")
 
 
-def write_checkpoint(state: Mapping[str, Tensor], path: str | Path) -> None:
+def write_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, half: bool = False) -> None:
     """Writes ``{"model": state}`` to a .pth file, or `state` to a .safetensors file.
+
+    Args:
+        state: Weights by name.
+        path: Of the file; its folder is made.
+        half: Write float values at half precision, in half the room, except where one of a tensor
+            is too large for it. Models read them into their own precision.
 
     Raises:
         ValueError: On any other suffix.
@@ -24,7 +30,9 @@ def write_checkpoint(state: Mapping[str, Tensor], path: str | Path) -> None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"wanted a file that ends with {' or '.join(SUFFIXES)}, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.contiguous() for key, value in state.items()}
+    tensors = {
+        key: (_halved(value) if half else value).contiguous() for key, value in state.items()
+    }
     if path.suffix == ".pth":
         write_atomically(path, lambda file: torch.save({"model": tensors}, file))
     else:
@@ -50,3 +58,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         cause = error if isinstance(error, OSError) else error.__context__ or error
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         raise OSError(f"{path} cannot be written: {reason}") from error
+
+
+def _halved(value: Tensor) -> Tensor:
+    if value.dtype not in (torch.float32, torch.float64):
+        return value
+    halved = value.half()
+    return halved if torch.equal(halved.isfinite(), value.isfinite()) else value

@@ -16,6 +16,7 @@ import torch
 
 from freeseg import __version__
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, say, say_json
+from freeseg.data.datasets.roots import datasets_root
 from freeseg.ops import available
 from freeseg.text.cache import cache_root
 from freeseg.zoo import DownloadError, load_catalog, local_weights
@@ -131,7 +132,7 @@ def _folders() -> Iterator[Finding]:
         yield Finding("cache", OK, str(root))
     else:
         yield Finding("cache", PROBLEM, f"{root} cannot be written", "set FREESEG_CACHE")
-    datasets = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+    datasets = datasets_root()
     if datasets.is_dir():
         yield Finding("datasets", OK, str(datasets.resolve()))
     else:

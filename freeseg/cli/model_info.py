@@ -40,6 +40,7 @@ def add_parsers(commands: Any) -> None:
     add("source", metavar="MODEL", help="name, folder, or checkpoint")
     add("--output", required=True, metavar="PATH", help=".pth or .safetensors file, or folder")
     add("--from", dest="system", choices=sorted(KEY_MAPS), help="default: seen from the names")
+    add("--half", action="store_true", help="half-precision values, in half the room")
     add("--json", action="store_true", help="print what was done as JSON")
 
 
@@ -75,7 +76,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    done = convert_model(args.source, Path(args.output), args.system)
+    done = convert_model(args.source, Path(args.output), args.system, half=args.half)
     if args.json:
         say_json(done)
         return DONE

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import timm
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from freeseg.data.shapes.crops import CropSet
+from freeseg.engine.optimizer import warmup_cosine
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)  # of the configurations that use the weights
 PIXEL_STD = (58.395, 57.120, 57.375)
@@ -56,7 +58,8 @@ def pretrain_classifier(name: str, train: CropSet, settings: ClassificationSetti
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
+    rate = partial(warmup_cosine, warmup=settings.warmup, steps=settings.steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     start, right = time.perf_counter(), 0.0
     for step in range(settings.steps):
         places = torch.randint(len(train.classes), (settings.crops,))
@@ -125,10 +128,3 @@ def _varied(pictures: Tensor) -> Tensor:
 def _normalised(pictures: Tensor) -> Tensor:
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
     return (pictures.float() - mean) / std
-
-
-def _rate(step: int, settings: ClassificationSettings) -> float:
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return 0.5 * (1 + math.cos(math.pi * done))

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from freeseg.data.shapes import UNSEEN, categories
 from freeseg.data.shapes.crops import CropSet
 from freeseg.data.shapes.phrases import random_phrase
+from freeseg.engine.optimizer import warmup_cosine
 from freeseg.text.clip import CLIP
 from freeseg.text.toy_clip import WordTokenizer
 
@@ -57,7 +59,8 @@ def pretrain(model: CLIP, train: CropSet, settings: PretrainSettings) -> None:
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
+    rate = partial(warmup_cosine, warmup=settings.warmup, steps=settings.steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     names = [row.name for row in categories()]
     start = time.perf_counter()
     for step in range(settings.steps):
@@ -164,10 +167,3 @@ def _tokens(model: CLIP, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
 def _normalised(model: CLIP, pictures: Tensor) -> Tensor:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (model.pixel_mean, model.pixel_std))
     return (pictures.float() / 255 - mean) / std
-
-
-def _rate(step: int, settings: PretrainSettings) -> float:
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return 0.5 * (1 + float(np.cos(np.pi * done)))

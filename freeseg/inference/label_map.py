@@ -74,7 +74,7 @@ def upsample(logits: Tensor, features: ImageFeatures, index: int, size: tuple[in
 def to_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Logits [B, K, h, w] at the size of the padded image.
 
-    Parity: the release doubles the maps with aligned corners.
+    Parity: LSeg's release doubles its maps with aligned corners, FreeSeg's enlarges its masks so.
     """
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
 

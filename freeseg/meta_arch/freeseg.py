@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
@@ -25,6 +24,7 @@ from freeseg.inference import (
     TuningSettings,
     assemble_by_class_map,
     resize_result,
+    to_size,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
@@ -54,6 +54,7 @@ class FreeSeg(Mask2Former):
         clip_adapter: ClipAdapter,
         ensemble: RegionEnsemble | None,
         tuner: PromptTuner | None,
+        temperature: float,
         **trunk: Any,
     ) -> None:
         """Puts the parts together.
@@ -62,12 +63,16 @@ class FreeSeg(Mask2Former):
             clip_adapter: Texts, and the image tower for regions.
             ensemble: Asks the image tower about every proposal; None does without.
             tuner: Adapts the class tokens to test images; None leaves them as they are.
+            temperature: The cosines of queries and texts are divided by it.
             **trunk: Arguments of `Mask2Former`; `vocabulary` is the one of training.
         """
         super().__init__(**trunk)
+        if temperature <= 0:
+            raise ValueError(f"MODEL.FREESEG.TEMPERATURE must be positive, got {temperature}")
         self.clip_adapter = clip_adapter
         self.ensemble = ensemble
         self.tuner = tuner
+        self.logit_scale = 1 / temperature
         self._register_load_state_dict_pre_hook(_forget_extras)
 
     @classmethod
@@ -83,6 +88,7 @@ class FreeSeg(Mask2Former):
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
             "ensemble": _build_ensemble(cfg),
             "tuner": _build_tuner(cfg),
+            "temperature": cfg.MODEL.FREESEG.TEMPERATURE,
         }
 
     def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
@@ -118,7 +124,7 @@ class FreeSeg(Mask2Former):
         text = self.text(vocabulary, task)  # [T+1, D]
         layers = self.sem_seg_head(features, text.expand(features.batch_size, -1, -1))
         predictions = [
-            MaskPrediction(class_logits(vocabulary, layer.embeddings, text), layer.mask_logits)
+            MaskPrediction(self.classify(vocabulary, layer.embeddings, text), layer.mask_logits)
             for layer in layers
         ]
         return self.criterion(predictions, targets)
@@ -133,6 +139,10 @@ class FreeSeg(Mask2Former):
         """Features [T+1, D] of the classes' texts under a task, "no object" last."""
         return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.texts, task))
 
+    def classify(self, vocabulary: Vocabulary, embeddings: Tensor, text: Tensor) -> Tensor:
+        """Logits [..., Q, K+1] of queries' embeddings [..., Q, D] against texts [T+1, D]."""
+        return class_logits(vocabulary, embeddings, text, self.logit_scale)
+
     def decode(
         self, features: ImageFeatures, requests: Sequence[Request], text: Tensor
     ) -> EmbeddedMasks:
@@ -145,7 +155,7 @@ class FreeSeg(Mask2Former):
         """Texts [R, T+1, D] of prompts that were adapted to what every image proposes."""
         adapted = []
         for one, old, embeddings in zip(requests, text, masks.embeddings):
-            is_object = class_logits(one.vocabulary, embeddings, old).argmax(-1) < len(
+            is_object = self.classify(one.vocabulary, embeddings, old).argmax(-1) < len(
                 one.vocabulary
             )
             features = tuner(self.clip_adapter, one.vocabulary, one.task, embeddings[is_object])
@@ -164,9 +174,9 @@ class FreeSeg(Mask2Former):
         """The result of one request at the size that its input asks for."""
         wanted = batched_inputs[request.index]
         height, width = features.image_sizes[request.index]
-        mask_probs = upsample(masks.mask_logits[row], features.padded_size)
+        mask_probs = to_size(masks.mask_logits[row, None], features.padded_size)[0]
         mask_probs = mask_probs[:, :height, :width].sigmoid()  # [Q, H, W]
-        logits = class_logits(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
+        logits = self.classify(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
         class_probs = logits.float().softmax(-1)[:, :-1]
         if self.ensemble is not None:
             class_probs = self.ensemble(
@@ -195,14 +205,6 @@ class OpenVocabulary(FreeSeg):
     """`FreeSeg` under the name in the release's configurations."""
 
 
-def upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask logits [Q, h, w] at `size`.
-
-    Parity: the release aligns corners here, unlike Mask2Former.
-    """
-    return F.interpolate(mask_logits[None].float(), size, mode="bilinear", align_corners=True)[0]
-
-
 def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
     node = cfg.MODEL.CLIP_ADAPTER
     if not node.CLIP_ENSEMBLE:
@@ -214,8 +216,11 @@ def _build_tuner(cfg: CfgNode) -> PromptTuner | None:
     arguments = tuning_arguments(cfg)
     if arguments is None:
         return None
-    per_dataset = cfg.TEST.PROMPT_TUNING.PER_DATASET
-    return PromptTuner(TuningSettings(**arguments), per_dataset=per_dataset)
+    return PromptTuner(
+        TuningSettings(**arguments),
+        per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET,
+        logit_scale=1 / cfg.MODEL.FREESEG.TEMPERATURE,
+    )
 
 
 def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:

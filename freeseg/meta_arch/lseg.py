@@ -43,7 +43,6 @@ class LSeg(ImageSystem):
         text_adapter: ClipAdapter,
         vocabularies: Mapping[str, Vocabulary],
         withholding: Mapping[str, float],
-        saves_text: bool,
         **parts: Any,
     ) -> None:
         """Puts the parts together.
@@ -54,7 +53,6 @@ class LSeg(ImageSystem):
                 inputs that name none.
             withholding: ``probability`` of a step in which some labels are withheld, and the
                 ``share`` of them; their pixels are then to be "other".
-            saves_text: Whether checkpoints hold the text encoder; they load with and without.
             **parts: Arguments of `ImageSystem`; the head is an `LSegHead`.
         """
         super().__init__(**parts)
@@ -67,9 +65,6 @@ class LSeg(ImageSystem):
         self.vocabularies = dict(vocabularies)
         self.withholding = dict(withholding)
         self.criterion = PixelCriterion()
-        self._register_load_state_dict_pre_hook(self._keep_own_text)
-        if not saves_text:
-            self.register_state_dict_post_hook(_leave_text_out)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
@@ -82,11 +77,11 @@ class LSeg(ImageSystem):
                 clip_model=text_encoder or build_text_encoder(cfg),
                 prompt_learner=TemplatePrompts(cfg.MODEL.LSEG.TEMPLATES),
                 has_void=False,
+                saves_encoder=cfg.MODEL.TEXT_ENCODER.SAVE,
                 cache=cache,
             ),
             "vocabularies": _read_vocabularies(cfg),
             "withholding": withholding_arguments(cfg),
-            "saves_text": cfg.MODEL.LSEG.SAVE_TEXT,
             "size_divisibility": -1,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -177,12 +172,6 @@ class LSeg(ImageSystem):
         texts = self.text(vocabulary)[vocabulary.text_rows(shown)]
         return texts, vocabulary.select(shown), new_label
 
-    def _keep_own_text(self, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-        """Lets a checkpoint without texts leave the text encoder as it was built."""
-        start = f"{prefix}{_TEXT_PREFIX}"
-        if not any(key.startswith(start) for key in state):
-            state.update(self.text_adapter.state_dict(prefix=start))
-
 
 def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
     """Label lists of the training sets; without any, numbered classes under an empty name."""
@@ -194,11 +183,3 @@ def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
             metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         )
     return found or {"": Vocabulary.from_metadata({}, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)}
-
-
-_TEXT_PREFIX = "text_adapter."
-
-
-def _leave_text_out(_: LSeg, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}{_TEXT_PREFIX}")]:
-        del state[key]

@@ -13,12 +13,11 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
-from detectron2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone, build_sem_seg_head
+from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
 from freeseg.inference import Thresholds, assemble, groups_by_padded_size
 from freeseg.meta_arch.image_system import ImageSystem
-from freeseg.modeling import MaskFormerHead
 from freeseg.structures import (
     ImageFeatures,
     MaskPrediction,
@@ -36,39 +35,25 @@ class Mask2Former(ImageSystem):
     def __init__(
         self,
         *,
-        backbone: Backbone,
-        sem_seg_head: MaskFormerHead,
         criterion: nn.Module,
         vocabulary: Vocabulary,
         thresholds: Thresholds,
         tasks: Sequence[str],
         resize_masks_first: bool,
-        size_divisibility: int,
-        pixel_mean: Sequence[float],
-        pixel_std: Sequence[float],
+        **parts: Any,
     ) -> None:
         """Puts the parts together.
 
         Args:
-            backbone: Detectron2 backbone.
-            sem_seg_head: `MaskFormerHead`.
             criterion: `SetCriterion`.
             vocabulary: The classes it predicts.
             thresholds: Of the post-processing.
             tasks: Answered when an input names none.
             resize_masks_first: Resize masks to the output size before pixels are scored; False
                 scores at input size and resizes scores, for semantic output of large pictures.
-            size_divisibility: Batches are padded to a multiple; negative: the backbone's.
-            pixel_mean: Per channel, 0..255.
-            pixel_std: Per channel.
+            **parts: Arguments of `ImageSystem`; the head is a `MaskFormerHead`.
         """
-        super().__init__(
-            backbone=backbone,
-            sem_seg_head=sem_seg_head,
-            size_divisibility=size_divisibility,
-            pixel_mean=pixel_mean,
-            pixel_std=pixel_std,
-        )
+        super().__init__(**parts)
         self.criterion = criterion
         self.vocabulary = vocabulary
         self.thresholds = thresholds

@@ -10,20 +10,23 @@ from torch.nn import functional as F
 
 from freeseg.structures import Vocabulary
 
-TEMPERATURE = 100.0  # of cosines, in every release of this family: a constant, not CLIP's own
+LOGIT_SCALE = 100.0  # of cosines, in every release of this family: a constant, not CLIP's own
 
 
-def class_logits(vocabulary: Vocabulary, embeddings: Tensor, text: Tensor) -> Tensor:
+def class_logits(
+    vocabulary: Vocabulary, embeddings: Tensor, text: Tensor, scale: float = LOGIT_SCALE
+) -> Tensor:
     """Scaled cosines [..., Q, K] or, where `text` ends with "no object", [..., Q, K+1].
 
     Args:
         vocabulary: The K classes; a class is as likely as the likeliest of its texts.
         embeddings: [..., Q, D], of any length.
         text: Unit vectors [T, D] or [T+1, D] of the classes' texts.
+        scale: Of the cosines, the inverse of the temperature.
     """
-    return vocabulary.merge_synonyms(cosine_logits(embeddings, text))
+    return vocabulary.merge_synonyms(cosine_logits(embeddings, text, scale))
 
 
-def cosine_logits(embeddings: Tensor, text: Tensor) -> Tensor:
+def cosine_logits(embeddings: Tensor, text: Tensor, scale: float = LOGIT_SCALE) -> Tensor:
     """Scaled cosines [..., Q, T] of embeddings [..., Q, D] with unit vectors [..., T, D]."""
-    return TEMPERATURE * F.normalize(embeddings, dim=-1) @ text.mT
+    return scale * F.normalize(embeddings, dim=-1) @ text.mT

@@ -34,7 +34,8 @@ PROMPT_PREFIX = "clip_adapter.prompt_learner."  # of the prompts in a checkpoint
 class ClipAdapter(nn.Module):
     """A frozen encoder, a prompt learner and the feature of "no object", named as in the release.
 
-    The prompt stage, which knows no "no object", has `has_void` False.
+    The prompt stage, which knows no "no object", has `has_void` False. A checkpoint without the
+    encoder leaves it as it was built; with `saves_encoder` False, checkpoints are written so.
     """
 
     non_object_embedding: Tensor
@@ -46,6 +47,7 @@ class ClipAdapter(nn.Module):
         clip_model: TextEncoder,
         prompt_learner: PromptLearner,
         has_void: bool = True,
+        saves_encoder: bool = True,
         cache: TextFeatureCache | None = None,
     ) -> None:
         super().__init__()
@@ -54,6 +56,9 @@ class ClipAdapter(nn.Module):
         self.prompt_learner = prompt_learner
         void = nn.Parameter(torch.randn(1, clip_model.dim) * clip_model.width**-0.5)
         self.register_parameter("non_object_embedding", void if has_void else None)
+        self._register_load_state_dict_pre_hook(self._keep_own_encoder)
+        if not saves_encoder:
+            self.register_state_dict_post_hook(_leave_encoder_out)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
@@ -68,6 +73,7 @@ class ClipAdapter(nn.Module):
         return {
             "clip_model": clip_model,
             "prompt_learner": _build_prompts(cfg, clip_model.width),
+            "saves_encoder": cfg.MODEL.TEXT_ENCODER.SAVE,
             "cache": TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None),
         }
 
@@ -96,6 +102,19 @@ class ClipAdapter(nn.Module):
     def with_void(self, class_features: Tensor) -> Tensor:
         """The features [K+1, D] of a classifier, "no object" last."""
         return torch.cat([class_features, F.normalize(self.non_object_embedding, dim=-1)])
+
+    def _keep_own_encoder(self, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        start = prefix + _ENCODER
+        if not any(key.startswith(start) for key in state):
+            state.update(self.clip_model.state_dict(prefix=start))
+
+
+_ENCODER = "clip_model."
+
+
+def _leave_encoder_out(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix + _ENCODER)]:
+        del state[key]
 
 
 def _build_prompts(cfg: CfgNode, width: int) -> PromptLearner:

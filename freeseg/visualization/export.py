@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class _Order:
     stem: str
     image_id: int | str
     min_score: float
+
+    @cached_property
+    def coco(self) -> dict[str, Any]:
+        """Computed once for the files and the page."""
+        return coco_content(self.result, self.image_id, f"{self.stem}.png")
 
 
 def save_segmentation(
@@ -116,8 +122,7 @@ def _label_maps(order: _Order) -> dict[str, Any]:
 
 def _coco_files(order: _Order) -> dict[str, Any]:
     result = order.result
-    content = coco_content(result, order.image_id, f"{order.stem}.png")
-    files = {f"{key}_json": annotation for key, annotation in content.items()}
+    files = {f"{key}_json": annotation for key, annotation in order.coco.items()}
     if result.panoptic is not None:  # the JSON's segments are numbers in this picture
         files["panoptic"] = id2rgb(result.panoptic.segment_ids)
     return files
@@ -129,8 +134,7 @@ def _run_lengths(order: _Order) -> dict[str, Any]:
 
 
 def _page(order: _Order) -> dict[str, Any]:
-    content = coco_content(order.result, order.image_id, f"{order.stem}.png")
-    return {"html": html_page(order.result, order.stem, order.min_score, content)}
+    return {"html": html_page(order.result, order.stem, order.min_score, order.coco)}
 
 
 _WRITERS: dict[str, Callable[[_Order], dict[str, Any]]] = {

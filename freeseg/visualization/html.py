@@ -55,7 +55,7 @@ def html_page(result: PhotoResult, stem: str, min_score: float, coco: dict[str, 
         min_score: Instances below are left out.
         coco: What the page offers as COCO JSON.
     """
-    picture = f"data:image/jpeg;base64,{base64.b64encode(_jpeg(result.image)).decode()}"
+    picture = data_address(result.image)
     data = {**viewer_data(result, min_score), "image": picture, "stem": stem, "coco": coco}
     # "</" would end the script element wherever it stands
     return _PAGE.format(
@@ -101,10 +101,11 @@ def runs_of(mask: npt.NDArray[np.bool_]) -> list[int]:
     return runs
 
 
-def _jpeg(image: RgbImage) -> bytes:
+def data_address(image: RgbImage) -> str:
+    """Returns a photo as the address of itself: a JPEG inside a data: URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @lru_cache(maxsize=4)

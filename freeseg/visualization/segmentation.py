@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +43,30 @@ class Segmentation(PhotoResult):
         """
         return masks_of(self, self.require(task))
 
+    @cached_property
+    def _first(self) -> Instances:
+        """Of the first task that has a result: all masks are built once for the four below."""
+        return self.segments()
+
     @property
     def masks(self) -> npt.NDArray[np.bool_]:
         """Masks [N, H, W] of the segments."""
-        return self.segments().masks
+        return self._first.masks
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """Class ids [N] of the segments: positions in `vocabulary`."""
-        return self.segments().labels
+        return self._first.labels
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names of the segments."""
-        return self.segments().names
+        return self._first.names
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
         """Scores [N] of the segments, in [0, 1]; NaN where the model gives none."""
-        return self.segments().scores
+        return self._first.scores
 
     def overlay(self, task: str | None = None, *, min_score: float = 0.5) -> RgbImage:
         """Returns the photo with one task's segments drawn in and a legend beside it.

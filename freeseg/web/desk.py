@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
-from freeseg.images import RgbImage, read_image
+from freeseg.images import read_image
 from freeseg.predictor import Segmenter
 from freeseg.visualization import TASKS
-from freeseg.visualization.html import viewer_data
-
-_JPEG_QUALITY = 90
+from freeseg.visualization.html import data_address, viewer_data
 
 
 class BusyError(RuntimeError):
@@ -100,7 +94,7 @@ class Desk:
             result = segmenter(image, task, names)
         return {
             **viewer_data(result, min_score),
-            "image": _data_address(result.image),
+            "image": data_address(result.image),
             "coco": result.to_coco(),
         }
 
@@ -118,9 +112,3 @@ def _plain_list(text: str) -> list[str]:
     """What a visitor typed is never the name of a file."""
     names = (name.strip() for name in text.replace("\n", ",").split(","))
     return [name for name in names if name]
-
-
-def _data_address(image: RgbImage) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -25,7 +25,11 @@ _SUFFIXES = (".pth", ".safetensors")
 
 
 def convert_model(
-    source: str | os.PathLike[str], output: Path, system: str | None = None
+    source: str | os.PathLike[str],
+    output: Path,
+    system: str | None = None,
+    *,
+    half: bool = False,
 ) -> dict[str, Any]:
     """Writes a model's weights as a file, or the model as a folder; returns what was done.
 
@@ -33,15 +37,16 @@ def convert_model(
         source: A file of weights, or, for a folder, what `find_model` takes.
         output: A .pth or .safetensors file; anything else is a folder.
         system: A key of `KEY_MAPS`; seen from the weights' names when None.
+        half: Write half-precision values, in half the room.
     """
     if output.suffix not in _SUFFIXES:
-        return pack_model(source, output)
+        return pack_model(source, output, half=half)
     path = Path(source)
     file = path if path.is_file() else Path(weights_file(find_model(source).weights or ""))
     system = system or detect_system(read_weights(file))
     if system is None:
         raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
-    conversion = convert_file(system, file, output)
+    conversion = convert_file(system, file, output, half=half)
     return {
         "output": str(output),
         "from": system,
@@ -51,7 +56,9 @@ def convert_model(
     }
 
 
-def pack_model(source: str | os.PathLike[str], folder: Path) -> dict[str, Any]:
+def pack_model(
+    source: str | os.PathLike[str], folder: Path, *, half: bool = False
+) -> dict[str, Any]:
     """Writes config.yaml, model.safetensors and classes.json into a folder.
 
     What a training's checkpoint has beside the weights is left out, and the dataset is no longer
@@ -68,7 +75,7 @@ def pack_model(source: str | os.PathLike[str], folder: Path) -> dict[str, Any]:
         state = KEY_MAPS[system].convert(state).state
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CLASSES_FILE).write_text(json.dumps(_class_rows(cfg), indent=1) + "\n")
-    write_checkpoint(state, folder / "model.safetensors")
+    write_checkpoint(state, folder / "model.safetensors", half=half)
     cfg.MODEL.WEIGHTS = ""
     cfg.DATASETS.CUSTOM = []
     (folder / "config.yaml").write_text(cfg.dump())

@@ -92,6 +92,27 @@ def test_what_is_written_is_read(tmp_path, suffix):
         write_checkpoint(state(), tmp_path / "out.txt")
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_half_precision_takes_half_the_room_where_values_fit(tmp_path, suffix):
+    weights = {
+        "fits": torch.randn(4000),
+        "large": torch.tensor([1.0, 1e6]),
+        "infinite": torch.tensor([-torch.inf, 1.0]),
+        "count": torch.tensor([7]),
+    }
+    write_checkpoint(weights, tmp_path / f"full.{suffix}")
+    path = tmp_path / f"half.{suffix}"
+    write_checkpoint(weights, path, half=True)
+    found = read_checkpoint(path)
+    kept = {"large": torch.float32, "count": torch.int64}
+    assert {key: value.dtype for key, value in found.items()} == {
+        key: kept.get(key, torch.float16) for key in weights
+    }
+    torch.testing.assert_close(found["fits"].float(), weights["fits"], rtol=1e-3, atol=1e-6)
+    assert torch.equal(found["large"], weights["large"])
+    assert path.stat().st_size < 0.6 * (tmp_path / f"full.{suffix}").stat().st_size
+
+
 def test_a_key_map_renames_drops_and_combines():
     def split(weights):
         first, second = weights.pop("both").chunk(2)
@@ -135,12 +156,13 @@ def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, caps
     torch.save(
         {"model": {"a": torch.ones(2), "criterion.empty_weight": torch.ones(3)}}, tmp_path / "a.pth"
     )
-    arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")]
+    arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors"), "--half"]
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(TOOL), run_name="__main__")
     assert stop.value.code == 0
-    assert list(load_file(tmp_path / "b.safetensors")) == ["a"]
+    found = load_file(tmp_path / "b.safetensors")
+    assert {key: value.dtype for key, value in found.items()} == {"a": torch.float16}
     shown = capsys.readouterr().out
     assert "criterion.empty_weight is left out" in shown
     assert "1 tensors, 0 renamed, 1 left out" in shown

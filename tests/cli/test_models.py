@@ -96,6 +96,8 @@ def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_p
         "model.safetensors",
         "classes.json",
     }
+    assert run("convert", str(folder), "--output", str(tmp_path / "small"), "--half") == 0
+    assert load_file(tmp_path / "small" / "model.safetensors")["gain"].dtype == torch.float16
     shutil.rmtree(folder)
     segmenter = Segmenter.from_pretrained(packed)
     assert segmenter.vocabulary.names == NAMES

@@ -254,6 +254,37 @@ def test_prompt_tuning_changes_results_and_no_weight(per_dataset):
     assert all(weight.grad is None for weight in tuned.parameters())
 
 
+@torch.no_grad()
+def test_the_temperature_divides_the_cosines():
+    cold, warm = build(), build(MODEL__FREESEG__TEMPERATURE=0.05)
+    text = cold.text(cold.vocabulary, "semantic")
+    queries = torch.randn(5, text.shape[1])
+    cosines = torch.nn.functional.cosine_similarity(queries[:, None], text[None], dim=-1)
+    for model, scale in ((cold, 100), (warm, 20)):
+        found = model.classify(model.vocabulary, queries, text)
+        torch.testing.assert_close(found, scale * cosines, rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match=r"TEMPERATURE must be positive, got 0"):
+        build(MODEL__FREESEG__TEMPERATURE=0.0)
+
+
+@torch.no_grad()
+def test_a_checkpoint_may_leave_the_encoder_out(tmp_path):
+    model = build(MODEL__TEXT_ENCODER__SAVE=False)
+    state = model.state_dict()
+    assert not any(".clip_model." in key for key in state)
+    assert "clip_adapter.non_object_embedding" in state
+    assert any(".prompt_learner." in key for key in state)
+    other = build()
+    for weight in (
+        *other.sem_seg_head.parameters(),
+        *other.clip_adapter.prompt_learner.parameters(),
+    ):
+        weight.zero_()
+    other.load_state_dict(state)  # strictly
+    expected, found = (each([picture()])[0]["sem_seg"] for each in (model, other))
+    torch.testing.assert_close(found, expected)
+
+
 def test_prompt_tuning_needs_prompts_to_tune():
     with pytest.raises(ValueError, match=r"TEST\.PROMPT_TUNING needs"):
         build(**TUNING, MODEL__CLIP_ADAPTER__PROMPT_LEARNER="predefined")

@@ -167,7 +167,7 @@ def test_other_tasks_have_no_result_and_unknown_ones_are_refused(model):
 
 
 def test_a_checkpoint_may_leave_texts_out(tmp_path):
-    model = tiny_lseg(MODEL__LSEG__SAVE_TEXT=False)
+    model = tiny_lseg(MODEL__TEXT_ENCODER__SAVE=False)
     state = model.state_dict()
     assert not any(key.startswith("text_adapter") for key in state)
     torch.save({"model": state}, tmp_path / "small.pth")
@@ -175,7 +175,7 @@ def test_a_checkpoint_may_leave_texts_out(tmp_path):
     with torch.no_grad():
         for each in other.parameters():
             each.zero_()
-    other.text_adapter.load_state_dict(model.text_adapter.state_dict())
+    other.text_adapter.clip_model.load_state_dict(model.text_adapter.clip_model.state_dict())
     ReleaseCheckpointer(other).load(str(tmp_path / "small.pth"))
     image = torch.randint(0, 256, (3, 32, 32))
     torch.testing.assert_close(other.eval()([{"image": image}]), model.eval()([{"image": image}]))

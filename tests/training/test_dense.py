@@ -69,6 +69,21 @@ def test_the_cheapest_assignment_is_found(seed):
     assert dict(zip(chosen.tolist(), queries.tolist())) == dict(enumerate(best))
 
 
+def test_an_image_without_targets_leaves_the_others_as_they_are():
+    (first, target), (second, _) = scene(0), scene(1)
+    nothing = SegmentationTarget(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 20, 24).bool())
+    both = MaskPrediction(
+        torch.cat([first.class_logits, second.class_logits]),
+        torch.cat([first.mask_logits, second.mask_logits]),
+    )
+    matcher = DenseMatcher(weights=WEIGHTS)
+    (queries, chosen), (none, of_nothing) = matcher(both, [target, nothing])
+    ((alone, chosen_alone),) = matcher(first, [target])
+    assert queries.tolist() == alone.tolist()
+    assert chosen.tolist() == chosen_alone.tolist()
+    assert len(none) == len(of_nothing) == 0
+
+
 def test_losses_are_taken_on_masks_of_image_size():
     prediction, target = scene()
     criterion = DenseCriterion(

@@ -12,5 +12,4 @@ __all__ = [
     "D2SwinTransformer",
     "DPTBackbone",
     "TimmBackbone",
-    "create_vit",
 ]
