@@ -92,6 +92,7 @@ class BulkJob:
                 num_new += done.count
                 if done.error:
                     errors.append(done.error)
+            self._remove_partial_parts()  # of processes that were replaced
             parts = [self._part(chunk) for chunk in range(manifest.num_chunks)]
             return write_report(self.out, parts, errors, num_new, time.monotonic() - started)
 
@@ -106,9 +107,12 @@ class BulkJob:
         if not manifest.exists:
             write_atomically(stored, lambda file: file.write(settings.encode()))
             manifest.write(find_names(self.sources), self._chunk_size())
+        self._remove_partial_parts()
+        return manifest
+
+    def _remove_partial_parts(self) -> None:
         for partial in (self.out / "parts").glob("*.partial"):
             partial.unlink(missing_ok=True)
-        return manifest
 
     def _chunk_size(self) -> int:
         has_shards = any(is_shard(name) for name in find_names(self.sources))

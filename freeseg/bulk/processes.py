@@ -8,7 +8,7 @@ import multiprocessing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from freeseg.bulk.worker import ModelSettings, Worker
@@ -16,6 +16,7 @@ from freeseg.bulk.worker import ModelSettings, Worker
 logger = logging.getLogger(__name__)
 
 UNUSABLE = -1  # instead of a count: the model cannot be built
+START_METHOD = "spawn"  # CUDA does not outlive a fork
 MAX_ATTEMPTS = 2  # a piece whose process dies as often is given up, and named in the report
 
 
@@ -46,7 +47,7 @@ def run_in_processes(
 
 @dataclass
 class _Member:
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
     chunk: int
     attempt: int
@@ -57,9 +58,9 @@ class _Pool:
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self._arguments = arguments
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context(START_METHOD)
         self._members: list[_Member] = []
-        self._processes: list[SpawnProcess] = []
+        self._processes: list[BaseProcess] = []
 
     def run(self, chunks: Iterator[int], num_processes: int) -> Iterator[Done]:
         for chunk in chunks:

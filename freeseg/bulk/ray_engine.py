@@ -42,9 +42,14 @@ def run_in_ray(
         raise ImportError("--engine ray needs Ray: pip install 'freeseg[ray]'") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, num_cpus=None)
-    rows = data.from_items([{"chunk": chunk} for chunk in chunks])
-    found = rows.repartition(rows.count()).map(
-        RayWorker, fn_constructor_args=(model, out, form), concurrency=max(num_actors, 1)
+    rows = [{"chunk": chunk} for chunk in chunks]
+    if not rows:
+        return
+    most = max(num_actors, 1)
+    at_once = max(1, min(most, int(ray.cluster_resources().get("CPU", 1))))  # others wait for more
+    # Pieces are blocks from the start: a task that divides them would wait for the actors' CPUs.
+    found = data.from_items(rows, override_num_blocks=len(rows)).map(
+        RayWorker, fn_constructor_args=(model, out, form), concurrency=(at_once, most)
     )
     for row in found.iter_rows():
         yield Done(int(row["chunk"]), int(row["count"]), str(row["error"]))

@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import tarfile
@@ -17,17 +18,17 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
 
-from freeseg.bulk import BulkJob, BulkSettings
+from freeseg.bulk import BulkJob, BulkSettings, processes
 from freeseg.bulk.manifest import Manifest, find_names
 from freeseg.bulk.parts import PartWriter, part_path, read_part
 from freeseg.bulk.photos import photos_of
-from freeseg.bulk.processes import run_in_processes
 from freeseg.bulk.worker import ModelSettings, Worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fixed_model import NAMES, write_config, write_weights
 
 TESTS = Path(__file__).resolve().parents[1]
+TOOL = TESTS.parent / "tools" / "segment_dataset.py"
 
 
 @pytest.fixture
@@ -233,24 +234,52 @@ def test_a_full_disk_costs_its_piece_and_the_next_run_makes_up_for_it(
     assert job(photos, model, out).run().photos == 7
 
 
-@pytest.mark.slow
-def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(photos, model, tmp_path):
-    out = tmp_path / "out"
-    (out / "parts").mkdir(parents=True)
-    Manifest(out).write(find_names([photos]), 2)
-    found = run_in_processes(range(4), model, str(out), "jsonl", 1)
-    done = [next(found)]
-    (child,) = multiprocessing.active_children()
-    os.kill(child.pid, signal.SIGKILL)
-    done += list(found)
-    assert sorted(one.chunk for one in done) == [0, 1, 2, 3]
-    assert [one.error for one in done] == [""] * 4
+@pytest.fixture
+def forking(monkeypatch):
+    """Workers begin as copies of this process, with what a test has changed in it."""
+    monkeypatch.setattr(processes, "START_METHOD", "fork")
+
+
+def die_of(monkeypatch, tmp_path, times):
+    """Pieces kill the process that works on them, so many times, with half a part written."""
+    run = Worker.run
+
+    def deadly(self, chunk):
+        deaths = len(list(tmp_path.glob(f"death-{chunk}-*")))
+        if deaths < times.get(chunk, 0):
+            (tmp_path / f"death-{chunk}-{deaths}").touch()
+            PartWriter(part_path(self._out / "parts", chunk, "jsonl")).write("a", {"photo": "x"})
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(self, chunk)
+
+    monkeypatch.setattr(Worker, "run", deadly)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_processes_that_are_killed_are_replaced_and_nothing_is_lost(
+    photos, model, tmp_path, monkeypatch, forking, num_workers
+):
+    die_of(monkeypatch, tmp_path, {0: 1, 2: 1})
+    report = job(photos, model, tmp_path / "out", num_workers=num_workers).run()
+    assert len(list(tmp_path.glob("death-*"))) == 2
+    assert (report.photos, report.missing_pieces, report.errors) == (7, 0, ())
     assert multiprocessing.active_children() == []
-    assert [row["photo"] for row in records(out)] == list(find_names([photos]))
+    assert [row["photo"] for row in records(tmp_path / "out")] == list(find_names([photos]))
 
 
-@pytest.mark.slow
-def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path):
+def test_a_piece_that_kills_every_process_is_named_and_the_others_are_done(
+    photos, model, tmp_path, monkeypatch, forking
+):
+    die_of(monkeypatch, tmp_path, {1: 2})
+    report = job(photos, model, tmp_path / "out", num_workers=1).run()
+    assert report.errors == ("piece 1: its process ended with exit code -9, twice",)
+    assert (report.photos, report.missing_pieces, report.is_complete) == (5, 1, False)
+    again = job(photos, model, tmp_path / "out", num_workers=1).run()
+    assert (again.photos, again.photos_of_this_run, again.missing_pieces) == (7, 2, 0)
+    assert list((tmp_path / "out" / "parts").glob("*.partial")) == []
+
+
+def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path, forking):
     absent = ModelSettings(**{**vars(model), "weights": str(tmp_path / "absent.pth")})
     for num_workers in (0, 1):
         with pytest.raises((ValueError, OSError), match=r"absent\.pth does not exist"):
@@ -258,10 +287,25 @@ def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model,
 
 
 @pytest.mark.slow
+def test_the_tool_runs_processes_of_their_own(photos, model, tmp_path, monkeypatch, capsys):
+    words = [str(photos), "--config-file", model.config, "--weights", model.weights]
+    words += ["--task", "all", "--import", "fixed_plugin", "--workers", "1", "--chunk", "4"]
+    monkeypatch.setattr(sys, "argv", [str(TOOL), *words, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 1  # two photos are broken
+    assert "5 of 7 photos segmented" in capsys.readouterr().out
+    job(photos, model, tmp_path / "plain", chunk_size=4).run()
+    assert records(tmp_path / "out") == records(tmp_path / "plain")
+
+
+@pytest.mark.slow
 def test_rays_actors_do_the_same(photos, model, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 starves actors where others compute
     job(photos, model, tmp_path / "plain").run()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)  # no more than actors
     try:
         report = job(photos, model, tmp_path / "ray", engine="ray", num_workers=2).run()
     finally:
