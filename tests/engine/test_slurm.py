@@ -24,7 +24,7 @@ def test_two_tasks_of_a_submitted_job_train_together(tiny, tiny_root, tmp_path, 
     options = [*tiny.OPTIONS, "OUTPUT_DIR", str(out), "SOLVER.MAX_ITER", "2"]
     args = default_argument_parser().parse_args(options)
     settings = SlurmSettings(
-        str(tmp_path / "logs"), "local", processes=2, minutes=5, modules=("tiny_job",)
+        str(tmp_path / "logs"), "local", processes=2, minutes=60, modules=("tiny_job",)
     )
     submitted = submit(args, settings)
     submitted.results()
