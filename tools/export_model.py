@@ -24,6 +24,7 @@ def main() -> int:
     add("--dynamic-batch", action="store_true", help="any number of images")
     add("--dynamic", action="store_true", help="any height and width from 64 to 2048")
     add("--task", default="", choices=("", "semantic", "instance", "panoptic"))
+    add("--classes", metavar="LIST", help="for models that take class lists")
     add("--opts", nargs="+", default=[], metavar="KEY VALUE")
     args = parser.parse_args()
     try:
@@ -35,6 +36,7 @@ def main() -> int:
             batch_size=args.batch,
             dynamic=DynamicSize(batch=args.dynamic_batch, sides=args.dynamic),
             task=args.task,
+            classes=args.classes,
             opts=args.opts,
         )
     except (ImportError, OSError, ValueError) as error:

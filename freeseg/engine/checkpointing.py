@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
+from freeseg.engine.sharding import gathered, is_sharded
 
 
 class AtomicCheckpointer(ReleaseCheckpointer):
@@ -51,11 +52,19 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         return extra
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes the model, every checkpointable and `kwargs` to ``save_dir/name.pth``."""
-        if not self.save_dir or not self.save_to_disk:
+        """Writes the model, every checkpointable and `kwargs` to ``save_dir/name.pth``.
+
+        All processes must ask for it where the model is sharded; the main one writes.
+        """
+        has_shares = is_sharded(self.model)
+        if not self.save_dir or not (self.save_to_disk or has_shares):
             return
         content = {key: value.state_dict() for key, value in self.checkpointables.items()}
         content = {"model": self.model.state_dict(), **content, **kwargs}
+        if has_shares:
+            content = gathered(content)
+        if not self.save_to_disk:
+            return
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
         write_atomically(path, lambda file: torch.save(content, file))

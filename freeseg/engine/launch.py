@@ -9,7 +9,7 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
+import tempfile
 import time
 from typing import Any, Callable
 
@@ -47,8 +47,8 @@ def launch(
             machine's threads evenly.
         num_machines: that take part, each calling this function.
         machine_rank: number of this machine, from 0.
-        dist_url: where the processes meet, ``tcp://host:port``; ``auto`` picks a free port and is
-            for one machine only.
+        dist_url: where the processes meet, ``tcp://host:port``; ``auto`` is a file in the folder
+            for temporary ones, for one machine only.
     """
     if num_processes < 1 or num_machines < 1:
         raise ValueError(
@@ -61,24 +61,27 @@ def launch(
     if num_machines * num_processes == 1:
         main(*args)
         return
-    if dist_url == "auto":
-        if num_machines > 1:
-            raise ValueError("--dist-url auto works on one machine only; give tcp://HOST:PORT")
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    try:
-        if torch.device(device).type == "cuda":
-            _check_gpus(num_processes)
-            launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
-            return
-        threads = max(1, torch.get_num_threads() // num_processes)
-        start_processes(
-            _cpu_process,
-            args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
-            nprocs=num_processes,
-        )
-    except KeyboardInterrupt:
-        end_children()
-        raise
+    if dist_url == "auto" and num_machines > 1:
+        raise ValueError("--dist-url auto works on one machine only; give tcp://HOST:PORT")
+    is_cuda = torch.device(device).type == "cuda"
+    if is_cuda:
+        _check_gpus(num_processes)
+    threads = max(1, torch.get_num_threads() // num_processes)
+    with tempfile.TemporaryDirectory(prefix="freeseg-") as folder:
+        if dist_url == "auto":
+            dist_url = f"file://{folder}/meeting"  # a free port may be taken before it is used
+        try:
+            if is_cuda:
+                launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
+                return
+            start_processes(
+                _cpu_process,
+                args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
+                nprocs=num_processes,
+            )
+        except KeyboardInterrupt:
+            end_children()
+            raise
 
 
 def end_children() -> None:
@@ -154,9 +157,3 @@ def _leave() -> None:
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()
     dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -30,6 +30,7 @@ def export_model(
     batch_size: int = 1,
     dynamic: DynamicSize = FIXED,
     task: str = "",
+    classes: str | None = None,
     opts: Sequence[str] = (),
 ) -> dict[str, float]:
     """Writes a .onnx file or a .pt2 program, and returns how far each output is from the model's.
@@ -42,6 +43,7 @@ def export_model(
         batch_size: Of the example; 2 at least where the batch is dynamic.
         dynamic: What may vary later.
         task: Of models that are told one.
+        classes: Of models that take class lists, as `Segmenter.read_classes` takes them.
         opts: Overrides of the configuration.
 
     Raises:
@@ -51,7 +53,9 @@ def export_model(
     path = Path(output)
     if path.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"wanted a file that ends with .onnx or .pt2, got {path.name}")
-    graph = build_graph(Segmenter.from_config(config, weights, "cpu", opts).model, task)
+    segmenter = Segmenter.from_config(config, weights, "cpu", opts)
+    vocabulary = None if classes is None else segmenter.read_classes(classes)
+    graph = build_graph(segmenter.model, task, vocabulary)
     generator = torch.Generator().manual_seed(0)
     batch = max(batch_size, 2 if dynamic.batch else 1)
     images = 255 * torch.rand(batch, 3, *size, generator=generator)

@@ -78,7 +78,7 @@ def forking(monkeypatch, one_thread):
 def in_two_processes(tiny_arguments, forking):
     """Runs the tiny job to its end in two processes that this one starts."""
 
-    def run(*options):
-        start_job(tiny_arguments(*options, flags=["--num-gpus", "2"]))
+    def run(*options, flags=()):
+        start_job(tiny_arguments(*options, flags=["--num-gpus", "2", *flags]))
 
     return run
