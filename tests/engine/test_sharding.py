@@ -53,7 +53,7 @@ def swin_model(seed: int):
     cfg.merge_from_file(str(CONFIG))
     cfg.MODEL.BACKBONE.NAME = "D2SwinTransformer"
     cfg.MODEL.SWIN.EMBED_DIM, cfg.MODEL.SWIN.WINDOW_SIZE = 16, 4
-    cfg.MODEL.SWIN.DEPTHS, cfg.MODEL.SWIN.NUM_HEADS = [1, 1, 2, 1], [1, 2, 2, 4]
+    cfg.MODEL.SWIN.DEPTHS, cfg.MODEL.SWIN.NUM_HEADS = [1, 1, 1, 1], [1, 2, 2, 4]
     cfg.MODEL.SWIN.DROP_PATH_RATE = cfg.MODEL.MASK_FORMER.DROPOUT = 0.0
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 3, 1
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES, cfg.MODEL.MASK_FORMER.DEC_LAYERS = 5, 3
@@ -85,7 +85,7 @@ def compare() -> None:
     rank = dist.get_rank()
     cfg, plain = swin_model(seed=0)
     before = copy.deepcopy(plain.state_dict())
-    sharded = shard(copy.deepcopy(plain), min_parameters=1000)
+    sharded = shard(copy.deepcopy(plain), min_parameters=20_000)
     optimizer, of_shares = build_optimizer(cfg, plain), build_optimizer(cfg, sharded)
     batch = [annotated(seed) for seed in range(4)]
     ours = batch[2 * rank : 2 * rank + 2]
@@ -93,14 +93,14 @@ def compare() -> None:
         expected, found = step(plain, optimizer, batch), step(sharded, of_shares, ours)
         mean = torch.tensor(found) / 2
         dist.all_reduce(mean)
-        assert mean.item() == pytest.approx(expected, rel=1e-5)
+        assert mean.item() == pytest.approx(expected, rel=1e-4)
     assert_equal_weights(sharded, plain)
     assert all((before[name] != one).any() for name, one in plain.named_parameters())
 
     shares = [one for one in sharded.parameters() if isinstance(one, DTensor)]
     total = sum(one.numel() for one in sharded.parameters())
     assert sum(one.to_local().numel() for one in shares) < 0.6 * total
-    assert len([one for one in sharded.modules() if type(one).__name__.startswith("FSDP")]) > 5
+    assert len([one for one in sharded.modules() if type(one).__name__.startswith("FSDP")]) >= 3
 
     with torch.no_grad(), whole(sharded):
         for image in batch[: 1 + rank]:  # one process calls it more often than the other
@@ -109,7 +109,7 @@ def compare() -> None:
     assert is_sharded(sharded)
 
     _, other = swin_model(seed=1)
-    other = shard(other, min_parameters=1000)
+    other = shard(other, min_parameters=20_000)
     resumed = build_optimizer(cfg, other)
     takes_whole_states(resumed)
     other.load_state_dict(plain.state_dict())
