@@ -2,6 +2,7 @@
 """Trains the example with Detectron2's own DefaultTrainer.
 
 python examples/plugging_in/train.py OUTPUT_DIR output/squares SOLVER.MAX_ITER 200
+python examples/plugging_in/train.py --config-file examples/plugging_in/words.yaml ...
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from freeseg.data import SegmentationMapper
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import backbone  # noqa: E402, F401  (registers FourConvolutions)
+import pixels  # noqa: E402, F401  (registers WordSegmenter)
 import segmenter  # noqa: E402, F401  (registers DomainSegmenter)
 from squares import register_squares  # noqa: E402
 
@@ -40,11 +42,11 @@ class Trainer(DefaultTrainer):
         return SemSegEvaluator(dataset_name, output_dir=cfg.OUTPUT_DIR)
 
 
-def load_config(options: list[str]) -> CfgNode:
-    """The example's configuration over Detectron2's and freeseg's defaults."""
+def load_config(options: list[str], config_file: str = "") -> CfgNode:
+    """A configuration of the example over Detectron2's and freeseg's defaults."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    cfg.merge_from_file(str(HERE / "config.yaml"))
+    cfg.merge_from_file(config_file or str(HERE / "config.yaml"))
     cfg.merge_from_list(options)
     register_squares(Path(cfg.OUTPUT_DIR) / "squares")
     cfg.freeze()
@@ -53,7 +55,7 @@ def load_config(options: list[str]) -> CfgNode:
 
 def main(args) -> None:
     """Trains, and evaluates after the last iteration."""
-    cfg = load_config(args.opts)
+    cfg = load_config(args.opts, args.config_file)
     default_setup(cfg, args)
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=args.resume)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from detectron2.engine import default_argument_parser
-from freeseg.modeling import OneFormerDecoder
+from freeseg.modeling import LSegHead, OneFormerDecoder
+from freeseg.structures import Vocabulary
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "plugging_in"
 
@@ -35,6 +36,19 @@ def accuracies(folder):
     return [line["sem_seg/mIoU"] for line in lines if "sem_seg/mIoU" in line]
 
 
+def share_of_loss_left(model, batch, steps=15) -> float:
+    """The last loss over the first."""
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    totals = []
+    for _ in range(steps):
+        total = sum(model(batch).values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    return totals[-1] / totals[0]
+
+
 def test_the_example_trains_saves_evaluates_and_goes_on(train, tmp_path):
     parse = default_argument_parser().parse_args
     train.main(parse(options(tmp_path, "SOLVER.MAX_ITER", 3)))
@@ -52,15 +66,7 @@ def test_it_learns_and_its_token_reaches_the_decoder(train, tmp_path):
     model = train.Trainer.build_model(cfg)
     assert isinstance(model.decoder, OneFormerDecoder)
     batch = next(iter(train.Trainer.build_train_loader(cfg)))
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    totals = []
-    for _ in range(15):
-        total = sum(model(batch).values())
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        totals.append(total.item())
-    assert totals[-1] < 0.8 * totals[0]
+    assert share_of_loss_left(model, batch) < 0.8
     with torch.no_grad():
         day, night = (
             model.eval()([{**batch[0], "domain": domain}])[0]["sem_seg"]
@@ -68,3 +74,28 @@ def test_it_learns_and_its_token_reaches_the_decoder(train, tmp_path):
         )
     assert day.shape == (2, 64, 64)
     assert (day - night).abs().max() > 1e-6
+
+
+def test_words_choose_the_classes_of_the_second_one(train, tmp_path):
+    words = str(EXAMPLE / "words.yaml")
+    arguments = ["--config-file", words, *options(tmp_path, "SOLVER.MAX_ITER", 2)]
+    train.main(default_argument_parser().parse_args(arguments))
+    assert 0 <= accuracies(tmp_path)[-1] <= 100
+
+    cfg = train.load_config(options(tmp_path), words)
+    torch.manual_seed(0)
+    model = train.Trainer.build_model(cfg)
+    assert isinstance(model.head, LSegHead)
+    batch = next(iter(train.Trainer.build_train_loader(cfg)))
+    assert share_of_loss_left(model, batch) < 0.8
+    names = model.vocabulary.names
+    asked = [names, names[::-1], (names[0], "car", names[1])]
+    with torch.no_grad():
+        found = [
+            model.eval()([{**batch[0], "vocabulary": Vocabulary.from_classes(list(one))}])[0]
+            for one in asked
+        ]
+    known, turned, more = (one["sem_seg"] for one in found)
+    torch.testing.assert_close(turned, known.flip(0))
+    assert more.shape[0] == 3
+    torch.testing.assert_close(more[[0, 2]], known, rtol=1e-4, atol=1e-4)
