@@ -12,6 +12,9 @@ from torch.multiprocessing.spawn import start_processes
 from detectron2.engine import default_argument_parser
 from freeseg.engine import Trainer, launch, load_config, start_job
 
+# Detectron2's own default is one port for all jobs of a user
+TWO_PROCESSES = ("--num-gpus", "2", "--dist-url", "auto")
+
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory):
@@ -79,6 +82,6 @@ def in_two_processes(tiny_arguments, forking):
     """Runs the tiny job to its end in two processes that this one starts."""
 
     def run(*options, flags=()):
-        start_job(tiny_arguments(*options, flags=["--num-gpus", "2", *flags]))
+        start_job(tiny_arguments(*options, flags=[*TWO_PROCESSES, *flags]))
 
     return run

@@ -53,7 +53,9 @@ def run_as_command(args, errors: Path) -> None:
 )
 def test_no_process_outlives_an_interrupted_job(tiny_arguments, forking, tmp_path, send):
     options = ["OUTPUT_DIR", tmp_path, "DATALOADER.NUM_WORKERS", 1, "SOLVER.MAX_ITER", 100_000]
-    args = tiny_arguments(*options, "DATASETS.TEST", "()", flags=["--num-gpus", "2"])
+    args = tiny_arguments(
+        *options, "DATASETS.TEST", "()", flags=["--num-gpus", "2", "--dist-url", "auto"]
+    )
     errors, metrics = tmp_path / "errors.txt", tmp_path / "metrics.json"
     fork = multiprocessing.get_context("fork")
     job = fork.Process(target=run_as_command, args=(args, errors))
