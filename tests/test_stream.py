@@ -81,7 +81,7 @@ def test_a_broken_photo_ends_a_stream_after_what_came_before(segmenter, tmp_path
 
 
 def test_a_batch_of_a_real_model_equals_single_photos() -> None:
-    segmenter = Segmenter.from_pretrained("camvid", opts=["INPUT.MIN_SIZE_TEST", "96"])
+    segmenter = Segmenter.from_pretrained("camvid-mask2former", opts=["INPUT.MIN_SIZE_TEST", "96"])
     sources = photos((60, 80), (60, 80))
     together = segmenter(sources, "all", batch_size=2)
     for source, result in zip(sources, together):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 from pathlib import Path
 
 from freeseg.engine import load_config
@@ -33,7 +34,8 @@ def main() -> None:
     results = run_behaviour(load_config(arguments), arguments.probes, arguments.limit)
     print(behaviour_table(results))
     if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+        known = {name: None if math.isnan(value) else value for name, value in results.items()}
+        arguments.output.write_text(json.dumps(known, indent=2) + "\n")
 
 
 if __name__ == "__main__":

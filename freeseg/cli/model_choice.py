@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from freeseg.predictor import Segmenter
-from freeseg.zoo import DEFAULT_MODEL
+from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,14 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
         opts = (*opts, "MODEL.WEIGHTS", args.weights)
         if args.model is None:
             raise ValueError("--weights needs --config-file, or --model")
-    return Segmenter.from_pretrained(args.model or DEFAULT_MODEL, args.device, opts)
+    try:
+        return Segmenter.from_pretrained(args.model or DEFAULT_MODEL, args.device, opts)
+    except ImportError as error:
+        if args.model is not None:
+            raise
+        raise ImportError(
+            f"{error}, or name a model without text: --model {CLOSED_MODEL}"
+        ) from error
 
 
 _MODEL_HELP = (

@@ -15,7 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from freeseg.data import SegmentationMapper
 from freeseg.engine.few_shot import load_model
-from freeseg.evaluation.behaviour import Photo, Probes, measure_behaviour
+from freeseg.evaluation.behaviour import Probes, measure_behaviour
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
 
@@ -23,7 +23,7 @@ def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str,
     """Percentages on the first of DATASETS.TEST, see `measure_behaviour`.
 
     Args:
-        cfg: Of an `LSeg`, with MODEL.WEIGHTS.
+        cfg: Of an `LSeg` or `FreeSeg`, with MODEL.WEIGHTS.
         probes: JSON file.
         limit: Photos, evenly spread over the set; 0: all.
     """
@@ -32,14 +32,11 @@ def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str,
     names = list(MetadataCatalog.get(name).stuff_classes)
 
     def ask(x: Mapping[str, Any], vocabulary: Vocabulary) -> Tensor:
-        return model.segment(x["features"], {**x, "vocabulary": vocabulary})["sem_seg"].cpu()
-
-    def encoded() -> Iterator[Photo]:
-        for x, truth in _photos(cfg, name, limit):
-            yield {**x, "features": model.encode_image([x["image"]])}, truth
+        found = model([{**x, "vocabulary": vocabulary}])[0]["sem_seg"].cpu()
+        return found if found.dim() == 2 else found.argmax(0)  # a label map, or scores [K, H, W]
 
     with torch.no_grad():
-        return measure_behaviour(ask, encoded(), names, Probes.read(probes))
+        return measure_behaviour(ask, _photos(cfg, name, limit), names, Probes.read(probes))
 
 
 def behaviour_table(results: Mapping[str, float]) -> str:

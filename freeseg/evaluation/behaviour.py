@@ -63,7 +63,9 @@ def measure_behaviour(
         ``present``: mean IoU of the labels themselves. ``absent``: pixels given to labels that no
         photo shows. ``missing-X``: pixels of X given to "other" when X is not in the list;
         ``kept``: pixels of all other labels that stay out of "other" then. ``synonym-X``: IoU of
-        where X is found and where its synonym is. ``wider-X``: pixels of the members found as X.
+        where X is found and where its synonym is. ``reworded``: mean IoU of the labels when each
+        that has a synonym is called so, and ``reworded-X`` its IoU. ``wider-X``: pixels of the
+        members found as X.
     """
     counts: dict[str, list[int]] = {}
     for photo, truth in photos:
@@ -75,9 +77,12 @@ def measure_behaviour(
         name: 100.0 * part / whole if whole else float("nan")
         for name, (part, whole) in counts.items()
     }
-    ious = [shares.pop(f"present-{name}") for name in names]
-    known = [iou for iou in ious if iou == iou]
-    return {"present": sum(known) / max(len(known), 1), **shares}
+    results = {"present": _mean([shares.pop(f"present-{name}") for name in names])}
+    if probes.synonyms:
+        ious = {name: shares.pop(f"reworded-{name}") for name in names}
+        results["reworded"] = _mean(ious.values())
+        results.update({f"reworded-{name}": ious[name] for name in probes.synonyms})
+    return {**results, **shares}
 
 
 def _count(
@@ -102,12 +107,21 @@ def _count(
         label = names.index(name)
         said = ask(_plain([synonym if each == name else each for each in names])) == label
         yield (f"synonym-{name}", *_overlap(said, found == label))
+    if probes.synonyms:
+        said = ask(_plain([probes.synonyms.get(name, name) for name in names]))
+        for label, name in enumerate(names):
+            yield (f"reworded-{name}", *_overlap((said == label) & is_judged, truth == label))
     for word, members in probes.wider.items():
         rest = [each for each in names if each not in members]
         is_word = ask(_plain([*rest, word])) == len(rest)
         labels = torch.tensor([names.index(each) for each in members], device=truth.device)
         is_member = torch.isin(truth, labels)
         yield f"wider-{word}", _number(is_word & is_member), _number(is_member)
+
+
+def _mean(ious: Iterable[float]) -> float:
+    known = [iou for iou in ious if iou == iou]
+    return sum(known) / max(len(known), 1)
 
 
 def _plain(names: Sequence[str]) -> Vocabulary:

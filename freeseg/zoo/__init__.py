@@ -1,6 +1,6 @@
 """Models by name: what is published or comes with this package, and where its weights are."""
 
-from freeseg.zoo.catalog import DEFAULT_MODEL, ModelCard, card_of, load_catalog
+from freeseg.zoo.catalog import CLOSED_MODEL, DEFAULT_MODEL, ModelCard, card_of, load_catalog
 from freeseg.zoo.description import describe_model
 from freeseg.zoo.download import ChecksumError, DownloadError
 from freeseg.zoo.packing import convert_model
@@ -8,6 +8,7 @@ from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.table import model_rows, models_table
 
 __all__ = [
+    "CLOSED_MODEL",
     "DEFAULT_MODEL",
     "ChecksumError",
     "DownloadError",

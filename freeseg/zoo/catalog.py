@@ -16,6 +16,7 @@ from typing import Any
 
 CATALOG_FILE = Path(__file__).with_name("models.json")
 DEFAULT_MODEL = "camvid"  # of commands that name none; it comes with the package
+CLOSED_MODEL = "camvid-mask2former"  # the same photos, eleven classes: needs no text encoder
 KINDS = ("file", "url", "hub", "page")
 
 

@@ -56,13 +56,13 @@ def test_models_are_listed_and_sought_by_words(capsys) -> None:
 
 
 def test_a_model_is_fetched_by_name(capsys) -> None:
-    assert run("models", "--fetch", "camvid") == 0
-    assert capsys.readouterr().out == f"camvid: {WEIGHTS}\n"
+    assert run("models", "--fetch", "camvid-mask2former") == 0
+    assert capsys.readouterr().out == f"camvid-mask2former: {WEIGHTS}\n"
 
 
 def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
     state = torch.load(WEIGHTS, weights_only=True)["model"]
-    for name in ("camvid", str(WEIGHTS)):
+    for name in ("camvid-mask2former", str(WEIGHTS)):
         assert run("info", name, "--json", "--keys") == 0
         about = json.loads(capsys.readouterr().out)
         assert about["licence"] == "CC BY-NC 4.0"
@@ -74,7 +74,7 @@ def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
         assert weights["keys"] == {key: list(value.shape) for key, value in state.items()}
         assert sum(weights["parts"].values()) == weights["parameters"]
         assert weights["release"].startswith("mask2former")
-    assert run("info", "camvid") == 0
+    assert run("info", "camvid-mask2former") == 0
     shown = capsys.readouterr().out
     assert "PQ 46.1, AP 8.4, mIoU 55.1" in shown
     assert "classes     car, pedestrian" in shown
@@ -126,7 +126,7 @@ def test_the_doctor_looks_at_everything(capsys, monkeypatch, tmp_path) -> None:
     assert findings["torch"]["detail"] == torch.__version__
     assert findings["cache"]["detail"] == str(tmp_path)
     assert findings["ms_deform_attn reference"]["state"] == "ok"
-    assert findings["model camvid"]["detail"] == str(WEIGHTS)
+    assert findings["model camvid-mask2former"]["detail"] == str(WEIGHTS)
     assert code == any(row["state"] == "problem" for row in findings.values())
     assert all(row["advice"] for row in findings.values() if row["state"] == "problem")
 

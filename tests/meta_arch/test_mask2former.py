@@ -1,31 +1,20 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Instances
-from freeseg import add_freeseg_config
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs/Base-Mask2Former-small.yaml"
-DATASET = "test_mask2former_three_classes"
-SIZE = (48, 64)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from small_inputs import SIZE, annotated, picture, three_classes
 
 
 @pytest.fixture
 def cfg():
-    cfg = get_cfg()
-    add_freeseg_config(cfg)
-    cfg.merge_from_file(str(CONFIG))
-    MetadataCatalog.get(DATASET).set(
-        stuff_classes=["cat", "dog", "sky"], thing_dataset_id_to_contiguous_id={1: 0, 2: 1}
-    )
-    cfg.DATASETS.TRAIN = (DATASET,)
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
+    cfg = three_classes("Base-Mask2Former-small.yaml")
     cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 32
     cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 8
     cfg.MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD = 0.0
@@ -36,20 +25,6 @@ def cfg():
 def model(cfg):
     torch.manual_seed(0)
     return build_model(cfg).eval()
-
-
-def picture(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> dict:
-    generator = torch.Generator().manual_seed(seed)
-    return {"image": torch.randint(0, 256, (3, height, width), generator=generator).byte()}
-
-
-def annotated(labels: list[int], seed: int = 0) -> dict:
-    instances = Instances(SIZE)
-    instances.gt_classes = torch.tensor(labels, dtype=torch.int64)
-    rows = torch.arange(SIZE[0])[None, :, None] // max(SIZE[0] // max(len(labels), 1), 1)
-    masks = (rows == torch.arange(len(labels))[:, None, None]).expand(-1, -1, SIZE[1])
-    instances.gt_masks = BitMasks(masks.reshape(len(labels), *SIZE))
-    return {**picture(seed=seed), "instances": instances}
 
 
 def test_published_name_is_the_same_model(cfg):

@@ -1,33 +1,23 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from detectron2.structures import BitMasks, Instances
-from freeseg import add_freeseg_config
 from freeseg.structures import SegmentationTarget
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs/oneformer/shapes/oneformer_small.yaml"
-DATASET = "test_oneformer_three_classes"
-SIZE = (48, 64)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from small_inputs import SIZE, annotated, picture, three_classes
+
 TASKS = ("semantic", "instance", "panoptic")
 
 
 @pytest.fixture
 def cfg():
-    cfg = get_cfg()
-    add_freeseg_config(cfg)
-    cfg.merge_from_file(str(CONFIG))
-    MetadataCatalog.get(DATASET).set(
-        stuff_classes=["cat", "dog", "sky"], thing_dataset_id_to_contiguous_id={1: 0, 2: 1}
-    )
-    cfg.DATASETS.TRAIN = (DATASET,)
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
+    cfg = three_classes("oneformer/shapes/oneformer_small.yaml")
     cfg.MODEL.ONE_FORMER.TRAIN_NUM_POINTS = 32
     cfg.MODEL.ONE_FORMER.NUM_OBJECT_QUERIES = 9
     cfg.MODEL.TEXT_ENCODER.N_CTX = 2
@@ -45,20 +35,6 @@ def build(cfg):
     return model
 
 
-def picture(height: int = SIZE[0], width: int = SIZE[1], seed: int = 0) -> dict:
-    generator = torch.Generator().manual_seed(seed)
-    return {"image": torch.randint(0, 256, (3, height, width), generator=generator).byte()}
-
-
-def annotated(labels: list[int], task: str, seed: int = 0) -> dict:
-    instances = Instances(SIZE)
-    instances.gt_classes = torch.tensor(labels, dtype=torch.int64)
-    rows = torch.arange(SIZE[0])[None, :, None] // max(SIZE[0] // max(len(labels), 1), 1)
-    masks = (rows == torch.arange(len(labels))[:, None, None]).expand(-1, -1, SIZE[1])
-    instances.gt_masks = BitMasks(masks.reshape(len(labels), *SIZE))
-    return {**picture(seed=seed), "instances": instances, "task": task}
-
-
 def assert_same(first: dict, second: dict) -> None:
     assert set(first) == set(second)
     if "sem_seg" in first:
@@ -73,7 +49,7 @@ def assert_same(first: dict, second: dict) -> None:
 
 def test_training_gives_every_loss_and_every_parameter_a_gradient(cfg):
     model = build(cfg).train()
-    losses = model([annotated([0, 2], "panoptic"), annotated([1], "instance", seed=1)])
+    losses = model([annotated([0, 2], task="panoptic"), annotated([1], task="instance", seed=1)])
     layers = [*(f"_{i}" for i in range(cfg.MODEL.ONE_FORMER.DEC_LAYERS - 1)), ""]
     expected = {name + k for name in ("loss_ce", "loss_mask", "loss_dice") for k in layers}
     assert set(losses) == expected | {"loss_contrastive"}
@@ -84,7 +60,7 @@ def test_training_gives_every_loss_and_every_parameter_a_gradient(cfg):
 
 def test_a_picture_without_targets_trains(cfg):
     model = build(cfg).train()
-    losses = model([annotated([], "instance"), annotated([], "semantic", seed=1)])
+    losses = model([annotated([], task="instance"), annotated([], task="semantic", seed=1)])
     sum(losses.values()).backward()
     assert losses["loss_mask"] == 0
     assert torch.isfinite(losses["loss_contrastive"])
@@ -92,7 +68,7 @@ def test_a_picture_without_targets_trains(cfg):
 
 def test_a_few_steps_learn_two_pictures(cfg):
     model = build(cfg).train()
-    batch = [annotated([0, 2], "panoptic"), annotated([1], "semantic", seed=1)]
+    batch = [annotated([0, 2], task="panoptic"), annotated([1], task="semantic", seed=1)]
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     totals = []
     for _ in range(12):
@@ -200,4 +176,4 @@ def test_ablations_change_what_they_say(cfg):
     cfg.MODEL.ONE_FORMER.CONTRASTIVE_WEIGHT = 0.0
     model = build(cfg).train()
     assert model.text_encoder is None
-    assert "loss_contrastive" not in model([annotated([0], "panoptic")])
+    assert "loss_contrastive" not in model([annotated([0], task="panoptic")])

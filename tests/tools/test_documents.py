@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_issue_templates_are_forms() -> None:
 
 
 def test_a_model_is_analysed(monkeypatch, capsys) -> None:
-    run("analyze_model", monkeypatch, "--model", "camvid", "--size", "64x96")
+    run("analyze_model", monkeypatch, "--model", "camvid-mask2former", "--size", "64x96")
     lines = capsys.readouterr().out.splitlines()
     parts = {line.split(" | ")[0].strip("| "): line for line in lines}
     assert {"backbone", "sem_seg_head.pixel_decoder", "sem_seg_head.predictor"} <= set(parts)
@@ -94,3 +95,20 @@ def test_pictures_of_a_dataset_are_drawn(monkeypatch, tmp_path, capsys) -> None:
     assert len(files) == 2
     assert all(Image.open(path).size[0] > 0 for path in files)
     assert capsys.readouterr().out.splitlines()[-1].endswith("pictures in shapes_val_panoptic")
+
+
+def test_label_lists_are_asked_of_a_test_set(monkeypatch, tmp_path, capsys) -> None:
+    probes = tmp_path / "probes.json"
+    probes.write_text('{"missing": ["sky"], "synonyms": {"grass": "grass "}, "absent": ["lava"]}')
+    options = ("--config-file", ROOT / "configs/lseg/shapes/small.yaml", "--probes", probes)
+    files = ("--limit", 2, "--output", tmp_path / "results.json")
+    run("measure_behaviour", monkeypatch, *options, *files, "MODEL.TEXT_ENCODER.CACHE", "False")
+    results = json.loads((tmp_path / "results.json").read_text())
+    wanted = {"present", "reworded", "reworded-grass", "absent", "missing-sky", "kept"}
+    assert set(results) == {*wanted, "synonym-grass"}
+    # null: of classes that these photos do not have
+    assert all(value is None or 0 <= value <= 100 for value in results.values())
+    # the same word, but for a blank that the encoder does not see
+    assert results["reworded"] == pytest.approx(results["present"])
+    assert results["synonym-grass"] in (None, pytest.approx(100.0))
+    assert f"| present | {results['present']:.1f} |" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_bundled_models_work_by_their_name() -> None:
     bundled = [card for card in load_catalog().values() if card.is_bundled]
-    assert "camvid" in [card.name for card in bundled]
+    assert {"camvid", "camvid-mask2former"} <= {card.name for card in bundled}
     for card in bundled:
         found = find_model(card.name)
         assert Path(found.config).is_file()
@@ -48,6 +48,8 @@ def test_camvid_segments_a_photo_by_its_name() -> None:
     segmenter = Segmenter.from_pretrained("camvid", opts=["INPUT.MIN_SIZE_TEST", "64"])
     assert segmenter.vocabulary.names[:2] == ("car", "pedestrian")
     assert segmenter(PHOTO).panoptic.segment_ids.shape == (20, 30)
+    found = segmenter(PHOTO, text=["automobile", "heavens"], task="semantic")
+    assert found.vocabulary.names == ("automobile", "heavens")
 
 
 def test_a_training_folder_and_its_checkpoint(folder: Path) -> None:
@@ -94,7 +96,9 @@ def test_a_name_that_is_nothing_is_said(tmp_path: Path) -> None:
 
 
 def card_with(weights: WeightsSource, config: str) -> ModelCard:
-    return dataclasses.replace(load_catalog()["camvid"], name="x", weights=weights, config=config)
+    return dataclasses.replace(
+        load_catalog()["camvid-mask2former"], name="x", weights=weights, config=config
+    )
 
 
 def test_weights_are_downloaded_into_the_cache(tmp_path: Path, monkeypatch) -> None:

@@ -1,0 +1,92 @@
+"""The shipped models on real photos: labels that are there, that are not, and in other words.
+
+What a model finds with all labels stands for the truth, so that these are laws of it with itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from freeseg import Segmenter
+from freeseg.evaluation.behaviour import Probes, measure_behaviour
+from freeseg.text.minilm import PACKAGE
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("FREESEG_SHARED", ROOT / "../shared"))
+CONFIGS = {
+    "FreeSeg": "configs/freeseg/camvid/minilm.yaml",
+    "LSeg": "configs/lseg/camvid/small.yaml",
+}
+WEIGHTS = {
+    "FreeSeg": "weights/camvid_freeseg_minilm.safetensors",
+    "LSeg": "weights/camvid_lseg_regnetx_002.safetensors",
+}
+PROBES = {
+    "FreeSeg": Probes(
+        absent=("giraffe", "sofa", "strawberry"),
+        missing=("sky",),
+        synonyms={"car": "automobile", "pavement": "sidewalk", "road": "street", "sky": "heavens"},
+    ),
+    "LSeg": Probes(
+        absent=("giraffe", "sofa", "strawberry"),
+        missing=("sky", "road"),
+        synonyms={"tree": "trees"},
+    ),
+}
+LEAST = {  # per cent, of a model and what was measured
+    ("FreeSeg", "missing-sky"): 80.0,
+    ("FreeSeg", "kept"): 95.0,
+    ("FreeSeg", "synonym-car"): 80.0,
+    ("FreeSeg", "synonym-pavement"): 55.0,
+    ("FreeSeg", "synonym-road"): 90.0,
+    ("FreeSeg", "synonym-sky"): 90.0,
+    ("LSeg", "missing-sky"): 80.0,
+    ("LSeg", "missing-road"): 80.0,
+    ("LSeg", "kept"): 90.0,
+    ("LSeg", "synonym-tree"): 80.0,
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def measured(request):
+    """Name of a model, and its results on two photos."""
+    photos = sorted((SHARED / "data/camvid/val").glob("*.*"))[::40][:2]
+    if not photos:
+        pytest.skip(f"no photos in {SHARED / 'data/camvid/val'}")
+    if importlib.util.find_spec(PACKAGE) is None:
+        pytest.skip(f"{PACKAGE} is not installed")
+    name = request.param
+    segmenter = Segmenter.from_config(
+        ROOT / CONFIGS[name], ROOT / WEIGHTS[name], opts=["MODEL.TEXT_ENCODER.CACHE", "False"]
+    )
+
+    def ask(photo, vocabulary):
+        semantic = segmenter(photo["path"], task="semantic", text=vocabulary).semantic
+        return torch.from_numpy(semantic)
+
+    names = segmenter.vocabulary.names
+    found = [({"path": path}, ask({"path": path}, segmenter.vocabulary)) for path in photos]
+    return name, measure_behaviour(ask, found, names, PROBES[name])
+
+
+@pytest.mark.slow
+def test_all_labels_find_what_they_find(measured):
+    assert measured[1]["present"] == pytest.approx(100.0)
+
+
+@pytest.mark.slow
+def test_labels_that_are_not_there_are_left_alone(measured):
+    assert measured[1]["absent"] < 1.0
+
+
+@pytest.mark.slow
+def test_what_has_no_label_is_other_and_other_words_find_the_same(measured):
+    name, results = measured
+    wanted = {key: least for (model, key), least in LEAST.items() if model == name}
+    assert {key for key in results if key.split("-")[0] in ("missing", "synonym")} <= set(wanted)
+    assert {key: results[key] for key in wanted if results[key] < wanted[key]} == {}
