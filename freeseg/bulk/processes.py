@@ -58,7 +58,7 @@ class _Pool:
 
     def __init__(self, arguments: tuple[Any, ...]) -> None:
         self._arguments = arguments
-        self._context = multiprocessing.get_context(START_METHOD)
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._members: list[_Member] = []
         self._processes: list[BaseProcess] = []
 

@@ -40,7 +40,7 @@ def shard(model: nn.Module, min_parameters: int = MIN_PARAMETERS) -> nn.Module:
         dist.broadcast(tensor.detach(), 0)
     device = next(model.parameters()).device.type
     scalars = {one for one in model.parameters() if one.ndim == 0}
-    options = {
+    options: dict[str, Any] = {
         "mesh": init_device_mesh(device, (dist.get_world_size(),)),
         "ignored_params": scalars,
     }
@@ -67,7 +67,7 @@ def takes_whole_states(optimizer: torch.optim.Optimizer) -> None:
 def clip_gradients(parameters: Sequence[Tensor], max_norm: float, norm_type: float) -> None:
     """``clip_grad_norm_`` of parameters of which some are shares and some are whole."""
     gradients = [one.grad for one in parameters if one.grad is not None]
-    shares = [one for one in gradients if isinstance(one, DTensor)]
+    shares: list[Tensor] = [one for one in gradients if isinstance(one, DTensor)]
     if not shares:
         nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
         return

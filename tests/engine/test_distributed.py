@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import torch
@@ -24,7 +25,11 @@ def under_torchrun(tiny_arguments, one_thread):
         )
         elastic_launch(config, start_job)(tiny_arguments(*options))
 
-    return run
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield run
+    for number, handler in handlers.items():  # the agent has put its own in their place
+        if handler is not signal.getsignal(number):
+            signal.signal(number, handler)
 
 
 def results(folder):
