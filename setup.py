@@ -98,6 +98,7 @@ setup(
         "web": ["fastapi", "uvicorn"],
         "supervision": ["supervision"],
         "completion": ["shtab"],
+        "cityscapes": ["cityscapesscripts"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "dev": [
             "fastapi",
@@ -110,6 +111,7 @@ setup(
             "onnxruntime",
             "onnxscript",
             "playwright",
+            "pyquaternion",  # all that the evaluation of cityscapesscripts needs
             "pre-commit",
             "pytest",
             "pytest-xdist",

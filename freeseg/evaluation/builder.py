@@ -12,6 +12,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
 from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
+from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
 from freeseg.evaluation.instance import ThingEvaluator
 from freeseg.evaluation.seen_unseen import (
     SeenUnseen,
@@ -21,8 +22,8 @@ from freeseg.evaluation.seen_unseen import (
 from freeseg.evaluation.semantic import build_semantic_evaluator
 from freeseg.structures import TASKS
 
-# metadata.evaluator_type -> tasks that the ground truth can judge. Cityscapes is judged by the same
-# three evaluators as all others, on its 19 classes; its own scripts are not needed.
+# metadata.evaluator_type -> tasks that the ground truth can judge, by the same three evaluators for
+# all datasets. Cityscapes' own scores come beside them, not in their place.
 TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "coco_panoptic_seg": TASKS,
     "ade20k_panoptic_seg": TASKS,
@@ -74,14 +75,16 @@ def build_evaluators(
     if "instance" in wanted and cfg.TEST.PANOPTIC_INSTANCES:
         evaluators.append(ThingEvaluator(dataset_name, folder / "panoptic", from_panoptic=True))
     classes = SeenUnseen.of(dataset_name) if cfg.TEST.SEEN_UNSEEN else None
-    if classes is None:
-        return evaluators
-    return [
-        SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
-        if isinstance(evaluator, COCOPanopticEvaluator)
-        else SeenUnseenEvaluator(evaluator, classes)
-        for evaluator in evaluators
-    ]
+    if classes is not None:
+        evaluators = [
+            SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
+            if isinstance(evaluator, COCOPanopticEvaluator)
+            else SeenUnseenEvaluator(evaluator, classes)
+            for evaluator in evaluators
+        ]
+    if kind.startswith("cityscapes_"):
+        evaluators += build_cityscapes_evaluators(dataset_name, wanted)
+    return evaluators
 
 
 def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:

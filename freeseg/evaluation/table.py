@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+CITYSCAPES_METRICS = ("IoU", "iIoU", "IoU_sup", "iIoU_sup")  # of classes, then of categories
+
 # what Detectron2's evaluators call a task -> what the table calls it, and its headline metrics
 TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "panoptic_seg": ("panoptic", ("PQ", "SQ", "RQ", "PQ_th", "PQ_st")),
@@ -14,6 +16,9 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "segm": ("instance", ("AP", "AP50", "AP75")),
     "segm_panoptic": ("instance, panoptic truth", ("AP", "AP50", "AP75")),
     "bbox": ("boxes", ("AP", "AP50", "AP75")),
+    "sem_seg_cityscapes": ("semantic, Cityscapes", CITYSCAPES_METRICS),
+    "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
+    "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
 }
 
 # task -> metrics that are split into seen and unseen classes, with the key of the harmonic mean

@@ -11,6 +11,7 @@ from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
+from detectron2.structures import BitMasks
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.panoptic import id2rgb, rgb2id
 from freeseg.data.shapes import categories
@@ -136,17 +137,24 @@ class Nothing:
 
 
 def test_halved_things_agree_with_pycocotools(evaluate, shapes):
+    results = evaluate(shapes, shrink)["segm"]
+    average, at_half, *_ = judge_halves(shapes, MetadataCatalog.get(shapes).json_file, "segm")
+    assert results["AP"] == pytest.approx(average)
+    assert results["AP50"] == pytest.approx(at_half)
+    assert results["AP"] < 60
+
+
+def judge_halves(dataset: str, truth_file: str, kind: str) -> list[float]:
+    """COCO's statistics, in percent, of the dataset's halved things, against any file of truth."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    results = evaluate(shapes, shrink)["segm"]
-    metadata = MetadataCatalog.get(shapes)
-    truth = COCO(metadata.json_file)
+    truth, whole = COCO(truth_file), COCO(MetadataCatalog.get(dataset).json_file)
     detections = []
-    for image_id in truth.getImgIds():
-        rows = truth.loadAnns(truth.getAnnIds(image_id))
+    for image_id in whole.getImgIds():
+        rows = whole.loadAnns(whole.getAnnIds(image_id))
         for row, score in zip(rows, np.linspace(1.0, 0.5, len(rows))):
-            mask = truth.annToMask(row)
+            mask = whole.annToMask(row)
             occupied = np.nonzero(mask)[0]
             mask[: (occupied.min() + occupied.max() + 1) // 2] = 0
             if mask.any():
@@ -158,19 +166,60 @@ def test_halved_things_agree_with_pycocotools(evaluate, shapes):
                         "score": score,
                     }
                 )
-    judge = COCOeval(truth, truth.loadRes(detections), "segm")
+    judge = COCOeval(truth, truth.loadRes(detections), kind)
     judge.evaluate()
     judge.accumulate()
     judge.summarize()
-    assert results["AP"] == pytest.approx(100 * judge.stats[0])
-    assert results["AP50"] == pytest.approx(100 * judge.stats[1])
-    assert results["AP"] < 60
+    return [100 * number for number in judge.stats]
 
 
 def encode(mask) -> dict:
     from pycocotools import mask as codec
 
     return codec.encode(np.asfortranarray(mask))
+
+
+def shrink_boxes(outputs) -> None:
+    shrink(outputs)
+    instances = outputs["instances"]
+    instances.pred_boxes = BitMasks(instances.pred_masks).get_bounding_boxes()
+
+
+def test_boxes_around_the_masks_are_judged_when_asked(evaluate, shapes, cfg):
+    assert "bbox" not in evaluate(shapes, shrink_boxes)
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "OneFormerHead"
+    cfg.MODEL.TEST.INSTANCE_ON = cfg.MODEL.TEST.DETECTION_ON = True
+    results = evaluate(shapes, shrink_boxes)
+    truth = MetadataCatalog.get(shapes).json_file
+    for task in ("bbox", "segm"):
+        average, _, strict, *_ = judge_halves(shapes, truth, task)
+        found = {name: results[task][name] for name in ("AP", "AP75")}
+        assert found == pytest.approx({"AP": average, "AP75": strict})
+    assert 0 < results["bbox"]["AP"] < 60
+
+
+def test_instances_are_judged_by_their_own_and_by_the_panoptic_annotation(
+    evaluate, shapes, cfg, tmp_path, monkeypatch
+):
+    """The two of COCO differ; here the own one lacks the first object of every image."""
+    assert DatasetCatalog.get(shapes)  # is generated when it is first asked for
+    metadata = MetadataCatalog.get(shapes)
+    complete = metadata.json_file
+    content = json.loads(Path(complete).read_text())
+    first = {row["image_id"]: row for row in reversed(content["annotations"])}
+    content["annotations"] = [row for row in content["annotations"] if row not in first.values()]
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(content))
+    monkeypatch.setitem(vars(metadata), "json_file", str(own))
+    cfg.TEST.PANOPTIC_INSTANCES = True
+    results = evaluate(shapes, shrink)
+    monkeypatch.undo()
+    expected = {
+        "segm": judge_halves(shapes, str(own), "segm")[0],
+        "segm_panoptic": judge_halves(shapes, complete, "segm")[0],
+    }
+    assert {task: results[task]["AP"] for task in expected} == pytest.approx(expected)
+    assert abs(expected["segm"] - expected["segm_panoptic"]) > 1
 
 
 def test_nothing_predicted_is_worth_nothing(evaluate, shapes):

@@ -13,7 +13,7 @@ import pytest
 
 from detectron2.engine import default_argument_parser
 from freeseg.data.shapes import ShapesSplit, ensure_split
-from freeseg.engine import load_config, run_job
+from freeseg.engine import Trainer, load_config, run_job
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "train_net.py"
@@ -60,6 +60,23 @@ def test_trains_evaluates_and_evaluates_again_to_the_same(options, tmp_path):
         known = {name: value for name, value in values.items() if value is not None}
         assert {name: again[task][name] for name in known} == pytest.approx(known), task
     assert "panoptic" in (evaluated / "results.md").read_text()
+
+
+def test_one_evaluation_of_three_tasks_encodes_every_image_once(options, tmp_path, monkeypatch):
+    config = REPOSITORY / "configs" / "oneformer" / "shapes" / "oneformer_small.yaml"
+    num_encoded = []
+
+    def build_and_watch(cfg, build=Trainer.build_model):
+        model = build(cfg)
+        model.backbone.register_forward_pre_hook(lambda _, x: num_encoded.append(len(x[0])))
+        return model
+
+    monkeypatch.setattr(Trainer, "build_model", build_and_watch)
+    arguments = ["--eval-only", "--config-file", str(config), *options]
+    sizes = ["MODEL.TEST.OBJECT_MASK_THRESHOLD", "0.0", "OUTPUT_DIR", str(tmp_path)]
+    results = run_job(default_argument_parser().parse_args([*arguments, *sizes]))
+    assert list(results) == ["sem_seg", "segm", "panoptic_seg"]
+    assert sum(num_encoded) == 4, "the images of the set"
 
 
 def test_help_names_every_flag(monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 Cityscapes keeps images in one folder per city, which its panoptic JSON does not mention. Detectron2
 registers the same names; they are replaced so that the metadata has the form of all other sets here
-(stuff_classes all 19, thing_classes the 8 things), and so that nothing needs cityscapesScripts:
+(stuff_classes all 19, thing_classes the 8 things), and so that loading needs no cityscapesscripts:
 instances are the things of the panoptic annotation.
 """
 
