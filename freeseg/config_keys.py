@@ -30,6 +30,8 @@ def add_solver_keys(cfg: CfgNode) -> None:
     node = cfg.SOLVER
     node.WEIGHT_DECAY_EMBED = 0.0  # weight decay of embeddings
     node.OPTIMIZER = "ADAMW"  # ADAMW or SGD
+    node.ACCUMULATION_STEPS = 1  # parts in which a batch goes through the model, for memory's sake
+    node.FSDP = False  # divide parameters and optimizer states among the processes
     node.BACKBONE_MULTIPLIER = 0.1  # learning rate of the backbone relative to BASE_LR
 
 

@@ -26,6 +26,7 @@ from freeseg.images import (
     order_channels,
     read_image,
 )
+from freeseg.inference import segment_within_memory
 from freeseg.model_loading import ConfigSource, known_classes, load_weights, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
@@ -251,7 +252,7 @@ class Segmenter:
     ) -> list[Segmentation]:
         inputs = [self._request(photo, tasks, classes) for photo in photos]
         with torch.inference_mode():
-            outputs = self.model(inputs)
+            outputs = segment_within_memory(self.model, inputs)
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in outputs[0]]
         if missing:
             raise ValueError(

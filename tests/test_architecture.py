@@ -35,6 +35,8 @@ ORDER = (
     "model_loading",
     "zoo",
     "predictor",
+    "export",
+    "bulk",
     "web",
     "cli",
     "__main__",

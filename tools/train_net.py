@@ -22,7 +22,9 @@ Examples:
 
 def main() -> None:
     """Reads the arguments and starts the job."""
-    start_job(default_argument_parser(EPILOG).parse_args())
+    parser = default_argument_parser(EPILOG)
+    parser.set_defaults(dist_url="auto")  # Detectron2's default is one port for all jobs of a user
+    start_job(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from freeseg.checkpoints.loading import (
 )
 from freeseg.checkpoints.reading import read_checkpoint
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
-from freeseg.checkpoints.writing import write_checkpoint
+from freeseg.checkpoints.writing import write_atomically, write_checkpoint
 
 __all__ = [
     "KEY_MAPS",
@@ -25,5 +25,6 @@ __all__ = [
     "read_checkpoint",
     "read_weights",
     "weights_file",
+    "write_atomically",
     "write_checkpoint",
 ]

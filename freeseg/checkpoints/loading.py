@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
-from freeseg.checkpoints.reading import read_checkpoint, read_pickle
+from freeseg.checkpoints.reading import read_checkpoint, read_content, refuse_nan
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
 FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -29,8 +29,14 @@ class ReleaseCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer that reads weights of `KEY_MAPS` too and runs no file's code.
 
     A file is a .pth, a .safetensors, Detectron2's .pkl, or a folder as Hugging Face publishes
-    them. Which release its names belong to is seen from them.
+    them. Which release its names belong to is seen from them. What a file and the model do not
+    have in common is logged and remembered.
     """
+
+    def __init__(self, model: nn.Module, save_dir: str = "", **arguments: Any) -> None:
+        super().__init__(model, save_dir, **arguments)
+        self.missing: list[str] = []
+        self.unused: list[str] = []
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         return super().load(weights_file(path) if path else path, *args, **kwargs)
@@ -44,33 +50,27 @@ class ReleaseCheckpointer(DetectionCheckpointer):
             content = {"model": read_checkpoint(filename)}
         else:
             content = super()._load_file(filename)
+        refuse_nan(content["model"], filename)
         system = None if content.get("matching_heuristics") else detect_system(content["model"])
         if system is not None:
             content["model"] = KEY_MAPS[system].convert(content["model"]).state
         return content
 
     def _torch_load(self, f: str) -> Any:
-        content = torch.load(f, map_location="cpu", weights_only=True)
-        if isinstance(content, dict) and "model" not in content and "state_dict" in content:
+        content = read_content(f)
+        if not isinstance(content, dict):
+            raise ValueError(f"{f} holds no weights but {type(content).__name__}")
+        if "model" not in content and "state_dict" in content:
             return {"model": content["state_dict"]}  # Lightning's, beside the state of its trainer
         return content
 
     def _read_pkl(self, filename: str) -> dict[str, Any]:
-        data: dict[str, Any] = read_pickle(filename)
+        data: dict[str, Any] = read_content(filename)
         if "model" in data and "__author__" in data:
             return data
         weights = data.get("blobs", data)  # Caffe2's, whose names are matched by their endings
         weights = {key: value for key, value in weights.items() if not key.endswith("_momentum")}
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
-
-
-class StrictCheckpointer(ReleaseCheckpointer):
-    """Remembers what a file and the model do not have in common, instead of logging it."""
-
-    def __init__(self, model: nn.Module, **arguments: Any) -> None:
-        super().__init__(model, **arguments)
-        self.missing: list[str] = []
-        self.unused: list[str] = []
 
     def refuse_misfit(self, path: str) -> None:
         """Complains about parameters that a loaded file left out, and weights it has beyond them.
@@ -101,6 +101,10 @@ class StrictCheckpointer(ReleaseCheckpointer):
         ]
         self.unused = list(incompatible.unexpected_keys)
         return incompatible
+
+
+class StrictCheckpointer(ReleaseCheckpointer):
+    """Leaves it to `refuse_misfit` to tell what a file and the model do not have in common."""
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         pass

@@ -31,18 +31,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The weights in a .safetensors, PyTorch (.pth, .pt, .ckpt, .bin) or Detectron2 .pkl file.
 
     Raises:
-        ValueError: When the file holds no weights, or something that is not data.
+        ValueError: When the file is damaged, or holds no weights or something that is not data.
     """
-    suffix = Path(path).suffix
-    try:
-        if suffix == ".safetensors":
-            content: Any = load_file(str(path))
-        elif suffix == ".pkl":
-            content = read_pickle(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than data: {error}") from error
+    content = read_content(path)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -59,14 +50,50 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def read_pickle(path: str | Path) -> Any:
-    """The content of a pickle of numbers, texts, containers and arrays.
+def read_content(path: str | Path) -> Any:
+    """Whatever a .safetensors, .pkl or PyTorch file holds, as it is.
 
     Raises:
-        pickle.UnpicklingError: When it asks for anything else, before that is made.
+        OSError: When there is no such file, or it may not be read.
+        ValueError: When it is damaged, or holds something that is not data; one line says which.
     """
-    with open(path, "rb") as file:
-        return _PlainUnpickler(file, encoding="latin1").load()
+    suffix = Path(path).suffix
+    try:
+        if suffix == ".safetensors":
+            return load_file(str(path))
+        if suffix == ".pkl":
+            with open(path, "rb") as file:
+                return _PlainUnpickler(file, encoding="latin1").load()
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} holds more than data, or is damaged: {_brief(error)}") from error
+    except Exception as error:  # a file that is not whole makes its reader stumble anywhere
+        raise ValueError(f"{path} is damaged or cut off: {_brief(error)}") from error
+
+
+def refuse_nan(state: Mapping[str, Any], path: str | Path) -> None:
+    """Complains about weights that are no numbers, which would silently spoil every result.
+
+    Raises:
+        ValueError: With their count and the first name.
+    """
+    spoilt = [
+        name
+        for name, value in state.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
+    ]
+    if spoilt:
+        raise ValueError(
+            f"{path} holds NaN in {len(spoilt)} of {len(state)} weights, the first is {spoilt[0]}"
+        )
+
+
+def _brief(error: Exception) -> str:
+    """The first line of a message that may have many."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
 
 
 class _PlainUnpickler(pickle.Unpickler):

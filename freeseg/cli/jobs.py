@@ -43,6 +43,7 @@ def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(errors_are_lines=False)  # what fails in a job needs its traceback
+    parser.set_defaults(dist_url="auto")  # Detectron2's default is one port for all jobs of a user
     return parser
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pycocotools import mask as rle_codec
 
 from freeseg.data.panoptic import IdMap, LabelMap
+from freeseg.data.segmentation_code import check_segmentation
 
 BoolMasks = npt.NDArray[np.bool_]
 
@@ -151,6 +152,11 @@ class InstanceMasks(Annotation):
         """Args: annotations are Detectron2 dicts with "segmentation"; size is of the image."""
         self._size = size
         self._annotations = [row for row in annotations if _has_mask(row.get("segmentation"))]
+        for number, row in enumerate(self._annotations):
+            try:
+                check_segmentation(row["segmentation"], size)
+            except ValueError as error:
+                raise ValueError(f"mask {number} of {len(self._annotations)}: {error}") from error
         self.segments = tuple(
             Segment(int(row["category_id"]), True, bool(row.get("iscrowd", 0)))
             for row in self._annotations

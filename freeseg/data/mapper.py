@@ -242,6 +242,7 @@ def read_annotation(
     """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
     if "pan_seg_file_name" in record:
         ids = rgb2id(_read(record["pan_seg_file_name"], "RGB"))
+        _check_size(record["pan_seg_file_name"], ids, size)
         segments = SegmentMap.from_panoptic(ids, record["segments_info"])
         if STUFF_KEY in record:
             segments = segments.with_stuff(
@@ -249,14 +250,26 @@ def read_annotation(
             )
         return segments, TASKS
     if "annotations" in record:
-        return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+        try:
+            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"annotation of {record['file_name']}: {error}") from error
     if "sem_seg_file_name" in record:
         labels = read_labels(record, "sem_seg_file_name", ignore_label)
+        _check_size(record["sem_seg_file_name"], labels, size)
         return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
     raise ValueError(
         f"{record['file_name']} has no ground truth: a training record needs "
         "pan_seg_file_name, annotations or sem_seg_file_name"
     )
+
+
+def _check_size(file_name: str, labels: npt.NDArray[Any], size: tuple[int, int]) -> None:
+    if labels.shape[:2] != size:
+        raise ValueError(
+            f"{file_name} is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "
+            f"{size[1]}x{size[0]}"
+        )
 
 
 def read_labels(record: Mapping[str, Any], key: str, ignore_label: int) -> LabelMap:

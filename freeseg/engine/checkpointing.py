@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import IO, Any, Callable
+from typing import Any
 
 import torch
 
-from freeseg.checkpoints import ReleaseCheckpointer
+from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
+from freeseg.engine.sharding import gathered, is_sharded
 
 
 class AtomicCheckpointer(ReleaseCheckpointer):
@@ -32,12 +32,39 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         super().__init__(model, save_dir, **kwargs)
         self.is_resumable = is_resumable
 
+    def resume_or_load(self, path: str, *, resume: bool = True) -> Any:
+        """Continues from the last checkpoint, which must be whole and of this model.
+
+        Raises:
+            ValueError: When it is not; an older one that is can be named in ``last_checkpoint``.
+        """
+        if not (resume and self.has_checkpoint()):
+            return super().resume_or_load(path, resume=resume)
+        last = self.get_checkpoint_file()
+        try:
+            extra = self.load(last)
+            self.refuse_misfit(last)
+        except ValueError as error:
+            tag = Path(self.save_dir) / "last_checkpoint"
+            raise ValueError(
+                f"cannot resume: {error}; to go on from an older one write its name into {tag}"
+            ) from error
+        return extra
+
     def save(self, name: str, **kwargs: Any) -> None:
-        """Writes the model, every checkpointable and `kwargs` to ``save_dir/name.pth``."""
-        if not self.save_dir or not self.save_to_disk:
+        """Writes the model, every checkpointable and `kwargs` to ``save_dir/name.pth``.
+
+        All processes must ask for it where the model is sharded; the main one writes.
+        """
+        has_shares = is_sharded(self.model)
+        if not self.save_dir or not (self.save_to_disk or has_shares):
             return
         content = {key: value.state_dict() for key, value in self.checkpointables.items()}
         content = {"model": self.model.state_dict(), **content, **kwargs}
+        if has_shares:
+            content = gathered(content)
+        if not self.save_to_disk:
+            return
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
         write_atomically(path, lambda file: torch.save(content, file))
@@ -48,13 +75,3 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         if self.is_resumable:
             tag = Path(self.save_dir) / "last_checkpoint"
             write_atomically(tag, lambda file: file.write(last_filename_basename.encode()))
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Calls `write` on a new file that replaces `path` only after it has reached the disk."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

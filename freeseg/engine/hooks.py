@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
 SMOOTHING_WINDOW = 20  # iterations over which Detectron2's writers take the median of a loss
@@ -100,7 +101,17 @@ def _iteration_of(line: bytes) -> float:
 
 
 class BestCheckpointer(hooks.BestCheckpointer):
-    """Detectron2's best-model keeper that remembers the best value across a resume."""
+    """Detectron2's best-model keeper that remembers the best value across a resume.
+
+    It is a hook of every process: all save a sharded model together.
+    """
+
+    def _best_checking(self) -> None:
+        name, storage = self._val_metric, self.trainer.storage
+        latest = comm.all_gather(storage.latest().get(name))[0]
+        if latest is not None and not comm.is_main_process():  # which alone knows the results
+            storage.put_scalar(name, latest[0], cur_iter=int(latest[1]))
+        super()._best_checking()
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_metric": self.best_metric, "best_iter": self.best_iter}

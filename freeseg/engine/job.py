@@ -29,20 +29,30 @@ from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
 
+INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
+
 logger = logging.getLogger(__name__)
 
 
 def start_job(args: argparse.Namespace) -> None:
-    """Runs the job that ``default_argument_parser`` read, in as many processes as it asks for."""
-    launch(
-        run_job,
-        args.num_gpus,
-        device=load_config(args).MODEL.DEVICE,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    """Runs the job that ``default_argument_parser`` read, in as many processes as it asks for.
+
+    Raises:
+        SystemExit: With 130 when the user interrupts it.
+    """
+    try:
+        launch(
+            run_job,
+            args.num_gpus,
+            device=load_config(args).MODEL.DEVICE,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except KeyboardInterrupt:
+        logger.error("interrupted: --resume goes on from the last checkpoint")
+        raise SystemExit(INTERRUPTED) from None
 
 
 def run_job(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,9 +1,16 @@
-"""Starts the processes of one job: Detectron2's launcher on CUDA, gloo processes on CPU."""
+"""Starts the processes of one job: Detectron2's launcher on CUDA, gloo processes on CPU.
+
+Under torchrun, or whatever else has started the processes and set its variables, joins them.
+"""
 
 from __future__ import annotations
 
 import logging
-import socket
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
 from typing import Any, Callable
 
 import torch
@@ -12,6 +19,12 @@ from torch.multiprocessing.spawn import start_processes
 
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
+
+# What torchrun tells each of its processes.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = 3.0  # seconds that interrupted processes have to end, before they are told to again
+
+logger = logging.getLogger(__name__)
 
 
 def launch(
@@ -34,31 +47,68 @@ def launch(
             machine's threads evenly.
         num_machines: that take part, each calling this function.
         machine_rank: number of this machine, from 0.
-        dist_url: where the processes meet, ``tcp://host:port``; ``auto`` picks a free port and is
-            for one machine only.
+        dist_url: where the processes meet, ``tcp://host:port``; ``auto`` is a file in the folder
+            for temporary ones, for one machine only.
     """
     if num_processes < 1 or num_machines < 1:
         raise ValueError(
             f"at least one process and one machine are needed, got {num_processes} processes on "
             f"{num_machines} machines"
         )
+    if all(name in os.environ for name in TORCHRUN):
+        _join_torchrun(main, args, device)
+        return
     if num_machines * num_processes == 1:
         main(*args)
         return
-    if dist_url == "auto":
-        if num_machines > 1:
-            raise ValueError("--dist-url auto works on one machine only; give tcp://HOST:PORT")
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    if torch.device(device).type == "cuda":
+    if dist_url == "auto" and num_machines > 1:
+        raise ValueError("--dist-url auto works on one machine only; give tcp://HOST:PORT")
+    is_cuda = torch.device(device).type == "cuda"
+    if is_cuda:
         _check_gpus(num_processes)
-        launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
-        return
     threads = max(1, torch.get_num_threads() // num_processes)
-    start_processes(
-        _cpu_process,
-        args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
-        nprocs=num_processes,
-    )
+    with tempfile.TemporaryDirectory(prefix="freeseg-") as folder:
+        if dist_url == "auto":
+            dist_url = f"file://{folder}/meeting"  # a free port may be taken before it is used
+        try:
+            if is_cuda:
+                launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
+                return
+            start_processes(
+                _cpu_process,
+                args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
+                nprocs=num_processes,
+            )
+        except KeyboardInterrupt:
+            end_children()
+            raise
+
+
+def end_children() -> None:
+    """Ends all processes that this one has started: asks, asks again, and then kills.
+
+    Ctrl-C reaches them too when it is typed in a terminal, so the first time is their own.
+    """
+    children = multiprocessing.active_children()
+    for sign in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        alive = [child for child in children if child.is_alive()]
+        for child in alive:
+            if sign is not None and child.pid is not None:
+                os.kill(child.pid, sign)
+        deadline = time.monotonic() + PATIENCE
+        for child in alive:
+            child.join(max(0.0, deadline - time.monotonic()))
+
+
+def _join_torchrun(main: Callable[..., Any], args: tuple[Any, ...], device: str) -> None:
+    """Joins the group of the processes that torchrun has started, and runs the job."""
+    is_cuda = torch.device(device).type == "cuda"
+    if is_cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if is_cuda else "gloo")
+    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
+    main(*args)
+    _leave()
 
 
 def _check_gpus(num_processes: int) -> None:
@@ -90,7 +140,7 @@ def _cpu_process(
             rank=machine_rank * num_processes + local_rank,
         )
     except Exception:
-        logging.getLogger(__name__).error("the processes could not meet at %s", dist_url)
+        logger.error("the processes could not meet at %s", dist_url)
         raise
     comm.create_local_process_group(num_processes)
     main(*args)
@@ -107,9 +157,3 @@ def _leave() -> None:
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()
     dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

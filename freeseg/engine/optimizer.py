@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from detectron2.config import CfgNode
 from detectron2.projects.deeplab import build_lr_scheduler as build_deeplab_lr_scheduler
 from detectron2.solver.build import maybe_add_gradient_clipping
+from freeseg.engine.sharding import clip_gradients
 
 NORMS = (
     nn.modules.batchnorm._NormBase,  # batch and instance norms, synchronised ones too
@@ -29,7 +31,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     On a CPU a step is one pass over the memory of each parameter (PyTorch's "fused").
     """
     groups = parameter_groups(cfg, model)
-    is_fused = all(p.device.type == "cpu" for group in groups for p in group["params"]) or None
+    parameters = [p for group in groups for p in group["params"]]
+    is_fused = (
+        all(p.device.type == "cpu" and not isinstance(p, DTensor) for p in parameters) or None
+    )
     optimizer: torch.optim.Optimizer
     if cfg.SOLVER.OPTIMIZER == "ADAMW":
         optimizer = torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, fused=is_fused)
@@ -66,18 +71,21 @@ def warmup_cosine(step: int, *, warmup: int, steps: int) -> float:
 def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     """Every trainable parameter once, those with equal rate and decay in one group.
 
+    Shares of parameters (`freeseg.engine.sharding`) and whole ones cannot be in one.
+
     The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate; norms and embeddings have
     their own weight decay.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for path, module, name, parameter in _trainable_parameters(model):
         rate = cfg.SOLVER.BASE_LR
         if "backbone" in path.split("."):
             rate *= cfg.SOLVER.BACKBONE_MULTIPLIER
-        groups.setdefault((rate, _weight_decay(cfg, module, name)), []).append(parameter)
+        kind = rate, _weight_decay(cfg, module, name), isinstance(parameter, DTensor)
+        groups.setdefault(kind, []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
+        for (rate, decay, _), parameters in groups.items()
     ]
 
 
@@ -114,7 +122,7 @@ def _clip_full_model(clip: CfgNode, optimizer: torch.optim.Optimizer) -> torch.o
 
     def bound_gradient(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+        clip_gradients(parameters, max_norm, norm_type)
 
     optimizer.register_step_pre_hook(bound_gradient)
     return optimizer

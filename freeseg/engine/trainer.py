@@ -7,7 +7,7 @@ import logging
 import random
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
 from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
+from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
+from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
     MetricHistory,
@@ -39,6 +41,7 @@ from freeseg.engine.hooks import (
 from freeseg.engine.optimizer import build_lr_scheduler, build_optimizer
 from freeseg.engine.pictures import PredictionPictures
 from freeseg.engine.report import report_results
+from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
 from freeseg.evaluation import build_evaluators
 from freeseg.inference import SlidingWindow
 
@@ -64,11 +67,15 @@ class Trainer(DefaultTrainer):
         self.cfg = _with_seed(cfg, self.seed)
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
-        model = self.build_model(self.cfg)
+        model = _distribute(self.cfg, self.build_model(self.cfg))
         optimizer = self.build_optimizer(self.cfg, model)
+        if is_sharded(model):
+            takes_whole_states(optimizer)
         loader = self.build_train_loader(self.cfg)
-        model = _distribute(model)
         model.register_forward_pre_hook(self._seed_forward)
+        self._guard = LossGuard(Path(self.cfg.OUTPUT_DIR))
+        model.register_forward_hook(self._guard)
+        self._part = (-1, 0)  # iteration, and parts of its batch that were forwarded
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
@@ -124,17 +131,18 @@ class Trainer(DefaultTrainer):
             hooks.LRScheduler(),
             self._precise_batch_norm(),
             hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate),
-        ]
-        if not comm.is_main_process():
-            return on_every_process
-        return [
-            *on_every_process,
             self._best_checkpointer(),
-            self._pictures(),
-            MetricsWriter(self.build_writers(), cfg.SOLVER.LOG_PERIOD, cfg.TEST.EVAL_PERIOD),
-            MetricHistory(),
-            hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD),
         ]
+        on_main_process: list[HookBase | None] = []
+        if comm.is_main_process():
+            writers = self.build_writers()
+            on_main_process = [
+                self._pictures(),
+                MetricsWriter(writers, cfg.SOLVER.LOG_PERIOD, cfg.TEST.EVAL_PERIOD),
+                MetricHistory(),
+            ]
+        checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)
+        return [*on_every_process, *on_main_process, checkpoints]
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Continues from the last checkpoint in OUTPUT_DIR, or loads MODEL.WEIGHTS alone.
@@ -177,7 +185,12 @@ class Trainer(DefaultTrainer):
     def _seed_forward(self, model: nn.Module, _inputs: Any) -> None:
         """Seeds after the batch is there: starting a data loader draws random numbers too."""
         if model.training:
-            seed_generators(self.seed, self.iter, comm.get_rank())
+            iteration, part = self._part
+            part = (part + 1) % self.cfg.SOLVER.ACCUMULATION_STEPS if iteration == self.iter else 0
+            self._part = self.iter, part
+            self._guard.iteration = self.iter
+            further = (part,) if part else ()
+            seed_generators(self.seed, self.iter, comm.get_rank(), *further)
 
     def _skip_seen_data(self) -> None:
         sampler = getattr(self.data_loader, "loader_sampler", None)
@@ -188,7 +201,8 @@ class Trainer(DefaultTrainer):
 
     def _evaluate(self) -> dict[str, Any]:
         _share_buffers(self.model)
-        self._last_eval_results = self.test(self.cfg, self.model)
+        with whole(self.model):
+            self._last_eval_results = self.test(self.cfg, self.model)
         return self._last_eval_results
 
     def _precise_batch_norm(self) -> HookBase | None:
@@ -246,8 +260,15 @@ def _changed(cfg: CfgNode, options: list[Any]) -> CfgNode:
     return cfg
 
 
-def _distribute(model: nn.Module) -> nn.Module:
+def _distribute(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """Averages gradients over the processes of a distributed job, on CPU as on GPUs."""
+    if cfg.SOLVER.FSDP and comm.get_world_size() > 1:
+        if cfg.TEST.VIS_PERIOD > 0:
+            raise ValueError(
+                f"TEST.VIS_PERIOD is {cfg.TEST.VIS_PERIOD}: one process cannot draw pictures with "
+                "a model that SOLVER.FSDP divides among all; set it to 0"
+            )
+        return shard(model)
     on_gpu = next(model.parameters()).is_cuda
     device_ids = [comm.get_local_rank()] if on_gpu else None
     return create_ddp_model(model, device_ids=device_ids)
@@ -263,10 +284,12 @@ def _share_buffers(model: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
-def _step_runner(cfg: CfgNode) -> type[SimpleTrainer]:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return SimpleTrainer
-    if torch.device(cfg.MODEL.DEVICE).type == "cuda":
-        return AMPTrainer
-    logger.info("SOLVER.AMP.ENABLED needs CUDA: training in float32 on %s", cfg.MODEL.DEVICE)
-    return SimpleTrainer
+def _step_runner(cfg: CfgNode) -> Callable[..., SimpleTrainer]:
+    num_parts = cfg.SOLVER.ACCUMULATION_STEPS
+    has_amp = cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type == "cuda"
+    if cfg.SOLVER.AMP.ENABLED and not has_amp:
+        logger.info("SOLVER.AMP.ENABLED needs CUDA: training in float32 on %s", cfg.MODEL.DEVICE)
+    if num_parts == 1:
+        return AMPTrainer if has_amp else SimpleTrainer
+    accumulating = AccumulatingAMPTrainer if has_amp else AccumulatingTrainer
+    return functools.partial(accumulating, num_parts=num_parts)

@@ -9,6 +9,7 @@ from freeseg.inference.label_map import label_map, to_size, upsample
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
 from freeseg.inference.resize import resize_result
 from freeseg.inference.sliding import SlidingWindow
+from freeseg.inference.tiles import is_out_of_memory, segment_in_tiles, segment_within_memory
 from freeseg.ops import mask_boxes
 
 __all__ = [
@@ -23,9 +24,12 @@ __all__ = [
     "check_tasks",
     "geometric_ensemble",
     "groups_by_padded_size",
+    "is_out_of_memory",
     "label_map",
     "mask_boxes",
     "resize_result",
+    "segment_in_tiles",
+    "segment_within_memory",
     "to_size",
     "tune_class_tokens",
     "upsample",

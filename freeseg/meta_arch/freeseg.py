@@ -129,6 +129,12 @@ class FreeSeg(Mask2Former):
         ]
         return self.criterion(predictions, targets)
 
+    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
+        """How many targets of classes that may be seen every image has."""
+        seen = torch.zeros(len(self.vocabulary), dtype=torch.bool)
+        seen[self.vocabulary.seen_classes()] = True
+        return [int(seen[x["instances"].gt_classes.cpu()].sum()) for x in batched_inputs]
+
     def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
         """Features [T+1, D] of the classes' texts under a task, "no object" last."""
         return self.clip_adapter.with_void(self.clip_adapter.class_features(vocabulary.texts, task))

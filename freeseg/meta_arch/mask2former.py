@@ -108,6 +108,10 @@ class Mask2Former(ImageSystem):
         """Weighted losses of annotated images by name."""
         return self.criterion(self.sem_seg_head(features), self.targets(batched_inputs, features))
 
+    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
+        """How many targets every annotated image has, without looking at it."""
+        return [len(x["instances"]) for x in batched_inputs]
+
     def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
         """Results of images that are padded to one size."""
         features = self.encode_image([x["image"] for x in batched_inputs])

@@ -84,16 +84,25 @@ class LSegHead(nn.Module):
         stride 4, [B, C+1, H/4, W/4], and the one level is its length at stride 2,
         [B, 1, H/2, W/2].
         """
+        pixels = self.pixels(features)
+        lengths = self.lengths(pixels, self.length_matrix())
+        return ImageFeatures((lengths,), pixels, padded_size, tuple(image_sizes))
+
+    def pixels(self, features: Mapping[str, Tensor]) -> Tensor:
+        """(z, 1) of maps {name: [B, C', h', w']}: [B, C+1, H/4, W/4]."""
         z: Tensor | None = None
         for number in range(len(self.in_features), 0, -1):
             fine = self.get_submodule(f"layer{number}_rn")(features[self.in_features[number - 1]])
             z = self.get_submodule(f"refinenet{number}")(z, fine)
         assert z is not None
-        with torch.autocast(device_type=z.device.type, enabled=False):
-            pixels = F.pad(z.float(), (0, 0, 0, 0, 0, 1), value=1.0)  # [B, C+1, H/4, W/4]
-            coordinates = double(_project(pixels, _shorten(self._embedding_matrix())))
-            lengths = coordinates.norm(dim=1, keepdim=True).clamp(min=MIN_LENGTH)
-        return ImageFeatures((lengths,), pixels, padded_size, tuple(image_sizes))
+        return F.pad(z.float(), (0, 0, 0, 0, 0, 1), value=1.0)
+
+    @staticmethod
+    def lengths(pixels: Tensor, matrix: Tensor) -> Tensor:
+        """Lengths [B, 1, H/2, W/2] of the embeddings of pixels, by `length_matrix`."""
+        with torch.autocast(device_type=pixels.device.type, enabled=False):
+            coordinates = double(_project(pixels, matrix))
+            return coordinates.norm(dim=1, keepdim=True).clamp(min=MIN_LENGTH)
 
     def forward(self, features: ImageFeatures, text: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Logits [B, K, H/2, W/2] of the classes of one vocabulary, regularised.
@@ -103,16 +112,32 @@ class LSegHead(nn.Module):
             text: Unit vectors [T, D] of the vocabulary's texts.
             vocabulary: K classes; a pixel belongs to one as much as to the best of its texts.
         """
-        logits = self.classify(features, text, vocabulary)
+        return self.regularise(self.classify(features, text, vocabulary))
+
+    def regularise(self, logits: Tensor) -> Tensor:
+        """Logits [B, K, H/2, W/2] after the spatial regularisation, if there is one."""
         return logits if self.head_block is None else self.head_block(logits)
 
     def classify(self, features: ImageFeatures, text: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Logits [B, K, H/2, W/2] before the regularisation: scaled cosines."""
         (lengths,) = features.levels
-        with torch.autocast(device_type=text.device.type, enabled=False):
-            products = _project(features.mask_features, text.float() @ self._embedding_matrix())
-            logits = self.logit_scale * double(products) / lengths  # [B, T, H/2, W/2]
+        logits = self.cosines(features.mask_features, lengths, self.text_matrix(text))
         return vocabulary.merge_synonyms(logits.movedim(1, -1)).movedim(-1, 1)
+
+    def cosines(self, pixels: Tensor, lengths: Tensor, matrix: Tensor) -> Tensor:
+        """Scaled cosines [B, T, H/2, W/2] of pixels with texts, by `text_matrix`."""
+        with torch.autocast(device_type=pixels.device.type, enabled=False):
+            return self.logit_scale * double(_project(pixels, matrix)) / lengths
+
+    def text_matrix(self, text: Tensor) -> Tensor:
+        """What gives the products of pixels (z, 1) with texts [T, D]: [T, C+1]."""
+        with torch.autocast(device_type=text.device.type, enabled=False):
+            return text.float() @ self._embedding_matrix()
+
+    def length_matrix(self) -> Tensor:
+        """What gives vectors as long as the embeddings of pixels: [min(D, C+1), C+1]."""
+        with torch.autocast(device_type=self.head1.weight.device.type, enabled=False):
+            return _shorten(self._embedding_matrix())
 
     def _embedding_matrix(self) -> Tensor:
         """A [D, C+1]."""

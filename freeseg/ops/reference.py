@@ -6,6 +6,8 @@ L levels, P points.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,9 +21,6 @@ def ms_deform_attn_reference(
 ) -> Tensor:
     """Sums bilinear samples of the value maps, weighted (Deformable DETR, eq. 3).
 
-    A location is (x, y) in [0, 1] of its level and hits pixel ``location * size - 0.5``; outside
-    the map the value is zero. That is ``grid_sample`` with ``align_corners=False``.
-
     Args:
         value: [B, S, M, D], levels one after the other, rows first.
         spatial_shapes: int [L, 2], (height, width) of every level.
@@ -31,9 +30,32 @@ def ms_deform_attn_reference(
     Returns:
         [B, Q, M * D].
     """
+    sizes = [(int(height), int(width)) for height, width in spatial_shapes.tolist()]
+    return ms_deform_attn_with_sizes(value, sizes, sampling_locations, attention_weights)
+
+
+def ms_deform_attn_with_sizes(
+    value: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """The same for level sizes that are no tensor, as tracers want them.
+
+    A location is (x, y) in [0, 1] of its level and hits pixel ``location * size - 0.5``; outside
+    the map the value is zero. That is ``grid_sample`` with ``align_corners=False``.
+
+    Args:
+        value: [B, S, M, D], levels one after the other, rows first.
+        sizes: (height, width) of every level.
+        sampling_locations: [B, Q, M, L, P, 2].
+        attention_weights: [B, Q, M, L, P].
+
+    Returns:
+        [B, Q, M * D].
+    """
     batch_size, _, num_heads, head_channels = value.shape
     num_queries = sampling_locations.shape[1]
-    sizes = [(int(height), int(width)) for height, width in spatial_shapes.tolist()]
     maps, grids, weights = _heads_as_images(value, sampling_locations, attention_weights)
 
     attended = torch.zeros_like(maps[..., :1]).expand(-1, -1, num_queries)  # [B*M, D, Q]

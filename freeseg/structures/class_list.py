@@ -64,11 +64,11 @@ def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[C
         FileNotFoundError: There is no such file.
     """
     if isinstance(source, os.PathLike):
-        return _checked(_read_file(Path(source)))
+        return _read_file(Path(source))
     if isinstance(source, str):
         path = Path(source)
         if path.suffix.lower() in (".txt", ".json"):
-            return _checked(_read_file(path))
+            return _read_file(path)
         return _checked(parse_class(part) for part in source.replace("\n", ",").split(","))
     return _checked(_entry(item) for item in source)
 
@@ -120,16 +120,16 @@ def _from_json(row: dict[str, Any]) -> ClassEntry:
 
 
 def _read_file(path: Path) -> list[ClassEntry]:
-    text = path.read_text(encoding="utf-8-sig")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             rows = json.loads(text)
             if not isinstance(rows, list):
                 raise ValueError("it is no list")
-            return [_entry(row) for row in rows]
+            return _checked(_entry(row) for row in rows)
         lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines())
-        return [parse_class(line) for line in lines if line]
-    except (TypeError, ValueError) as error:
+        return _checked(parse_class(line) for line in lines if line)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"class list {path}: {error}") from error
 
 

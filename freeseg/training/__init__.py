@@ -5,6 +5,7 @@ from freeseg.training.criterion import SetCriterion
 from freeseg.training.dense import DenseCriterion, DenseMatcher
 from freeseg.training.matcher import HungarianMatcher
 from freeseg.training.pixels import VOID, PixelCriterion, withhold
+from freeseg.training.shares import accumulated
 
 __all__ = [
     "VOID",
@@ -14,5 +15,6 @@ __all__ = [
     "HungarianMatcher",
     "PixelCriterion",
     "SetCriterion",
+    "accumulated",
     "withhold",
 ]

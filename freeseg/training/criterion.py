@@ -18,10 +18,10 @@ from detectron2.projects.point_rend.point_features import (
     get_uncertain_point_coords_with_randomness,
     point_sample,
 )
-from detectron2.utils import comm
 from freeseg.structures import MaskPrediction, SegmentationTarget
 from freeseg.training.losses import dice, sigmoid_cross_entropy
 from freeseg.training.matcher import Assignment, HungarianMatcher
+from freeseg.training.shares import count_targets, mean_over_processes, parts_of_batch
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Matched:
 class SetCriterion(nn.Module):
     """Classification, mask and dice losses with deep supervision (Mask2Former, section 3.3).
 
-    Every sum is normalised by its count over all processes, so that a global batch gives the same
-    loss however many processes share it.
+    Every sum is normalised by its count over all processes and parts, so that a global batch gives
+    the same loss however many share it.
     """
 
     empty_weight: Tensor
@@ -93,8 +93,9 @@ class SetCriterion(nn.Module):
         supervised = predictions if self.deep_supervision else predictions[-1:]
         suffixes = chain((f"_{index}" for index in range(len(supervised) - 1)), [""])
         num_masks = mean_over_processes(
-            predictions[-1].class_logits.new_tensor(sum(len(target.labels) for target in targets))
+            predictions[-1].class_logits.new_tensor(sum(count_targets(targets)))
         ).clamp(min=1)
+        num_masks = num_masks / parts_of_batch()
         labels = torch.cat([target.labels for target in targets])  # [T]
         masks = torch.cat([target.masks for target in targets])  # [T, H, W]
         losses: dict[str, Tensor] = {}
@@ -139,7 +140,19 @@ class SetCriterion(nn.Module):
         loss = F.cross_entropy(
             class_logits.float().flatten(0, 1), labels.flatten(), weight, reduction="sum"
         )
-        return loss / mean_over_processes(weight[labels].sum())
+        return loss / self._mean_class_weight(weight[labels])
+
+    def _mean_class_weight(self, weights: Tensor) -> Tensor:
+        """Sum of the weights [B, Q] of all queries of this share of a batch, over processes."""
+        parts = parts_of_batch()
+        if parts == 1:
+            return mean_over_processes(weights.sum())
+        # How many queries the other parts will match is known before they are decoded.
+        num_queries = weights.shape[1]
+        counts = count_targets(())
+        matched = sum(min(count, num_queries) for count in counts)
+        total = matched + self.no_object_weight * (len(counts) * num_queries - matched)
+        return mean_over_processes(weights.new_tensor(total)) / parts
 
     def _new_class_weight(self, like: Tensor) -> Tensor:
         weight = torch.ones_like(like)
@@ -182,12 +195,3 @@ def _join(assignments: Sequence[Assignment], targets: Sequence[SegmentationTarge
 def _uncertainty(logits: Tensor) -> Tensor:
     """Largest where the probability is nearest to one half."""
     return -logits.abs()
-
-
-def mean_over_processes(count: Tensor) -> Tensor:
-    """Average of a count over all processes."""
-    world_size = comm.get_world_size()
-    if world_size > 1:
-        count = count.clone()
-        torch.distributed.all_reduce(count)
-    return count / world_size

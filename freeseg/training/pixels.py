@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from freeseg.training.criterion import mean_over_processes
+from freeseg.training.shares import mean_over_processes
 
 VOID = -1  # label of pixels that are not judged
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def test_nothing_in_a_checkpoint_is_executed(model, tmp_path, capsys):
     torch.save({**lightning(model), "callbacks": _Attack()}, path)
     with pytest.raises(ValueError, match="holds more than data"):
         read_checkpoint(path)
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(ValueError, match="holds more than data"):
         ReleaseCheckpointer(changed()).load(str(path))
     assert "executed" not in capsys.readouterr().out
 

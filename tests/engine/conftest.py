@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.spawn import start_processes
 
 from detectron2.engine import default_argument_parser
-from freeseg.engine import Trainer, load_config
+from freeseg.engine import Trainer, launch, load_config, start_job
+
+# Detectron2's own default is one port for all jobs of a user
+TWO_PROCESSES = ("--num-gpus", "2", "--dist-url", "auto")
 
 
 @pytest.fixture(scope="session")
@@ -31,27 +36,52 @@ def tiny(tiny_root):
 
 
 @pytest.fixture
-def tiny_config(tiny, tmp_path):
-    """Makes a frozen configuration of the tiny job from further KEY VALUE options."""
+def tiny_arguments(tiny, tmp_path):
+    """Command-line arguments of the tiny job from further ones."""
 
-    def make(*options):
-        options = [str(option) for option in options]
-        arguments = [*tiny.OPTIONS, "OUTPUT_DIR", str(tmp_path), "SOLVER.LOG_PERIOD", "1", *options]
-        return load_config(default_argument_parser().parse_args(arguments))
+    def make(*further, flags=()):
+        options = [*tiny.OPTIONS, "OUTPUT_DIR", str(tmp_path), "SOLVER.LOG_PERIOD", "1"]
+        words = [*flags, *options, *map(str, further)]
+        return default_argument_parser().parse_args(words)
 
     return make
 
 
 @pytest.fixture
-def trained(tiny_config):
-    """Trains the tiny job to its end in this process, on one thread as the test's processes do."""
+def tiny_config(tiny_arguments):
+    """Makes a frozen configuration of the tiny job from further KEY VALUE options."""
+    return lambda *options: load_config(tiny_arguments(*options))
 
-    def train(*options):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            Trainer(tiny_config(*options)).train()
-        finally:
-            torch.set_num_threads(threads)
 
-    return train
+@pytest.fixture
+def one_thread():
+    """This process computes on one thread, as processes that share a machine do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def trained(tiny_config, one_thread):
+    """Trains the tiny job to its end in this process."""
+    return lambda *options: Trainer(tiny_config(*options)).train()
+
+
+@pytest.fixture
+def forking(monkeypatch, one_thread):
+    """Processes of jobs begin as copies of this one: no minute is spent on imports."""
+    module = sys.modules[launch.__module__]
+    monkeypatch.setattr(
+        module, "start_processes", functools.partial(start_processes, start_method="fork")
+    )
+
+
+@pytest.fixture
+def in_two_processes(tiny_arguments, forking):
+    """Runs the tiny job to its end in two processes that this one starts."""
+
+    def run(*options, flags=()):
+        start_job(tiny_arguments(*options, flags=[*TWO_PROCESSES, *flags]))
+
+    return run

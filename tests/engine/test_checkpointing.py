@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from freeseg.checkpoints import write_atomically
 from freeseg.engine import AtomicCheckpointer
-from freeseg.engine.checkpointing import write_atomically
 
 
 def model_of(value):

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import signal
 
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from freeseg.engine import evaluate
+from freeseg.engine import evaluate, start_job
 
-JOB = Path(__file__).with_name("tiny_job.py")
 # float32 sums in another order; AdamW divides by the root of tiny second moments
 RELATIVE_NOISE = 1e-4
 
 
-def run_in_two_processes(root, folder, options, **environment):
-    flags = ("--num-gpus", "2", "--dist-url", "auto")
-    job = subprocess.run(
-        [sys.executable, str(JOB), *flags, "OUTPUT_DIR", str(folder), *options],
-        env={**os.environ, "TINY_ROOT": str(root), "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert job.returncode == 0, job.stderr.decode()
+@pytest.fixture
+def under_torchrun(tiny_arguments, one_thread):
+    """Runs the tiny job in two processes of torchrun's own agent, copies of this one."""
+
+    def run(*options):
+        config = LaunchConfig(
+            *(1, 1, 2), rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork"
+        )
+        elastic_launch(config, start_job)(tiny_arguments(*options))
+
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield run
+    for number, handler in handlers.items():  # the agent has put its own in their place
+        if handler is not signal.getsignal(number):
+            signal.signal(number, handler)
 
 
 def results(folder):
@@ -39,13 +41,15 @@ def losses(folder):
     return {line["iteration"]: line["loss_pixels"] for line in lines if "loss_pixels" in line}
 
 
-@pytest.mark.slow
-def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained, monkeypatch):
-    options = ("SOLVER.MAX_ITER", "12", "SOLVER.LOG_PERIOD", "1", "SOLVER.CHECKPOINT_PERIOD", "99")
+@pytest.mark.parametrize("starter", ["in_two_processes", "under_torchrun"])
+def test_two_processes_train_and_evaluate_like_one(
+    tmp_path, trained, monkeypatch, request, starter
+):
+    options = ("SOLVER.MAX_ITER", "12", "SOLVER.CHECKPOINT_PERIOD", "99")
     one, two = tmp_path / "one", tmp_path / "two"
     monkeypatch.setenv("TINY_PLAIN", "1")
     trained("OUTPUT_DIR", one, *options)
-    run_in_two_processes(tiny_root, two, options, TINY_PLAIN="1")
+    request.getfixturevalue(starter)("OUTPUT_DIR", two, *options)
 
     assert (two / "log.txt.rank1").exists()
     assert losses(two) == pytest.approx(losses(one), rel=RELATIVE_NOISE)
@@ -58,11 +62,10 @@ def test_two_processes_train_and_evaluate_like_one(tiny_root, tmp_path, trained,
         torch.testing.assert_close(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_two_processes_evaluate_the_model_that_is_saved(tiny_root, tiny_config, tmp_path):
+def test_two_processes_evaluate_the_model_that_is_saved(tmp_path, tiny_config, in_two_processes):
     """Batch norms differ between processes; every one must evaluate the main process's."""
     two, again = tmp_path / "two", tmp_path / "again"
-    run_in_two_processes(tiny_root, two, ("SOLVER.MAX_ITER", "3", "SOLVER.BASE_LR", "0.1"))
+    in_two_processes("OUTPUT_DIR", two, "SOLVER.MAX_ITER", "3", "SOLVER.BASE_LR", "0.1")
     cfg = tiny_config("OUTPUT_DIR", again, "MODEL.WEIGHTS", two / "model_final.pth")
     evaluate(cfg, resume=False)
     assert results(two) == pytest.approx(results(again))

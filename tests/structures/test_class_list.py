@@ -88,3 +88,19 @@ def test_errors_name_the_file_and_the_entry(tmp_path):
 def test_a_thousand_classes_are_read():
     entries = read_classes([f"object {number}|item {number}" for number in range(1200)])
     assert len(entries) == 1200
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\xff", "codec can't decode"),
+        (b"", "the class list is empty"),
+        (b"car\nCAR\n", "stands for class 1"),
+        (b"car\n |x\n", "has an empty name"),
+    ],
+)
+def test_a_file_that_has_no_meaning_is_named(tmp_path, content, message):
+    path = tmp_path / "classes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"class list .*classes\.txt: .*{message}"):
+        read_classes(path)

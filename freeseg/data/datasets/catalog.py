@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
+from freeseg.data.datasets.json_rows import (
+    check_known,
+    check_row,
+    read_json,
+    refuse_twins,
+    require_file,
+    rows_of,
+)
 
 Records = list[dict[str, Any]]
 
@@ -84,11 +90,17 @@ def register_panoptic(
 
 def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Records:
     """Detectron2 records of a COCO-panoptic JSON, with contiguous category ids."""
-    content = read_json(files.panoptic_json, files.hint)
-    images = {row["id"]: row for row in content.get("images", [])}
+    source = files.panoptic_json
+    content = read_json(source, files.hint)
+    listed = rows_of({"images": [], **content}, "images", {"id": Hashable}, source)
+    refuse_twins(listed, "id", f"{source}: images")
+    for image in listed:
+        check_known(image, _IMAGE, f"{source}: image {image['id']!r:.40}")
+    images = {row["id"]: row for row in listed}
     classes = {row.id: (index, row.is_thing) for index, row in enumerate(categories)}
     records = []
-    for row in content["annotations"]:
+    for row in rows_of(content, "annotations", _ANNOTATION, source):
+        _check_segments(row, source)
         image = images.get(row["image_id"], {})
         record = {
             "file_name": str(files.image_file(row, image)),
@@ -102,7 +114,9 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
         semantic = files.sem_seg_file(row)
         if semantic is not None:
             record["sem_seg_file_name"] = str(semantic)
-        record.update({key: image[key] for key in ("height", "width", "caption") if key in image})
+        if {"height", "width"} <= set(image):
+            record.update(height=image["height"], width=image["width"])
+        record.update({key: image[key] for key in ("caption",) if key in image})
         records.append(record)
     if not records:
         raise ValueError(f"{files.panoptic_json} has no annotations")
@@ -113,17 +127,19 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
     return records
 
 
-def read_json(path: Path, hint: str) -> Any:
-    """Content of a JSON file; a missing file's error says what to do."""
-    require_file(path, hint)
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+_IMAGE: Mapping[str, type] = {"file_name": str, "height": int, "width": int}
+_ANNOTATION: Mapping[str, type] = {
+    "image_id": Hashable,
+    "file_name": str,
+    "segments_info": list,
+}
 
 
-def require_file(path: str | Path, hint: str) -> None:
-    """Raise FileNotFoundError with a hint unless `path` is a file."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; {hint}")
+def _check_segments(row: Mapping[str, Any], source: Path) -> None:
+    name = f"{source}: segments of {row['file_name']}"
+    for segment in row["segments_info"]:
+        check_row(segment, {"id": int, "category_id": int}, name)
+    refuse_twins(row["segments_info"], "id", name)
 
 
 def _contiguous(

@@ -22,8 +22,8 @@ from freeseg.data.datasets.catalog import (
     load_panoptic,
     register,
     register_panoptic,
-    require_file,
 )
+from freeseg.data.datasets.json_rows import require_file
 
 HINT = "see Cityscapes in datasets/README.md, and run `python datasets/prepare_cityscapes.py`"
 

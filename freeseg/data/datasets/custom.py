@@ -8,8 +8,9 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog
 from freeseg.data.categories import from_json
-from freeseg.data.datasets.catalog import PanopticFiles, read_json, register_panoptic
+from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
+from freeseg.data.datasets.json_rows import read_json, rows_of
 
 ROW = "[name, json_file, image_root, panoptic_root]"
 HINT = f"a DATASETS.CUSTOM row is {ROW}"
@@ -52,7 +53,8 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
     images = Path(image_root).expanduser()
     content = read_json(source, HINT)
     rows = _checked_categories(content, source)
-    is_panoptic = any("segments_info" in item for item in content["annotations"])
+    annotations = rows_of(content, "annotations", {}, source)
+    is_panoptic = any("segments_info" in item for item in annotations)
     if is_panoptic != bool(panoptic_root):
         kind, wanted = ("panoptic", "the folder of its PNGs") if is_panoptic else ("instance", '""')
         raise ValueError(
@@ -76,10 +78,9 @@ def _checked_categories(content: Any, source: Path) -> list[dict[str, Any]]:
         raise ValueError(
             f"{source} is not a COCO JSON: it needs the lists images, annotations and categories"
         )
-    rows = content["categories"]
-    ids = [row["id"] for row in rows if "id" in row and "name" in row]
-    if not rows or len(ids) != len(rows) or len(set(ids)) != len(ids):
-        raise ValueError(f"{source}: categories need unique ids, and names, and at least one row")
+    rows = rows_of(content, "categories", {"id": int, "name": str}, source)
+    if not rows or len({row["id"] for row in rows}) != len(rows):
+        raise ValueError(f"{source}: categories need unique ids, and at least one row")
     return rows
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detectron2.structures import BoxMode
 from freeseg.data.categories import Category, metadata
-from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, read_json, register, require_file
+from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
+from freeseg.data.datasets.json_rows import read_json, refuse_twins, require_file, rows_of
+
+_IMAGE: Mapping[str, type] = {
+    "id": Hashable,
+    "file_name": str,
+    "height": int,
+    "width": int,
+}
+_ANNOTATION: Mapping[str, type] = {
+    "image_id": Hashable,
+    "category_id": int,
+    "bbox": list,
+}
 
 
 def register_instances(
@@ -31,6 +44,11 @@ def load_instances(
 ) -> Records:
     """Records of every image, with its annotations in contiguous class numbers."""
     content = read_json(json_file, hint)
+    images = rows_of(content, "images", _IMAGE, json_file)
+    annotations = rows_of(content, "annotations", _ANNOTATION, json_file)
+    refuse_twins(images, "id", f"{json_file}: images")
+    numbered = [row for row in annotations if "id" in row]
+    refuse_twins(numbered, "id", f"{json_file}: annotations")
     classes = {category.id: index for index, category in enumerate(things)}
     records = {
         row["id"]: {
@@ -40,9 +58,9 @@ def load_instances(
             "width": row["width"],
             "annotations": [],
         }
-        for row in content["images"]
+        for row in images
     }
-    for row in content["annotations"]:
+    for row in annotations:
         if row["image_id"] not in records or row["category_id"] not in classes:
             raise ValueError(
                 f"{json_file}: annotation {row.get('id')} has image {row['image_id']} and category "

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freeseg.data.categories import Category, metadata
-from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register, require_file
+from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
+from freeseg.data.datasets.json_rows import require_file
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Callable
@@ -20,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from freeseg.checkpoints.reading import read_pickle
-from freeseg.data.datasets.catalog import require_file
+from freeseg.checkpoints.reading import read_content
+from freeseg.data.datasets.json_rows import require_file
 from freeseg.data.few_shot.benchmark import Benchmark
 from freeseg.data.few_shot.episodes import Example
 
@@ -125,8 +124,5 @@ def _classes_in(mask: Path, classes: Sequence[int]) -> list[int]:
 
 def _read_lists(path: Path) -> Mapping[int, Sequence[str]]:
     """The protocol's pickle {class: image names}; nothing in it is executed."""
-    try:
-        content = read_pickle(path)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than data: {error}") from error
+    content = read_content(path)
     return {int(class_id): [str(name) for name in names] for class_id, names in content.items()}

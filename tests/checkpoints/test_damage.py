@@ -1,0 +1,196 @@
+"""Files that are cut off, damaged, evil, of another model or no numbers: one line, nothing run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+from torch import nn
+
+from freeseg.checkpoints import (
+    ReleaseCheckpointer,
+    StrictCheckpointer,
+    read_checkpoint,
+    write_checkpoint,
+)
+from freeseg.engine import AtomicCheckpointer
+
+STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
+
+
+def zip_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"model": STATE}, buffer)
+    return buffer.getvalue()
+
+
+def legacy_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"model": STATE}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+FILES = {
+    "zip.pth": zip_file(),
+    "legacy.pth": legacy_file(),
+    "state.pkl": pickle.dumps({"model": {k: v.numpy() for k, v in STATE.items()}}),
+    "state.safetensors": save(STATE),
+}
+
+
+def outcome(path):
+    """The weights in a file, or the error that a user meets."""
+    try:
+        return read_checkpoint(path), None
+    except ValueError as error:
+        return {}, error
+
+
+def is_one_line(error: Exception) -> bool:
+    return "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", FILES)
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_file_cut_off_anywhere_is_one_line_with_its_name(name, data, tmp_path):
+    path = tmp_path / name
+    length = data.draw(st.integers(0, len(FILES[name]) - 1))
+    path.write_bytes(FILES[name][:length])
+    found, error = outcome(path)
+    if error is None:  # nothing but trailing bytes may be missing
+        assert all(torch.equal(found[key], STATE[key]) for key in STATE)
+    else:
+        assert str(path) in str(error)
+        assert is_one_line(error)
+
+
+@pytest.mark.parametrize("name", FILES)
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_file_with_wrong_bytes_raises_nothing_but_value_errors(name, data, tmp_path):
+    content = bytearray(FILES[name])
+    places = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
+    for place, value in data.draw(st.lists(places, min_size=1, max_size=4)):
+        content[place] = value
+    path = tmp_path / name
+    path.write_bytes(content)
+    found, error = outcome(path)
+    if error is None:  # the bytes of a value, or of what nobody reads
+        assert all(isinstance(value, torch.Tensor) for value in found.values())
+    else:
+        assert str(path) in str(error)
+        assert is_one_line(error)
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("place", ["weights", "beside", "whole"])
+@pytest.mark.parametrize("suffix", ["pth", "legacy.pth", "pkl", "bin", "ckpt"])
+def test_evil_files_run_nothing_on_any_way_in(suffix, place, tmp_path):
+    trace, path = tmp_path / "exploded", tmp_path / f"evil.{suffix}"
+    evil = Evil(trace)
+    content = {
+        "weights": {"model": {"weight": evil}},
+        "beside": {"model": STATE, "trainer": evil},
+        "whole": evil,
+    }[place]
+    if suffix == "pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=suffix != "legacy.pth")
+    (tmp_path / "last_checkpoint").write_text(path.name)
+    model = nn.Linear(3, 2)
+    for way in (
+        lambda: read_checkpoint(path),
+        lambda: ReleaseCheckpointer(model).load(str(path)),
+        lambda: AtomicCheckpointer(model, str(tmp_path)).resume_or_load("", resume=True),
+    ):
+        with pytest.raises(ValueError, match="holds more than data") as caught:
+            way()
+        assert is_one_line(caught.value)
+    assert not trace.exists()
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    spoilt = {**STATE, "bias": torch.tensor([1.0, float("nan")])}
+    for name in ("nan.pth", "nan.safetensors"):
+        write_checkpoint(spoilt, tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} holds NaN in 1 of 2 weights.* bias"):
+            StrictCheckpointer(nn.Linear(3, 2)).load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, "2 of its 2 parameters"),
+        ({"other": torch.zeros(3)}, "2 of its 2 parameters.* 1 weights are unknown"),
+        ({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, "holds NaN"),
+        (b"", "is damaged or cut off"),
+        (zip_file()[:-200], "is damaged or cut off"),
+    ],
+    ids=["shapes", "another system", "nan", "empty", "cut off"],
+)
+def test_a_run_is_not_resumed_from_what_does_not_fit(content, reason, tmp_path):
+    path = tmp_path / "model_0000009.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else write_checkpoint(content, path)
+    (tmp_path / "last_checkpoint").write_text(path.name)
+    with pytest.raises(ValueError, match=f"cannot resume: .*{reason}.*last_checkpoint") as caught:
+        AtomicCheckpointer(nn.Linear(3, 2), str(tmp_path)).resume_or_load("", resume=True)
+    assert is_one_line(caught.value)
+
+
+@contextlib.contextmanager
+def full_disk(num_bytes: int):
+    """Lets no file grow beyond `num_bytes`: as on a full disk, a write fails midway."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_last_good_files_and_no_partial_ones(tmp_path):
+    model = nn.Linear(100, 100)
+    nn.init.constant_(model.weight, 1.0)
+    checkpointer = AtomicCheckpointer(model, str(tmp_path))
+    copy = tmp_path / "copy.safetensors"
+    checkpointer.save("model")
+    write_checkpoint({"weight": model.weight.detach()}, copy)
+
+    nn.init.constant_(model.weight, 2.0)
+    state = {"weight": model.weight.detach()}
+    writes = {
+        "model.pth": lambda: checkpointer.save("model"),
+        "next.pth": lambda: checkpointer.save("next"),
+        "copy.safetensors": lambda: write_checkpoint(state, copy),
+        "copy2.pth": lambda: write_checkpoint(state, tmp_path / "copy2.pth"),
+    }
+    for name, write in writes.items():
+        with full_disk(20_000), pytest.raises(OSError, match=f"{name} cannot be written") as caught:
+            write()
+        assert str(caught.value).endswith("File too large")
+        assert is_one_line(caught.value)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["copy.safetensors", "last_checkpoint", "model.pth"]
+    again = nn.Linear(100, 100)
+    AtomicCheckpointer(again, str(tmp_path)).resume_or_load("", resume=True)
+    assert bool((again.weight == 1).all())
+    assert bool((read_checkpoint(copy)["weight"] == 1).all())

@@ -1,0 +1,41 @@
+"""A job that submitit starts, on this machine instead of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from detectron2.engine import default_argument_parser
+from freeseg.engine.slurm import SlurmSettings, SlurmTask, submit
+
+TINY = Path(__file__).parent
+
+
+@pytest.mark.slow
+def test_two_tasks_of_a_submitted_job_train_together(tiny, tiny_root, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", f"{TINY}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("TINY_ROOT", str(tiny_root))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    out = tmp_path / "out"
+    options = [*tiny.OPTIONS, "OUTPUT_DIR", str(out), "SOLVER.MAX_ITER", "2"]
+    args = default_argument_parser().parse_args(options)
+    settings = SlurmSettings(
+        str(tmp_path / "logs"), "local", processes=2, minutes=60, modules=("tiny_job",)
+    )
+    submitted = submit(args, settings)
+    submitted.results()
+    assert (out / "model_final.pth").is_file()
+    assert (out / "log.txt.rank1").is_file()
+    assert json.loads((out / "results.json").read_text())["tiny_val"]["sem_seg"]["mIoU"] >= 0
+
+
+def test_a_job_whose_time_is_over_is_submitted_again_with_resume():
+    pytest.importorskip("submitit")
+    task = SlurmTask(default_argument_parser().parse_args([]))
+    again = task.checkpoint()
+    assert again.function is task
+    assert task.args.resume is True

@@ -1,0 +1,1 @@
+"""What tools/stress.py tries, one kind per file."""
