@@ -22,7 +22,7 @@ except ImportError as error:
     ) from error
 
 from detectron2.modeling import build_model  # noqa: E402
-from freeseg import data, meta_arch, modeling  # noqa: E402
+from freeseg import data, meta_arch, modeling, resources  # noqa: E402, F401
 from freeseg.config import add_freeseg_config  # noqa: E402
 from freeseg.images import ImageError  # noqa: E402
 from freeseg.predictor import Segmenter  # noqa: E402

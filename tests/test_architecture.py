@@ -14,6 +14,7 @@ MAX_FUNCTION_LINES = 60
 # A part may import itself and what stands before it.
 ORDER = (
     "_torchvision",
+    "resources",
     "structures",
     "ops",
     "layers",

@@ -11,10 +11,10 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from freeseg.model_loading import load_config
+from freeseg.resources import resource
 from freeseg.text.cache import cache_root
 from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
 from freeseg.zoo.download import DownloadError, check_sha256, download, download_from_hub
-from freeseg.zoo.resources import resource
 
 CLASSES_FILE = "classes.json"  # names of a folder's classes, where the dataset need not be there
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")

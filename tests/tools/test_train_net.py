@@ -74,6 +74,7 @@ def test_one_evaluation_of_three_tasks_encodes_every_image_once(options, tmp_pat
     monkeypatch.setattr(Trainer, "build_model", build_and_watch)
     arguments = ["--eval-only", "--config-file", str(config), *options]
     sizes = ["MODEL.TEST.OBJECT_MASK_THRESHOLD", "0.0", "OUTPUT_DIR", str(tmp_path)]
+    sizes += ["MODEL.WEIGHTS", ""]
     results = run_job(default_argument_parser().parse_args([*arguments, *sizes]))
     assert list(results) == ["sem_seg", "segm", "panoptic_seg"]
     assert sum(num_encoded) == 4, "the images of the set"
