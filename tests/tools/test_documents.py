@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_pages_of_the_site_exist_and_all_pages_are_in_it() -> None:
 
     collect(yaml.safe_load(text)["nav"])
     assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_tests_and_tools_that_documents_name_are_there() -> None:
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
+    places = re.compile(
+        r"(?:tests|tools|configs|weights|datasets|freeseg)/[\w/.-]+\.(?:py|yaml|json|pth)"
+    )
+    named = {name for page in pages for name in places.findall(page.read_text())}
+    made = {"weights/mine.pth", "configs/camvid/mine.yaml", "freeseg/model_final.pth"}  # by users
+    assert len(named) > 40
+    assert {name for name in named - made if not (ROOT / name).is_file()} == set()
 
 
 def test_issue_templates_are_forms() -> None:
