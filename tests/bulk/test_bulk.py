@@ -302,6 +302,7 @@ def test_the_tool_runs_processes_of_their_own(photos, model, tmp_path, monkeypat
 @pytest.mark.slow
 def test_rays_actors_do_the_same(photos, model, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
+    pytest.importorskip("pyarrow")  # of ray[data]
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 starves actors where others compute
     job(photos, model, tmp_path / "plain").run()

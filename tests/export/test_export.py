@@ -76,7 +76,7 @@ def test_a_fixed_program_and_onnx_give_the_models_numbers(system, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["Mask2Former", "LSeg"])
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_a_dynamic_program_takes_other_sizes(system, tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

@@ -107,7 +107,7 @@ class OneFormerDecoder(MaskedQueryDecoder):
         Parity: the class transformer reads the sine positions and takes the projected features
         for their positions, so that features choose where to look and positions are what is read.
         """
-        batch_size = len(mask_features)
+        batch_size = mask_features.shape[0]  # len() would be a constant of exported programs
         position = self.query_embed.weight.expand(batch_size, -1, -1)  # [B, Q, C]
         token = task_tokens[:, None]  # [B, 1, C]
         if self.use_task_norm:
