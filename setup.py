@@ -115,7 +115,6 @@ setup(
             "pre-commit",
             "pytest",
             "pytest-xdist",
-            "ray[data]",
             "ruff",
             "scikit-learn",
             "submitit",
