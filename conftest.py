@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import pytest
 
@@ -15,3 +16,13 @@ def plain_loggers():
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
+
+
+@pytest.fixture
+def signals_as_they_were():
+    """Undo what a launcher did in this process: later pools would not end under its handlers."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    for number, handler in handlers.items():
+        if handler is not signal.getsignal(number):
+            signal.signal(number, handler)

@@ -184,3 +184,15 @@ def add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
+
+
+def cosine_factor(cfg: CfgNode, section: str) -> float:
+    """Factor of the cosines of MODEL's `section`: the inverse of its TEMPERATURE.
+
+    Raises:
+        ValueError: When it is not positive.
+    """
+    temperature = cfg.MODEL[section].TEMPERATURE
+    if temperature <= 0:
+        raise ValueError(f"MODEL.{section}.TEMPERATURE must be positive, got {temperature}")
+    return 1 / float(temperature)

@@ -7,6 +7,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from freeseg.config_keys import cosine_factor
 
 # what timm's ViTs call a size, and our key for it; 0 leaves it as the model's name says
 _VIT_SIZES = {
@@ -64,14 +65,12 @@ def lseg_head_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> d
             f"MODEL.SEM_SEG_HEAD.IN_FEATURES asks for {missing}, "
             f"the backbone gives {sorted(input_shape)}"
         )
-    if node.TEMPERATURE <= 0:
-        raise ValueError(f"MODEL.LSEG.TEMPERATURE must be positive, got {node.TEMPERATURE}")
     return {
         "input_shape": {name: input_shape[name] for name in head.IN_FEATURES},
         "channels": head.CONVS_DIM,
         "embedding_channels": node.EMBEDDING_DIM,
         "norm": head.NORM,
-        "logit_scale": 1 / node.TEMPERATURE,
+        "logit_scale": cosine_factor(cfg, "LSEG"),
         "regularisation": {
             "kind": node.REGULARISATION,
             "depth": node.BLOCK_DEPTH,

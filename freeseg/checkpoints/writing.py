@@ -14,7 +14,13 @@ from torch import Tensor
 SUFFIXES = (".pth", ".safetensors")
 
 
-def write_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, half: bool = False) -> None:
+def write_checkpoint(
+    state: Mapping[str, Tensor],
+    path: str | Path,
+    *,
+    half: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes ``{"model": state}`` to a .pth file, or `state` to a .safetensors file.
 
     Args:
@@ -22,6 +28,7 @@ def write_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, half: boo
         path: Of the file; its folder is made.
         half: Write float values at half precision, in half the room, except where one of a tensor
             is too large for it. Models read them into their own precision.
+        metadata: Texts beside the weights, of a .safetensors file alone.
 
     Raises:
         ValueError: On any other suffix.
@@ -36,7 +43,8 @@ def write_checkpoint(state: Mapping[str, Tensor], path: str | Path, *, half: boo
     if path.suffix == ".pth":
         write_atomically(path, lambda file: torch.save({"model": tensors}, file))
     else:
-        content = save({key: value.clone() for key, value in tensors.items()})
+        about = None if metadata is None else dict(metadata)
+        content = save({key: value.clone() for key, value in tensors.items()}, about)
         write_atomically(path, lambda file: file.write(content))
 
 

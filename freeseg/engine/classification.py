@@ -14,10 +14,10 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from freeseg.checkpoints import write_checkpoint
 from freeseg.data.shapes.crops import CropSet
 from freeseg.engine.optimizer import warmup_cosine
 
@@ -92,11 +92,8 @@ def classification_accuracy(model: nn.Module, crops: CropSet) -> float:
 def save_backbone(name: str, model: nn.Module, path: str | Path, about: str) -> None:
     """Writes what a feature pyramid of the model has, at half precision, for ``MODEL.WEIGHTS``."""
     wanted = set(timm.create_model(name, features_only=True).state_dict())
-    state = {
-        KEY + key: value.half().contiguous() if value.is_floating_point() else value
-        for key, value in _features_keys(model, wanted).items()
-    }
-    save_file(state, path, metadata={"about": about})
+    state = {KEY + key: value for key, value in _features_keys(model, wanted).items()}
+    write_checkpoint(state, path, half=True, metadata={"about": about})
 
 
 def _features_keys(model: nn.Module, wanted: set[str]) -> dict[str, Tensor]:

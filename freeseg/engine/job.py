@@ -109,9 +109,11 @@ def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     Datasets without semantic ground truth are left out.
     """
     augmentation = augmentation_arguments(cfg)
+    if augmentation is None:
+        return {}
     num_datasets = len(cfg.DATASETS.TEST)
     datasets = [name for name in cfg.DATASETS.TEST if "semantic" in judged_tasks(name)]
-    if augmentation is None or not datasets:
+    if not datasets:
         return {}
     cfg = cfg.clone()
     cfg.defrost()

@@ -12,7 +12,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from freeseg.modeling import LOGIT_SCALE, ClipAdapter, class_logits
+from freeseg.modeling import ClipAdapter, class_logits
 from freeseg.structures import Vocabulary
 
 CLASS_TOKENS = "prefix_prompt"  # of the learned prompts: what is adapted
@@ -82,20 +82,18 @@ class PromptTuner:
     the last `clear` have made of them. The model's own are never written to.
     """
 
-    def __init__(
-        self,
-        settings: TuningSettings,
-        *,
-        per_dataset: bool = False,
-        logit_scale: float = LOGIT_SCALE,
-    ) -> None:
+    def __init__(self, settings: TuningSettings, *, per_dataset: bool = False) -> None:
         self.settings = settings
-        self.logit_scale = logit_scale
         self.per_dataset = per_dataset
         self._kept: Tensor | None = None
 
     def __call__(
-        self, adapter: ClipAdapter, vocabulary: Vocabulary, task: str, proposals: Tensor
+        self,
+        adapter: ClipAdapter,
+        vocabulary: Vocabulary,
+        task: str,
+        proposals: Tensor,
+        logit_scale: float,
     ) -> Tensor:
         """Features [T, D] of the classes' texts, of prompts that were adapted to an image.
 
@@ -104,12 +102,13 @@ class PromptTuner:
             vocabulary: The K classes; those that are not `is_seen` count.
             task: Of the prompts.
             proposals: Embeddings [N, D] of what the image shows.
+            logit_scale: The model's factor of cosines.
         """
         unseen = vocabulary.select(vocabulary.unseen_classes())
 
         def logits(tokens: Tensor) -> Tensor:
             features = adapter.class_features(unseen.texts, task, class_tokens=tokens)
-            return class_logits(unseen, proposals.clone(), features, self.logit_scale)
+            return class_logits(unseen, proposals.clone(), features, logit_scale)
 
         own: Tensor = adapter.prompt_learner.get_parameter(CLASS_TOKENS)
         tokens = own.detach() if self._kept is None else self._kept

@@ -18,6 +18,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import KEY_MAPS
 from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
+from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
     PromptTuner,
     RegionEnsemble,
@@ -54,7 +55,7 @@ class FreeSeg(Mask2Former):
         clip_adapter: ClipAdapter,
         ensemble: RegionEnsemble | None,
         tuner: PromptTuner | None,
-        temperature: float,
+        logit_scale: float,
         **trunk: Any,
     ) -> None:
         """Puts the parts together.
@@ -63,16 +64,14 @@ class FreeSeg(Mask2Former):
             clip_adapter: Texts, and the image tower for regions.
             ensemble: Asks the image tower about every proposal; None does without.
             tuner: Adapts the class tokens to test images; None leaves them as they are.
-            temperature: The cosines of queries and texts are divided by it.
+            logit_scale: Factor of the cosines of queries and texts, a constant.
             **trunk: Arguments of `Mask2Former`; `vocabulary` is the one of training.
         """
         super().__init__(**trunk)
-        if temperature <= 0:
-            raise ValueError(f"MODEL.FREESEG.TEMPERATURE must be positive, got {temperature}")
         self.clip_adapter = clip_adapter
         self.ensemble = ensemble
         self.tuner = tuner
-        self.logit_scale = 1 / temperature
+        self.logit_scale = logit_scale
         self._register_load_state_dict_pre_hook(_forget_extras)
 
     @classmethod
@@ -88,7 +87,7 @@ class FreeSeg(Mask2Former):
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
             "ensemble": _build_ensemble(cfg),
             "tuner": _build_tuner(cfg),
-            "temperature": cfg.MODEL.FREESEG.TEMPERATURE,
+            "logit_scale": cosine_factor(cfg, "FREESEG"),
         }
 
     def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
@@ -158,7 +157,10 @@ class FreeSeg(Mask2Former):
             is_object = self.classify(one.vocabulary, embeddings, old).argmax(-1) < len(
                 one.vocabulary
             )
-            features = tuner(self.clip_adapter, one.vocabulary, one.task, embeddings[is_object])
+            proposals = embeddings[is_object]
+            features = tuner(
+                self.clip_adapter, one.vocabulary, one.task, proposals, self.logit_scale
+            )
             adapted.append(self.clip_adapter.with_void(features))
         return torch.stack(adapted)
 
@@ -216,11 +218,7 @@ def _build_tuner(cfg: CfgNode) -> PromptTuner | None:
     arguments = tuning_arguments(cfg)
     if arguments is None:
         return None
-    return PromptTuner(
-        TuningSettings(**arguments),
-        per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET,
-        logit_scale=1 / cfg.MODEL.FREESEG.TEMPERATURE,
-    )
+    return PromptTuner(TuningSettings(**arguments), per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET)
 
 
 def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:

@@ -7,7 +7,7 @@ from freeseg.modeling.backbone import (
     DPTBackbone,
     TimmBackbone,
 )
-from freeseg.modeling.classifier import LOGIT_SCALE, class_logits, cosine_logits
+from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
@@ -31,7 +31,6 @@ from freeseg.modeling.regions import (
 )
 
 __all__ = [
-    "LOGIT_SCALE",
     "TRANSFORMER_DECODER_REGISTRY",
     "ClipAdapter",
     "ContextInteraction",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 
+from freeseg.checkpoints import write_checkpoint
 from freeseg.text.clip import CLIP, ClipSpec
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY
 
@@ -73,8 +73,8 @@ def save_toy_clip(model: CLIP, path: str | Path, about: str) -> None:
     tokenizer = model.tokenizer
     if not isinstance(tokenizer, WordTokenizer):
         raise TypeError("a toy CLIP has a WordTokenizer")
-    state = {key: value.detach().half().contiguous() for key, value in model.state_dict().items()}
-    save_file(state, path, metadata={"words": json.dumps(tokenizer.words), "about": about})
+    metadata = {"words": json.dumps(tokenizer.words), "about": about}
+    write_checkpoint(model.state_dict(), path, half=True, metadata=metadata)
 
 
 def load_toy_clip(path: str | Path = "") -> CLIP:

@@ -300,18 +300,16 @@ def test_the_tool_runs_processes_of_their_own(photos, model, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_rays_actors_do_the_same(photos, model, tmp_path, monkeypatch):
+def test_rays_actors_do_the_same(photos, model, tmp_path, monkeypatch, signals_as_they_were):
     ray = pytest.importorskip("ray")
     pytest.importorskip("pyarrow")  # of ray[data]
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 starves actors where others compute
     job(photos, model, tmp_path / "plain").run()
-    handler = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)  # no more than actors
     try:
         report = job(photos, model, tmp_path / "ray", engine="ray", num_workers=2).run()
     finally:
         ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)  # Ray's would keep pools of later tests from ending
     assert (report.photos, report.failed, report.missing_pieces) == (7, 2, 0)
     assert records(tmp_path / "ray") == records(tmp_path / "plain")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ RELATIVE_NOISE = 1e-4
 
 
 @pytest.fixture
-def under_torchrun(tiny_arguments, one_thread):
+def under_torchrun(tiny_arguments, one_thread, signals_as_they_were):
     """Runs the tiny job in two processes of torchrun's own agent, copies of this one."""
 
     def run(*options):
@@ -25,11 +24,7 @@ def under_torchrun(tiny_arguments, one_thread):
         )
         elastic_launch(config, start_job)(tiny_arguments(*options))
 
-    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    yield run
-    for number, handler in handlers.items():  # the agent has put its own in their place
-        if handler is not signal.getsignal(number):
-            signal.signal(number, handler)
+    return run
 
 
 def results(folder):
