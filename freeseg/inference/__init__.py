@@ -1,6 +1,6 @@
 """From logits to segmentations, without a model."""
 
-from freeseg.inference.assemble import Thresholds, assemble, check_tasks
+from freeseg.inference.assemble import Thresholds, assemble, check_tasks, semantic_scores
 from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
@@ -9,6 +9,7 @@ from freeseg.inference.label_map import label_map, to_size, upsample
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
 from freeseg.inference.resize import resize_result
 from freeseg.inference.sliding import SlidingWindow
+from freeseg.inference.tiled_assembly import Resizing, assemble_in_tiles, best_labels
 from freeseg.inference.tiles import is_out_of_memory, segment_in_tiles, segment_within_memory
 from freeseg.ops import mask_boxes
 
@@ -16,11 +17,14 @@ __all__ = [
     "AugmentedSemantic",
     "PromptTuner",
     "RegionEnsemble",
+    "Resizing",
     "SlidingWindow",
     "Thresholds",
     "TuningSettings",
     "assemble",
     "assemble_by_class_map",
+    "assemble_in_tiles",
+    "best_labels",
     "check_tasks",
     "geometric_ensemble",
     "groups_by_padded_size",
@@ -30,6 +34,7 @@ __all__ = [
     "resize_result",
     "segment_in_tiles",
     "segment_within_memory",
+    "semantic_scores",
     "to_size",
     "tune_class_tokens",
     "upsample",

@@ -62,7 +62,7 @@ def assemble(
     class_probs, mask_probs = class_logits.softmax(-1), mask_logits.sigmoid()
     is_thing = vocabulary.thing_mask(like=class_logits)
     return SegmentationResult(
-        semantic=semantic(class_probs, mask_probs) if "semantic" in tasks else None,
+        semantic=semantic_scores(class_probs, mask_probs) if "semantic" in tasks else None,
         instances=(
             instances(class_probs, mask_logits, mask_probs, is_thing, thresholds.max_instances)
             if "instance" in tasks
@@ -88,7 +88,7 @@ def check_tasks(tasks: Sequence[str]) -> None:
         raise ValueError(f"wanted a non-empty selection of the tasks {TASKS}, got {tasks!r}")
 
 
-def semantic(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
+def semantic_scores(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
     """Class scores [K, H, W]: masks weighted by class probability (MaskFormer, section 3.4)."""
     return torch.einsum("qk,qhw->khw", class_probs[:, :-1], mask_probs)
 
@@ -112,9 +112,8 @@ def panoptic(
         min_score: Class probability a query must exceed.
         min_visible_share: Kept over original area, least.
     """
-    scores, labels = class_probs.max(-1)
-    keep = (labels < class_probs.shape[1] - 1) & (scores > min_score)
-    scores, labels, mask_probs = scores[keep], labels[keep], mask_probs[keep]
+    queries, scores, labels = confident_queries(class_probs, min_score)
+    mask_probs = mask_probs[queries]
     segment_ids = torch.zeros(mask_probs.shape[1:], dtype=torch.int32, device=mask_probs.device)
     if not len(labels):
         return PanopticMap(segment_ids, ())
@@ -128,6 +127,13 @@ def panoptic(
     segments, segment_of_query = number_segments(labels, scores, area, shown, is_thing)
     segment_ids[is_inside] = segment_of_query[winner[is_inside]]
     return PanopticMap(segment_ids, segments)
+
+
+def confident_queries(class_probs: Tensor, min_score: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [P] that are an object with more than `min_score`, their scores and labels."""
+    scores, labels = class_probs.max(-1)
+    queries = ((labels < class_probs.shape[1] - 1) & (scores > min_score)).nonzero()[:, 0]
+    return queries, scores[queries], labels[queries]
 
 
 def number_segments(
@@ -180,18 +186,39 @@ def instances(
         is_thing: Bool [K].
         max_instances: Pairs taken.
     """
+    scores, queries, labels = best_pairs(class_probs, is_thing, max_instances)
+    used, row = queries.unique(return_inverse=True)  # a query may appear with several classes
+    masks = mask_logits[used] > 0
+    mass = (mask_probs[used] * masks).flatten(1).sum(1)
+    order, scores = ranked_instances(scores, mass, masks.flatten(1).sum(1), row)
+    row = row[order]
+    return InstanceSet(masks[row], mask_boxes(masks)[row], labels[order], scores)
+
+
+def best_pairs(
+    class_probs: Tensor, is_thing: Tensor, max_instances: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, queries and labels [N] of the best pairs of a query and a class, things alone."""
     pair_scores = class_probs[:, :-1].flatten()  # [Q * K]
     scores, pairs = pair_scores.topk(min(max_instances, len(pair_scores)))
     num_classes = class_probs.shape[1] - 1
     queries = torch.div(pairs, num_classes, rounding_mode="floor")
     labels = pairs % num_classes
     keep = is_thing[labels]
-    scores, queries, labels = scores[keep], queries[keep], labels[keep]
+    return scores[keep], queries[keep], labels[keep]
 
-    used, row = queries.unique(return_inverse=True)  # a query may appear with several classes
-    masks = mask_logits[used] > 0
-    quality = (mask_probs[used] * masks).flatten(1).sum(1) / (masks.flatten(1).sum(1) + 1e-6)
-    scores = scores * quality[row]
+
+def ranked_instances(
+    scores: Tensor, mass: Tensor, area: Tensor, row: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The order of N pairs by class score times mask quality, and these products in that order.
+
+    Args:
+        scores: Of the classes, [N].
+        mass: Sum of the probabilities inside each mask, [P].
+        area: Pixels of each mask, [P].
+        row: int64 [N], the mask of every pair.
+    """
+    scores = scores * (mass / (area + 1e-6))[row]
     order = scores.argsort(descending=True, stable=True)
-    row = row[order]
-    return InstanceSet(masks[row], mask_boxes(masks)[row], labels[order], scores[order])
+    return order, scores[order]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
+from freeseg.inference.tiled_assembly import best_labels
 from freeseg.ops import mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
@@ -52,11 +53,11 @@ def assemble_by_class_map(
         thresholds: What is kept.
     """
     check_tasks([task])
-    scores = torch.einsum("qk,qhw->khw", class_probs, mask_probs)
     if task == "semantic":
+        scores = torch.einsum("qk,qhw->khw", class_probs, mask_probs)
         return SegmentationResult(semantic=scores)
     best, labels = (class_probs / SHARPNESS).softmax(-1).max(-1)
-    proposals = Proposals(mask_probs, scores.argmax(0), labels, best)
+    proposals = Proposals(mask_probs, best_labels(class_probs, mask_probs), labels, best)
     is_thing = vocabulary.thing_mask(like=class_probs)
     if task == "panoptic":
         return SegmentationResult(panoptic=panoptic(proposals, is_thing, thresholds))

@@ -22,8 +22,10 @@ from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
     PromptTuner,
     RegionEnsemble,
+    Resizing,
     TuningSettings,
     assemble_by_class_map,
+    best_labels,
     resize_result,
     to_size,
 )
@@ -31,6 +33,7 @@ from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
 from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
 from freeseg.structures import (
+    LABEL_MAP_KEY,
     EmbeddedMasks,
     ImageFeatures,
     MaskPrediction,
@@ -189,10 +192,13 @@ class FreeSeg(Mask2Former):
                 text[row, :-1],
                 request.vocabulary,
             )
+        size = int(wanted.get("height", height)), int(wanted.get("width", width))
+        if request.task == "semantic" and wanted.get(LABEL_MAP_KEY):
+            resizing = Resizing.of((height, width), (height, width), (height, width), size)
+            return SegmentationResult(semantic=best_labels(class_probs, mask_probs, resizing))
         result = assemble_by_class_map(
             request.task, class_probs, mask_probs, request.vocabulary, self.thresholds
         )
-        size = int(wanted.get("height", height)), int(wanted.get("width", width))
         return resize_result(result, size)
 
     def train(self, mode: bool = True) -> FreeSeg:

@@ -16,9 +16,18 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
-from freeseg.inference import Thresholds, assemble, groups_by_padded_size
+from freeseg.inference import (
+    Resizing,
+    Thresholds,
+    assemble,
+    assemble_in_tiles,
+    best_labels,
+    groups_by_padded_size,
+    semantic_scores,
+)
 from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.structures import (
+    LABEL_MAP_KEY,
     ImageFeatures,
     MaskPrediction,
     SegmentationResult,
@@ -84,11 +93,13 @@ class Mask2Former(ImageSystem):
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
                 ``gt_classes`` and ``gt_masks``; for inference optionally ``height`` and ``width``
-                of the output and ``tasks``, a selection of "semantic", "instance", "panoptic".
+                of the output, ``tasks``, a selection of "semantic", "instance", "panoptic", and
+                ``label_map``.
 
         Returns:
-            {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], ``instances`` and
-            ``panoptic_seg`` (map int32 [H, W], segments).
+            {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], or with ``label_map`` the
+            labels int64 [H, W], which take little memory, ``instances`` and ``panoptic_seg``
+            (map int32 [H, W], segments).
         """
         if self.training:
             features = self.encode_image([x["image"] for x in batched_inputs])
@@ -131,25 +142,31 @@ class Mask2Former(ImageSystem):
         """The result of image `index` at the size and for the tasks its input asks for."""
         image_size = features.image_sizes[index]
         output_size = wanted.get("height", image_size[0]), wanted.get("width", image_size[1])
-        mask_logits = F.interpolate(
-            prediction.mask_logits[index, None].float(),
-            size=features.padded_size,
-            mode="bilinear",
-            align_corners=False,
-        )[0]
         tasks = wanted.get("tasks", self.tasks)
-        if self.resize_masks_first or tuple(tasks) != ("semantic",):
+        class_logits = prediction.class_logits[index].float()
+        mask_logits = prediction.mask_logits[index].float()
+        scores_first = not self.resize_masks_first and tuple(tasks) == ("semantic",)
+        in_tiles = "semantic" not in tasks or bool(wanted.get(LABEL_MAP_KEY))
+        if in_tiles and not scores_first:
+            mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
+            resizing = Resizing.of(mask_size, features.padded_size, image_size, output_size)
+            return assemble_in_tiles(
+                tasks, class_logits, mask_logits, resizing, self.vocabulary, self.thresholds
+            )
+        mask_logits = F.interpolate(
+            mask_logits[None], size=features.padded_size, mode="bilinear", align_corners=False
+        )[0]
+        if not scores_first:
             mask_logits = sem_seg_postprocess(mask_logits, image_size, *output_size)
-            return self._assemble(tasks, prediction.class_logits[index], mask_logits)
-        result = self._assemble(tasks, prediction.class_logits[index], mask_logits)
-        return SegmentationResult(
-            semantic=sem_seg_postprocess(result.semantic, image_size, *output_size)
-        )
-
-    def _assemble(
-        self, tasks: Sequence[str], class_logits: Tensor, mask_logits: Tensor
-    ) -> SegmentationResult:
-        return assemble(tasks, class_logits.float(), mask_logits, self.vocabulary, self.thresholds)
+            return assemble(tasks, class_logits, mask_logits, self.vocabulary, self.thresholds)
+        class_probs, mask_probs = class_logits.softmax(-1), mask_logits.sigmoid()
+        if in_tiles:
+            padded = features.padded_size
+            resizing = Resizing.of(padded, padded, image_size, output_size)
+            labels = best_labels(class_probs[:, :-1], mask_probs, resizing)
+            return SegmentationResult(semantic=labels)
+        scores = semantic_scores(class_probs, mask_probs)
+        return SegmentationResult(semantic=sem_seg_postprocess(scores, image_size, *output_size))
 
 
 @META_ARCH_REGISTRY.register()

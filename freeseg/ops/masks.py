@@ -15,13 +15,13 @@ def mask_boxes(masks: Tensor) -> Tensor:
     """Float [N, 4] tight xyxy boxes in pixels of bool masks [N, H, W]; zeros for an empty mask."""
     sides = []
     for axis in (1, 2):  # over rows: columns that are hit; over columns: rows
-        hit = masks.any(axis)
-        first = hit.int().argmax(1)
-        last = hit.shape[1] - hit.flip(1).int().argmax(1)
+        hit = masks.view(torch.uint8).amax(axis)  # many times faster than any()
+        first = hit.argmax(1)
+        last = hit.shape[1] - hit.flip(1).argmax(1)
         sides.append((first, last))
     (left, right), (top, bottom) = sides
     boxes = torch.stack([left, top, right, bottom], dim=1).float()
-    return boxes * masks.flatten(1).any(1)[:, None]
+    return boxes * hit.amax(1)[:, None]
 
 
 def masked_crops(image: Tensor, masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -46,7 +46,7 @@ class InstanceSet:
 class SegmentationResult:
     """What was asked for is set, the rest is None."""
 
-    semantic: Tensor | None = None  # float [K, H, W], class scores
+    semantic: Tensor | None = None  # class scores [K, H, W], or labels int64 [H, W]
     instances: InstanceSet | None = None
     panoptic: PanopticMap | None = None
 

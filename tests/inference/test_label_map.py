@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from freeseg.inference import label_map, upsample
 from freeseg.structures import ImageFeatures, Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from largest_tensor import LargestTensor
 from lseg_parts import random_head, random_texts
 
 REGULARISATIONS = [("none", 0), ("depthwise", 2), ("bottleneck", 1), ("bottleneck", 3)]
@@ -45,19 +45,6 @@ def test_parts_give_the_best_of_all(kind, depth, size):
         found = label_map(head, encoded, text, labels, size, values)
         assert found.dtype == torch.int64
         assert torch.equal(found, wanted)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the most values of any tensor that is made inside."""
-
-    values = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for each in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(each, torch.Tensor):
-                self.values = max(self.values, each.numel())
-        return result
 
 
 @pytest.mark.parametrize(("kind", "count", "side"), [("none", 1000, 480), ("bottleneck", 90, 240)])

@@ -161,6 +161,16 @@ def test_results_come_at_the_size_asked_for(model):
     assert output["instances"].pred_masks.shape[1:] == (96, 100)
 
 
+@torch.no_grad()
+def test_a_label_map_is_the_best_of_all_scores(model):
+    wanted = {**picture(), "height": 70, "width": 90, "tasks": ("semantic",)}
+    scores, labels = (
+        model([{**wanted, "label_map": flag}])[0]["sem_seg"] for flag in (False, True)
+    )
+    assert labels.dtype == torch.int64
+    assert (labels == scores.argmax(0)).float().mean() > 0.999
+
+
 def test_training_uses_the_seen_classes_of_one_task():
     model = build().train()
     seen_texts = []

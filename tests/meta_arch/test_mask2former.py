@@ -117,6 +117,18 @@ def test_scoring_before_resizing_is_an_option_for_semantic_output(cfg):
     torch.testing.assert_close(first([same])[0]["sem_seg"], last([same])[0]["sem_seg"])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("scores_first", [False, True])
+def test_a_label_map_is_the_best_of_all_scores(model, scores_first):
+    model.resize_masks_first = not scores_first
+    wanted = {**picture(), "height": 70, "width": 90, "tasks": ("semantic",)}
+    scores, labels = (
+        model([{**wanted, "label_map": flag}])[0]["sem_seg"] for flag in (False, True)
+    )
+    assert labels.dtype == torch.int64
+    assert (labels == scores.argmax(0)).float().mean() > 0.999
+
+
 def test_missing_backbone_map_is_named(cfg):
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "res3", "res4", "p7"]
     with pytest.raises(ValueError, match=r"asks for \['p7'\], the backbone gives"):

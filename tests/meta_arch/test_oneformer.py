@@ -47,6 +47,17 @@ def assert_same(first: dict, second: dict) -> None:
         assert torch.equal(a.pred_masks, b.pred_masks)
 
 
+@torch.no_grad()
+def test_a_label_map_is_the_best_of_all_scores(cfg):
+    model = build(cfg)
+    wanted = {**picture(), "height": 70, "width": 90}
+    scores, labels = (
+        model([{**wanted, "label_map": flag}])[0]["sem_seg"] for flag in (False, True)
+    )
+    assert labels.dtype == torch.int64
+    assert (labels == scores.argmax(0)).float().mean() > 0.999
+
+
 def test_training_gives_every_loss_and_every_parameter_a_gradient(cfg):
     model = build(cfg).train()
     losses = model([annotated([0, 2], task="panoptic"), annotated([1], task="instance", seed=1)])
