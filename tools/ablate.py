@@ -69,9 +69,9 @@ def freeseg() -> Study:
     )
 
 
-def oneformer(data: str) -> Study:
+def oneformer(data: str, baseline: str) -> Study:
     """One OneFormer against a Mask2Former per task, and against one that is not told the task."""
-    mask2former = next((CONFIGS / data).glob("mask2former_*.yaml"))
+    mask2former = CONFIGS / data / baseline
     joint = ("INPUT.DATASET_MAPPER_NAME", "oneformer_unified")
 
     def alone(task: str) -> tuple[str, ...]:
@@ -135,8 +135,8 @@ def lseg() -> Study:
 
 STUDIES = {
     "freeseg": freeseg,
-    "oneformer": lambda: oneformer("shapes"),
-    "oneformer_camvid": lambda: oneformer("camvid"),
+    "oneformer": lambda: oneformer("shapes", "mask2former_tiny.yaml"),
+    "oneformer_camvid": lambda: oneformer("camvid", "mask2former_regnetx_002.yaml"),
     "lseg": lseg,
 }
 

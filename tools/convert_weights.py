@@ -24,10 +24,21 @@ def main() -> int:
     parser.add_argument("--from", dest="system", required=True, choices=sorted(KEY_MAPS))
     parser.add_argument("--output", required=True, help=".pth or .safetensors")
     parser.add_argument("--half", action="store_true", help="half precision, in half the room")
+    parser.add_argument(
+        "--keep",
+        nargs="+",
+        default=[""],
+        metavar="PREFIX",
+        help="only weights whose new names begin so: backbone. sem_seg_head.pixel_decoder.",
+    )
     arguments = parser.parse_args()
     try:
         conversion = convert_file(
-            arguments.system, arguments.source, arguments.output, half=arguments.half
+            arguments.system,
+            arguments.source,
+            arguments.output,
+            half=arguments.half,
+            keep=arguments.keep,
         )
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

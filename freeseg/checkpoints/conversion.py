@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from freeseg.checkpoints.key_map import Conversion
@@ -11,7 +13,12 @@ from freeseg.checkpoints.writing import write_checkpoint
 
 
 def convert_file(
-    system: str, source: str | Path, output: str | Path, *, half: bool = False
+    system: str,
+    source: str | Path,
+    output: str | Path,
+    *,
+    half: bool = False,
+    keep: Sequence[str] = ("",),
 ) -> Conversion:
     """Reads the weights of a release and writes them under our names.
 
@@ -20,13 +27,19 @@ def convert_file(
         source: What `read_checkpoint` reads.
         output: What `write_checkpoint` writes.
         half: Of `write_checkpoint`.
+        keep: What our names of the weights to keep begin with, as those of an encoder to which a
+            new head is trained.
 
     Raises:
-        ValueError: On an unknown system, or a file that cannot be used.
+        ValueError: On an unknown system, a file that cannot be used, or when nothing is kept.
         FileNotFoundError: Where `source` does not exist.
     """
     if system not in KEY_MAPS:
         raise ValueError(f"wanted one of {', '.join(KEY_MAPS)}, got {system!r}")
     conversion = KEY_MAPS[system].convert(read_checkpoint(source))
-    write_checkpoint(conversion.state, output, half=half)
-    return conversion
+    kept = {key: value for key, value in conversion.state.items() if key.startswith(tuple(keep))}
+    if not kept:
+        raise ValueError(f"no weight's name begins with {' or '.join(keep)}")
+    left_out = tuple(key for key in conversion.state if key not in kept)
+    write_checkpoint(kept, output, half=half)
+    return replace(conversion, state=kept, dropped=(*conversion.dropped, *left_out))

@@ -168,6 +168,21 @@ def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, caps
     assert "1 tensors, 0 renamed, 1 left out" in shown
 
 
+def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
+    names = ("backbone.a", "sem_seg_head.pixel_decoder.b", "sem_seg_head.predictor.c")
+    torch.save({"model": {name: torch.ones(1) for name in names}}, tmp_path / "a.pth")
+    arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")]
+    keep = ["--keep", "backbone.", "sem_seg_head.pixel_decoder."]
+    monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments, *keep])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 0
+    assert set(load_file(tmp_path / "b.safetensors")) == set(names[:2])
+    assert "sem_seg_head.predictor.c is left out" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no weight's name begins with neck"):
+        convert_file("freeseg", tmp_path / "a.pth", tmp_path / "c.pth", keep=["neck."])
+
+
 def test_problems_are_one_line(tmp_path, monkeypatch, capsys):
     arguments = [str(tmp_path / "none.pth"), "--output", str(tmp_path / "b.pth")]
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
