@@ -32,8 +32,8 @@ def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str,
     names = list(MetadataCatalog.get(name).stuff_classes)
 
     def ask(x: Mapping[str, Any], vocabulary: Vocabulary) -> Tensor:
-        found = model([{**x, "vocabulary": vocabulary}])[0]["sem_seg"].cpu()
-        return found if found.dim() == 2 else found.argmax(0)  # a label map, or scores [K, H, W]
+        labels: Tensor = model([{**x, "vocabulary": vocabulary}])[0]["sem_seg"]
+        return labels.cpu()
 
     with torch.no_grad():
         return measure_behaviour(ask, _photos(cfg, name, limit), names, Probes.read(probes))
