@@ -165,6 +165,7 @@ def best_labels(
         tile: Pixels of a tile's side; 0 chooses.
     """
     size = mask_probs.shape[-2], mask_probs.shape[-1]
+    is_resized = resizing is not None
     resizing = (resizing or Resizing.of(size, size, size, size)).to(mask_probs)
     size = len(resizing.rows), len(resizing.columns)
     labels = torch.empty(size, dtype=torch.int64, device=mask_probs.device)
@@ -176,7 +177,9 @@ def best_labels(
                 labels[part.target] = rivals.classes[0]
                 continue
             weights = class_probs[rivals.queries][:, rivals.classes]
-            scores = part.rows @ _scores(weights, window[rivals.queries]) @ part.columns.T
+            scores = _scores(weights, window[rivals.queries])
+            if is_resized:
+                scores = part.rows @ scores @ part.columns.T
             labels[part.target] = rivals.classes[scores.max(0).indices]
     return labels
 
