@@ -75,11 +75,10 @@ def oneformer(data: str, baseline: str) -> Study:
     joint = ("INPUT.DATASET_MAPPER_NAME", "oneformer_unified")
 
     def alone(task: str) -> tuple[str, ...]:
-        probabilities = [
-            item
-            for name in TASKS[:2]
-            for item in (f"INPUT.TASK_PROB.{name.upper()}", str(float(name == task)))
-        ]
+        probabilities = (  # cumulative
+            *("INPUT.TASK_PROB.SEMANTIC", str(float(task == "semantic"))),
+            *("INPUT.TASK_PROB.INSTANCE", str(float(task != "panoptic"))),
+        )
         return (*joint, *probabilities, *only("MODEL.MASK_FORMER.TEST", task))
 
     return Study(

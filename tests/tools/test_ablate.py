@@ -10,11 +10,11 @@ import pytest
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
 from freeseg.config import default_tasks
+from freeseg.data import SegmentationMapper
 from freeseg.structures import TASKS
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 STUDIES = runpy.run_path(str(TOOL))["STUDIES"]
-DRAW = {"semantic": (1.0, 0.0), "instance": (0.0, 1.0), "panoptic": (0.0, 0.0)}
 
 
 def configurations(study):
@@ -43,8 +43,8 @@ def test_a_single_task_is_trained_and_evaluated_alone(name):
     alone = [task for task in TASKS if task in rows]
     for task in alone:
         assert list(default_tasks(rows[task])) == [task]
-        draw = rows[task].INPUT.TASK_PROB
-        is_drawn_alone = DRAW[task] == (draw.SEMANTIC, draw.INSTANCE)
+        drawn = SegmentationMapper.from_config(rows[task])["task_probabilities"]
+        is_drawn_alone = drawn == tuple(float(task == each) for each in TASKS)
         assert is_drawn_alone or [f"{task} segmentation."] == rows[task].INPUT.TASK_NAME
     assert len(alone) in (0, 3)
     if alone:

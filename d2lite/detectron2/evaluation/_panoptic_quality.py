@@ -18,17 +18,16 @@ VOID = 0  # segment id of pixels without ground truth
 _ID_BITS = 24  # ids are the three bytes of an RGB pixel
 
 
-def id2rgb(ids):
-    """Return segment ids [H, W] as COCO-panoptic colours, uint8 [H, W, 3]."""
-    little_endian = np.ascontiguousarray(ids, dtype="<u4")
-    return little_endian.view(np.uint8).reshape(*ids.shape, 4)[..., :3]
+def storable_ids(ids):
+    """Copy integer ids [H, W] as COCO's PNGs would keep them, uint32 of 24 bits."""
+    return ids.astype(np.uint32) & np.uint32(2**_ID_BITS - 1)
 
 
 def read_ids(file):
     """Read a COCO-panoptic PNG (path or open file) as segment ids, uint32 [H, W]."""
     with Image.open(file) as image:
         rgba = np.asarray(image.convert("RGBA"))  # [H, W, 4], alpha is the highest byte
-    return rgba.view("<u4")[..., 0] & np.uint32(2**_ID_BITS - 1)
+    return storable_ids(rgba.view("<u4")[..., 0])
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,6 @@ class PanopticQuality:
         ):
             np.add.at(totals, [self._row[category] for category in categories.tolist()], weights)
 
-    def check_category(self, category_id, image_id=None):
-        if category_id not in self._row:
-            raise KeyError(f"image {image_id}: unknown category_id {category_id} is predicted")
-
     def averages(self):
         """Return {"All", "Things", "Stuff": {"pq", "sq", "rq", "n"}, "per_class": {id: ...}}.
 
@@ -141,37 +136,48 @@ class PanopticQuality:
         return result
 
 
-def evaluate_annotations(gt_json, pred_annotations, read_gt, read_pred):
-    """Score predictions for every annotated image.
+class AnnotatedMaps:
+    """The truth of a dataset, to which predictions are matched image by image.
 
     Args:
-        gt_json: COCO-panoptic dict with "annotations" and "categories".
-        pred_annotations: dicts with "image_id", "segments_info" and what ``read_pred`` needs.
-        read_gt: annotation -> segment ids [H, W].
-        read_pred: the same for a predicted annotation.
-
-    Returns:
-        As ``PanopticQuality.averages``.
+        content: COCO-panoptic dict with "annotations" and "categories".
+        read: annotation -> segment ids [H, W].
     """
-    predictions = {annotation["image_id"]: annotation for annotation in pred_annotations}
-    for annotation in gt_json["annotations"]:
-        if annotation["image_id"] not in predictions:
-            raise Exception(f"no prediction for the image with id: {annotation['image_id']}")
-    quality = PanopticQuality(gt_json["categories"])
 
-    def match(gt):
-        pred = predictions[gt["image_id"]]
-        for segment in pred["segments_info"]:
-            quality.check_category(segment["category_id"], gt["image_id"])
-        return match_segments(
-            read_gt(gt), read_pred(pred), gt["segments_info"], pred["segments_info"], gt["image_id"]
-        )
+    def __init__(self, content, read):
+        self.content = content
+        self._read = read
+        self._annotations = {one["image_id"]: one for one in content["annotations"]}
+        self._categories = {category["id"] for category in content["categories"]}
 
-    # Threads, since most of the time goes into PNG decoding, which releases the lock.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for matching in pool.map(match, gt_json["annotations"]):
-            quality.add(matching)
-    return quality.averages()
+    def match(self, prediction, ids):
+        """Match the segments of one image; None when it is not annotated.
+
+        Args:
+            prediction: dict with "image_id" and "segments_info".
+            ids: segment ids [H, W].
+        """
+        image_id, segments = prediction["image_id"], prediction["segments_info"]
+        truth = self._annotations.get(image_id)
+        if truth is None:
+            return None
+        for category_id in (segment["category_id"] for segment in segments):
+            if category_id not in self._categories:
+                raise KeyError(f"image {image_id}: unknown category_id {category_id} is predicted")
+        return match_segments(self._read(truth), ids, truth["segments_info"], segments, image_id)
+
+    def quality(self, matchings):
+        """Score the matchings, by image id, of every annotated image.
+
+        Returns:
+            As ``PanopticQuality.averages``.
+        """
+        quality = PanopticQuality(self.content["categories"])
+        for image_id in (annotation["image_id"] for annotation in self.content["annotations"]):
+            if image_id not in matchings:
+                raise Exception(f"no prediction for the image with id: {image_id}")
+            quality.add(matchings[image_id])
+        return quality.averages()
 
 
 def pq_compute(gt_json_file, pred_json_file, gt_folder=None, pred_folder=None):
@@ -180,7 +186,17 @@ def pq_compute(gt_json_file, pred_json_file, gt_folder=None, pred_folder=None):
     for json_file, folder in ((gt_json_file, gt_folder), (pred_json_file, pred_folder)):
         contents.append(json.loads(Path(json_file).read_text()))
         readers.append(_folder_reader(Path(folder or str(json_file).replace(".json", ""))))
-    return evaluate_annotations(contents[0], contents[1]["annotations"], *readers)
+    truth = AnnotatedMaps(contents[0], readers[0])
+    annotated = {annotation["image_id"] for annotation in contents[0]["annotations"]}
+    predictions = {
+        annotation["image_id"]: annotation
+        for annotation in contents[1]["annotations"]
+        if annotation["image_id"] in annotated
+    }
+    # Threads, since most of the time goes into PNG decoding, which releases the lock.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        matchings = pool.map(lambda one: truth.match(one, readers[1](one)), predictions.values())
+        return truth.quality(dict(zip(predictions, matchings)))
 
 
 def _folder_reader(folder):

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import logging
 import os
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from PIL import Image
 from tabulate import tabulate
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation._panoptic_quality import (
-    evaluate_annotations,
-    id2rgb,
+    AnnotatedMaps,
     pq_compute,
     read_ids,
+    storable_ids,
 )
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.utils import comm
@@ -33,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 class COCOPanopticEvaluator(DatasetEvaluator):
     """Scores "panoptic_seg" outputs by PQ, SQ and RQ; must run on every rank.
+
+    Predictions are matched to the truth beside the inference, in threads, and never become files.
 
     Args:
         dataset_name: a dataset whose metadata has panoptic_json, panoptic_root and the maps
@@ -50,9 +51,14 @@ class COCOPanopticEvaluator(DatasetEvaluator):
             PathManager.mkdirs(output_dir)
 
     def reset(self):
-        self._predictions = []
+        self._predictions = []  # what COCO's JSON has of every image, and its matching to come
+        self._annotated_maps = None
+        self._matching_pool = None
 
     def process(self, inputs, outputs):
+        if self._matching_pool is None:
+            self._annotated_maps = self._read_annotated_maps()
+            self._matching_pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
         for image, output in zip(inputs, outputs):
             panoptic, segments = output["panoptic_seg"]
             panoptic = panoptic.cpu().numpy()
@@ -60,38 +66,32 @@ class COCOPanopticEvaluator(DatasetEvaluator):
                 segments = self._segments_from_ids(panoptic)
                 panoptic = panoptic + 1  # -1 was void, which COCO writes as 0
             stem = os.path.splitext(os.path.basename(image["file_name"]))[0]
-            with io.BytesIO() as png:
-                Image.fromarray(id2rgb(panoptic)).save(png, format="PNG")
-                self._predictions.append(
-                    {
-                        "image_id": image["image_id"],
-                        "file_name": stem + ".png",
-                        "png_string": png.getvalue(),
-                        "segments_info": [self._convert_category_id(s) for s in segments],
-                    }
-                )
+            prediction = {
+                "image_id": image["image_id"],
+                "file_name": stem + ".png",
+                "segments_info": [self._convert_category_id(s) for s in segments],
+            }
+            matching = self._matching_pool.submit(
+                self._annotated_maps.match, prediction, storable_ids(panoptic)
+            )
+            self._predictions.append((prediction, matching))
 
     def evaluate(self):
         comm.synchronize()
-        gathered = comm.gather(self._predictions)
-        self._predictions = list(itertools.chain(*gathered))
+        matched = [(prediction, matching.result()) for prediction, matching in self._predictions]
+        if self._matching_pool is not None:
+            self._matching_pool.shutdown()
+            self._matching_pool = None
+        self._predictions = list(itertools.chain(*comm.gather(matched)))
         if not comm.is_main_process():
             return None
 
-        gt_folder = Path(PathManager.get_local_path(self._metadata.panoptic_root))
-        with PathManager.open(self._metadata.panoptic_json, "r") as f:
-            gt_json = json.load(f)
-        pngs = {p["image_id"]: p.pop("png_string") for p in self._predictions}
+        truth = self._annotated_maps or self._read_annotated_maps()
         if self._output_dir is not None:
+            annotations = [prediction for prediction, _ in self._predictions]
             with PathManager.open(os.path.join(self._output_dir, "predictions.json"), "w") as f:
-                f.write(json.dumps({**gt_json, "annotations": self._predictions}))
-
-        qualities = evaluate_annotations(
-            gt_json,
-            self._predictions,
-            read_gt=lambda annotation: read_ids(gt_folder / annotation["file_name"]),
-            read_pred=lambda annotation: read_ids(io.BytesIO(pngs[annotation["image_id"]])),
-        )
+                f.write(json.dumps({**truth.content, "annotations": annotations}))
+        qualities = truth.quality({p["image_id"]: matching for p, matching in self._predictions})
         _print_panoptic_results(qualities)
         scores = {
             metric + suffix: 100 * qualities[group][metric.lower()]
@@ -99,6 +99,11 @@ class COCOPanopticEvaluator(DatasetEvaluator):
             for metric in ("PQ", "SQ", "RQ")
         }
         return OrderedDict(panoptic_seg=scores)
+
+    def _read_annotated_maps(self):
+        folder = Path(PathManager.get_local_path(self._metadata.panoptic_root))
+        with PathManager.open(self._metadata.panoptic_json, "r") as f:
+            return AnnotatedMaps(json.load(f), lambda one: read_ids(folder / one["file_name"]))
 
     def _segments_from_ids(self, panoptic):
         """Read segments off ids that are ``category * label_divisor + number``, -1 for void."""
