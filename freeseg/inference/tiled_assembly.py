@@ -176,8 +176,7 @@ def best_labels(
             if len(rivals.classes) == 1:
                 labels[part.target] = rivals.classes[0]
                 continue
-            weights = class_probs[rivals.queries][:, rivals.classes]
-            scores = _scores(weights, window[rivals.queries])
+            scores = rivals.scores(window[rivals.queries])
             if is_resized:
                 scores = part.rows @ scores @ part.columns.T
             labels[part.target] = rivals.classes[scores.max(0).indices]
@@ -204,21 +203,19 @@ class _Semantic:
     def __init__(self, class_probs: Tensor, size: tuple[int, int]) -> None:
         self.weights = class_probs[:, :-1]  # [Q, K]
         self.labels = torch.empty(size, dtype=torch.int64, device=class_probs.device)
-        self._rivals = _Rivals(self.labels, self.labels)
+        self._rivals: _Rivals
 
     def wanted(self, tile: Tile, bounds: Range) -> Tensor:
         self._rivals = _Rivals.among(self.weights, bounds)
-        is_wanted = torch.zeros_like(bounds.low, dtype=torch.bool)
-        is_wanted[self._rivals.queries] = True
-        return is_wanted
+        return _flags(bounds, self._rivals.queries)
 
     def paint(self, tile: Tile, bounds: Range, probs: Tensor, place: Tensor) -> None:
-        classes, queries = self._rivals.classes, self._rivals.queries
-        if len(classes) == 1:
-            self.labels[tile.target] = classes[0]
+        rivals = self._rivals
+        if len(rivals.classes) == 1:
+            self.labels[tile.target] = rivals.classes[0]
             return
-        scores = _scores(self.weights[queries][:, classes], probs[place[queries]])
-        self.labels[tile.target] = classes[scores.max(0).indices]
+        scores = rivals.scores(probs[place[rivals.queries]])
+        self.labels[tile.target] = rivals.classes[scores.max(0).indices]
 
 
 @dataclass(frozen=True)
@@ -230,6 +227,7 @@ class _Rivals:
 
     classes: Tensor  # [C]
     queries: Tensor  # [A], none where there is one class
+    weights: Tensor  # [A, C], of the queries' masks in the classes' scores
 
     @classmethod
     def among(cls, weights: Tensor, bounds: Range) -> _Rivals:
@@ -240,14 +238,15 @@ class _Rivals:
         # not "at least": what is no number must not leave a tile without classes
         classes = (~(most < -NEGLIGIBLE * lowest[leader])).nonzero()[:, 0]
         if len(classes) == 1:
-            return cls(classes, classes[:0])
-        share = bounds.high * weights[:, classes].amax(1)
-        return cls(classes, (~(share <= NEGLIGIBLE * share.sum())).nonzero()[:, 0])
+            queries = classes[:0]
+        else:
+            share = bounds.high * weights[:, classes].amax(1)
+            queries = (~(share <= NEGLIGIBLE * share.sum())).nonzero()[:, 0]
+        return cls(classes, queries, weights[queries][:, classes])
 
-
-def _scores(weights: Tensor, probs: Tensor) -> Tensor:
-    """Class scores [C, y, x] of weights [A, C] and masks [A, y, x]."""
-    return (weights.T @ probs.flatten(1)).view(-1, *probs.shape[1:])
+    def scores(self, probs: Tensor) -> Tensor:
+        """Class scores [C, y, x] of the queries' masks [A, y, x]."""
+        return (self.weights.T @ probs.flatten(1)).view(-1, *probs.shape[1:])
 
 
 class _Panoptic:
@@ -264,21 +263,19 @@ class _Panoptic:
         counts = class_probs.new_zeros((3, len(self.queries)), dtype=torch.int64)
         self.won, self.area, self.original = counts  # [P] each
         # the winner of every pixel, P where no mask is
-        self.winner = torch.full(size, len(self.queries), dtype=torch.int16)
-        self.winner = self.winner.to(class_probs.device)
+        self.winner = class_probs.new_full(size, len(self.queries), dtype=torch.int16)
         self._rivals = self._unsure = self.queries
 
     def wanted(self, tile: Tile, bounds: Range) -> Tensor:
-        is_wanted = torch.zeros_like(bounds.low, dtype=torch.bool)
         if not len(self.queries):
-            return is_wanted
+            return _flags(bounds, self.queries)
         low, high = bounds.low[self.queries], bounds.high[self.queries]
         least = (self.scores * low).max()
         self._rivals = (~(self.scores * high < least)).nonzero()[:, 0]  # so that nan is one
         self._unsure = ((low < IN_MASK) & (high >= IN_MASK)).nonzero()[:, 0]
+        is_wanted = _flags(bounds, self.queries[self._unsure])
         if len(self._rivals) > 1:
             is_wanted[self.queries[self._rivals]] = True
-        is_wanted[self.queries[self._unsure]] = True
         return is_wanted
 
     def paint(self, tile: Tile, bounds: Range, probs: Tensor, place: Tensor) -> None:
@@ -333,10 +330,8 @@ class _Instances:
         self._present = self.queries
 
     def wanted(self, tile: Tile, bounds: Range) -> Tensor:
-        is_wanted = torch.zeros_like(bounds.low, dtype=torch.bool)
         self._present = (bounds.high[self.queries] > IN_MASK).nonzero()[:, 0]
-        is_wanted[self.queries[self._present]] = True
-        return is_wanted
+        return _flags(bounds, self.queries[self._present])
 
     def paint(self, tile: Tile, bounds: Range, probs: Tensor, place: Tensor) -> None:
         if not len(self._present):
@@ -357,8 +352,14 @@ class _Instances:
             place[present] = torch.arange(len(present), device=place.device)
             shown = (place[row] >= 0).nonzero()[:, 0]
             masks[:, tile.target[0], tile.target[1]][shown] = parts[place[row[shown]]]
-        self._parts.clear()
         return InstanceSet(masks, mask_boxes(masks), self.labels[order], scores)
+
+
+def _flags(bounds: Range, queries: Tensor) -> Tensor:
+    """Bool [Q], true for some queries."""
+    flags = torch.zeros_like(bounds.low, dtype=torch.bool)
+    flags[queries] = True
+    return flags
 
 
 def _side(device: torch.device) -> int:

@@ -145,28 +145,29 @@ class Mask2Former(ImageSystem):
         tasks = wanted.get("tasks", self.tasks)
         class_logits = prediction.class_logits[index].float()
         mask_logits = prediction.mask_logits[index].float()
+        padded_size = features.padded_size
         scores_first = not self.resize_masks_first and tuple(tasks) == ("semantic",)
-        in_tiles = "semantic" not in tasks or bool(wanted.get(LABEL_MAP_KEY))
-        if in_tiles and not scores_first:
+        wants_scores = "semantic" in tasks and not wanted.get(LABEL_MAP_KEY)
+        if not scores_first and not wants_scores:
             mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
-            resizing = Resizing.of(mask_size, features.padded_size, image_size, output_size)
+            resizing = Resizing.of(mask_size, padded_size, image_size, output_size)
             return assemble_in_tiles(
                 tasks, class_logits, mask_logits, resizing, self.vocabulary, self.thresholds
             )
         mask_logits = F.interpolate(
-            mask_logits[None], size=features.padded_size, mode="bilinear", align_corners=False
+            mask_logits[None], size=padded_size, mode="bilinear", align_corners=False
         )[0]
         if not scores_first:
             mask_logits = sem_seg_postprocess(mask_logits, image_size, *output_size)
             return assemble(tasks, class_logits, mask_logits, self.vocabulary, self.thresholds)
         class_probs, mask_probs = class_logits.softmax(-1), mask_logits.sigmoid()
-        if in_tiles:
-            padded = features.padded_size
-            resizing = Resizing.of(padded, padded, image_size, output_size)
-            labels = best_labels(class_probs[:, :-1], mask_probs, resizing)
-            return SegmentationResult(semantic=labels)
-        scores = semantic_scores(class_probs, mask_probs)
-        return SegmentationResult(semantic=sem_seg_postprocess(scores, image_size, *output_size))
+        if wants_scores:
+            scores = semantic_scores(class_probs, mask_probs)
+            semantic = sem_seg_postprocess(scores, image_size, *output_size)
+        else:
+            resizing = Resizing.of(padded_size, padded_size, image_size, output_size)
+            semantic = best_labels(class_probs[:, :-1], mask_probs, resizing)
+        return SegmentationResult(semantic=semantic)
 
 
 @META_ARCH_REGISTRY.register()

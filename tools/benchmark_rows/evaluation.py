@@ -50,17 +50,25 @@ def _write(name: str, shift: int) -> str:
     return str(root / f"{name}.json")
 
 
-def _panoptic_quality() -> Contest:
+def _written() -> tuple[str, str]:
+    """JSON files of the truth and of predictions; panopticapi has one process from here on."""
     from panopticapi import evaluation as panopticapi
 
+    panopticapi.multiprocessing.cpu_count = lambda: 1
+    return _write("truth", 0), _write("predicted", 15)
+
+
+def _their_quality(truth: str, predicted: str, folder: str | None = None):
+    from panopticapi import evaluation as panopticapi
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return panopticapi.pq_compute(truth, predicted, pred_folder=folder)
+
+
+def _panoptic_quality() -> Contest:
     from detectron2.evaluation._panoptic_quality import pq_compute  # of d2lite only
 
-    truth, predicted = _write("truth", 0), _write("predicted", 15)
-    panopticapi.multiprocessing.cpu_count = lambda: 1
-
-    def theirs():
-        with contextlib.redirect_stdout(io.StringIO()):
-            return panopticapi.pq_compute(truth, predicted)
+    truth, predicted = _written()
 
     def check(ours, theirs):
         for group in ("All", "Things", "Stuff"):
@@ -68,16 +76,16 @@ def _panoptic_quality() -> Contest:
                 assert abs(ours[group][key] - theirs[group][key]) < 1e-9, (group, key)
         assert 0 < ours["All"]["pq"] < 1
 
-    return Contest(lambda: pq_compute(truth, predicted), theirs, check)
+    return Contest(
+        lambda: pq_compute(truth, predicted), lambda: _their_quality(truth, predicted), check
+    )
 
 
 def _evaluator() -> Contest:
     """From maps in memory; theirs goes by PNG files, as Detectron2's evaluator does."""
-    from panopticapi import evaluation as panopticapi
     from panopticapi.utils import id2rgb
 
-    truth, predicted = _write("truth", 0), _write("predicted", 15)
-    panopticapi.multiprocessing.cpu_count = lambda: 1
+    truth, predicted = _written()
     things, stuff = (
         {i: i - 1 for i in range(1, NUM_CATEGORIES + 1) if i % 2 == flag} for flag in (1, 0)
     )
@@ -109,11 +117,11 @@ def _evaluator() -> Contest:
         return evaluator.evaluate()["panoptic_seg"]
 
     def theirs():
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        with tempfile.TemporaryDirectory() as folder:
             for annotation in content["annotations"]:
                 file = Path(folder) / annotation["file_name"]
                 Image.fromarray(id2rgb(ids.numpy())).save(file, format="PNG")
-            return panopticapi.pq_compute(truth, predicted, pred_folder=folder)
+            return _their_quality(truth, predicted, folder)
 
     def check(ours, theirs):
         for group, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st")):

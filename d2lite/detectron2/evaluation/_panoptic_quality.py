@@ -136,6 +136,11 @@ class PanopticQuality:
         return result
 
 
+def matching_pool():
+    """Threads, since most of the time goes into PNG decoding, which releases the lock."""
+    return ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+
+
 class AnnotatedMaps:
     """The truth of a dataset, to which predictions are matched image by image.
 
@@ -193,8 +198,7 @@ def pq_compute(gt_json_file, pred_json_file, gt_folder=None, pred_folder=None):
         for annotation in contents[1]["annotations"]
         if annotation["image_id"] in annotated
     }
-    # Threads, since most of the time goes into PNG decoding, which releases the lock.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with matching_pool() as pool:
         matchings = pool.map(lambda one: truth.match(one, readers[1](one)), predictions.values())
         return truth.quality(dict(zip(predictions, matchings)))
 

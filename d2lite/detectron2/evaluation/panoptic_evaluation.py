@@ -8,7 +8,6 @@ import json
 import logging
 import os
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Optional
 
@@ -18,6 +17,7 @@ from tabulate import tabulate
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation._panoptic_quality import (
     AnnotatedMaps,
+    matching_pool,
     pq_compute,
     read_ids,
     storable_ids,
@@ -58,7 +58,7 @@ class COCOPanopticEvaluator(DatasetEvaluator):
     def process(self, inputs, outputs):
         if self._matching_pool is None:
             self._annotated_maps = self._read_annotated_maps()
-            self._matching_pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+            self._matching_pool = matching_pool()
         for image, output in zip(inputs, outputs):
             panoptic, segments = output["panoptic_seg"]
             panoptic = panoptic.cpu().numpy()
