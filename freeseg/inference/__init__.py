@@ -7,7 +7,7 @@ from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, geometric_ensemble
 from freeseg.inference.label_map import label_map, to_size, upsample
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
-from freeseg.inference.resize import resize_result
+from freeseg.inference.resize import crop_and_resize, resize_result
 from freeseg.inference.sliding import SlidingWindow
 from freeseg.inference.tiled_assembly import Resizing, assemble_in_tiles, best_labels
 from freeseg.inference.tiles import is_out_of_memory, segment_in_tiles, segment_within_memory
@@ -26,6 +26,7 @@ __all__ = [
     "assemble_in_tiles",
     "best_labels",
     "check_tasks",
+    "crop_and_resize",
     "geometric_ensemble",
     "groups_by_padded_size",
     "is_out_of_memory",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detectron2.modeling.postprocessing import sem_seg_postprocess
+from freeseg.inference.resize import crop_and_resize
 from freeseg.modeling import LSegHead
 from freeseg.structures import ImageFeatures, Vocabulary
 
@@ -65,10 +65,7 @@ def label_map(
 def upsample(logits: Tensor, features: ImageFeatures, index: int, size: tuple[int, int]) -> Tensor:
     """Logits [K, H, W] at the output's size of maps [K, h, w] of image `index`."""
     whole = to_size(logits[None], features.padded_size)[0]
-    height, width = features.image_sizes[index]
-    if size == (height, width):
-        return whole[:, :height, :width]
-    return sem_seg_postprocess(whole, (height, width), *size)
+    return crop_and_resize(whole, features.image_sizes[index], size)
 
 
 def to_size(logits: Tensor, size: tuple[int, int]) -> Tensor:

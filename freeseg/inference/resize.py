@@ -10,8 +10,21 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional as F
 
+from detectron2.modeling.postprocessing import sem_seg_postprocess
 from freeseg.ops import mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult
+
+
+def crop_and_resize(
+    maps: Tensor, image_size: tuple[int, int], output_size: tuple[int, int]
+) -> Tensor:
+    """Maps [K, h, w] of a padded image, without the padding and at the output's size [K, H, W].
+
+    Detectron2's `sem_seg_postprocess`, which enlarges even what has its size already.
+    """
+    if tuple(output_size) == tuple(image_size):
+        return maps[:, : image_size[0], : image_size[1]]
+    return sem_seg_postprocess(maps, image_size, *output_size)
 
 
 def resize_result(result: SegmentationResult, size: tuple[int, int]) -> SegmentationResult:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detectron2.modeling.postprocessing import sem_seg_postprocess
+from freeseg.inference.resize import crop_and_resize
 
 
 class SlidingWindow(nn.Module):
@@ -52,7 +52,7 @@ class SlidingWindow(nn.Module):
         if "semantic" in tasks:
             height, width = x["image"].shape[-2:]
             size = x.get("height", height), x.get("width", width)
-            output["sem_seg"] = sem_seg_postprocess(self._scores(x), (height, width), *size)
+            output["sem_seg"] = crop_and_resize(self._scores(x), (height, width), size)
         return output
 
     def _scores(self, x: dict[str, Any]) -> Tensor:

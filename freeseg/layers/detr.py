@@ -37,15 +37,27 @@ class DetrDecoderLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(
-        self, content: Tensor, position: Tensor, source: Tensor, source_position: Tensor
+        self,
+        content: Tensor,
+        position: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        visible: Tensor | None = None,
     ) -> Tensor:
-        """Refines `content` [B, Q, C] from `source` [B, S, C]; positions are added to keys."""
-        keys = source + source_position
+        """Refines queries.
+
+        Args:
+            content: [B, Q, C].
+            position: [B, Q, C], added to queries.
+            keys: [B, S, C], source tokens with their positions.
+            values: [B, S, C], source tokens.
+            visible: Bool [B, Q, Q], which queries a query sees; None when it sees all.
+        """
         content = self._sublayer(
-            content, self.norm1, lambda x: self.self_attn(x + position, x + position, x)
+            content, self.norm1, lambda x: self.self_attn(x + position, x + position, x, visible)
         )
         content = self._sublayer(
-            content, self.norm2, lambda x: self.multihead_attn(x + position, keys, source)
+            content, self.norm2, lambda x: self.multihead_attn(x + position, keys, values)
         )
         return self._sublayer(content, self.norm3, self._feed_forward)
 

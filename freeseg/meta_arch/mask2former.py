@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
-from detectron2.modeling.postprocessing import sem_seg_postprocess
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
 from freeseg.inference import (
     Resizing,
@@ -22,6 +21,7 @@ from freeseg.inference import (
     assemble,
     assemble_in_tiles,
     best_labels,
+    crop_and_resize,
     groups_by_padded_size,
     semantic_scores,
 )
@@ -128,23 +128,32 @@ class Mask2Former(ImageSystem):
         features = self.encode_image([x["image"] for x in batched_inputs])
         prediction = self.sem_seg_head.final(features)
         return [
-            self.postprocess(prediction, features, index, x)
+            self.postprocess(prediction, index, features, index, x)
             for index, x in enumerate(batched_inputs)
         ]
 
     def postprocess(
         self,
         prediction: MaskPrediction,
+        row: int,
         features: ImageFeatures,
         index: int,
         wanted: dict[str, Any],
     ) -> SegmentationResult:
-        """The result of image `index` at the size and for the tasks its input asks for."""
+        """The result of image `index` at the size and for the tasks its input asks for.
+
+        Args:
+            prediction: Of several images.
+            row: Where the image's is.
+            features: Of the images.
+            index: Of the image among them.
+            wanted: What is asked of it.
+        """
         image_size = features.image_sizes[index]
         output_size = wanted.get("height", image_size[0]), wanted.get("width", image_size[1])
         tasks = wanted.get("tasks", self.tasks)
-        class_logits = prediction.class_logits[index].float()
-        mask_logits = prediction.mask_logits[index].float()
+        class_logits = prediction.class_logits[row].float()
+        mask_logits = prediction.mask_logits[row].float()
         padded_size = features.padded_size
         scores_first = not self.resize_masks_first and tuple(tasks) == ("semantic",)
         wants_scores = "semantic" in tasks and not wanted.get(LABEL_MAP_KEY)
@@ -158,12 +167,12 @@ class Mask2Former(ImageSystem):
             mask_logits[None], size=padded_size, mode="bilinear", align_corners=False
         )[0]
         if not scores_first:
-            mask_logits = sem_seg_postprocess(mask_logits, image_size, *output_size)
+            mask_logits = crop_and_resize(mask_logits, image_size, output_size)
             return assemble(tasks, class_logits, mask_logits, self.vocabulary, self.thresholds)
         class_probs, mask_probs = class_logits.softmax(-1), mask_logits.sigmoid()
         if wants_scores:
             scores = semantic_scores(class_probs, mask_probs)
-            semantic = sem_seg_postprocess(scores, image_size, *output_size)
+            semantic = crop_and_resize(scores, image_size, output_size)
         else:
             resizing = Resizing.of(padded_size, padded_size, image_size, output_size)
             semantic = best_labels(class_probs[:, :-1], mask_probs, resizing)

@@ -133,20 +133,19 @@ class OneFormer(Mask2Former):
         An output is decoded under its own task; under the input's ``task`` when it has one.
         """
         features = self.encode_image([x["image"] for x in batched_inputs])
-        requests = [
-            (index, task, outputs)
-            for index, x in enumerate(batched_inputs)
-            for task, outputs in self._outputs_by_task(x).items()
-        ]
-        chosen = features.select([index for index, _, _ in requests])
-        tokens = self.embed_tasks([task for _, task, _ in requests])
-        prediction = self.sem_seg_head.final(chosen, tokens)
-
+        asked = [self._outputs_by_task(x) for x in batched_inputs]
         parts: list[dict[str, Any]] = [{} for _ in batched_inputs]
-        for row, (index, _, outputs) in enumerate(requests):
-            wanted = {**batched_inputs[index], "tasks": outputs}
-            result = self.postprocess(prediction, chosen, row, wanted)
-            parts[index].update(result.computed())
+        for num_tasks in sorted({len(outputs) for outputs in asked}):
+            indices = [index for index, one in enumerate(asked) if len(one) == num_tasks]
+            requests = [(index, task) for index in indices for task in asked[index]]
+            tokens = self.embed_tasks([task for _, task in requests])
+            prediction = self.sem_seg_head.final(
+                features.select(indices), tokens.unflatten(0, (-1, num_tasks))
+            )
+            for row, (index, task) in enumerate(requests):
+                wanted = {**batched_inputs[index], "tasks": asked[index][task]}
+                result = self.postprocess(prediction, row, features, index, wanted)
+                parts[index].update(result.computed())
         return [SegmentationResult(**part) for part in parts]
 
     def _outputs_by_task(self, wanted: dict[str, Any]) -> dict[str, list[str]]:

@@ -79,5 +79,5 @@ class OneFormerHead(MaskFormerHead):
     def final(  # type: ignore[override]
         self, features: ImageFeatures, task_tokens: Tensor
     ) -> MaskPrediction:
-        """The final prediction alone, for inference."""
+        """The final prediction alone, for inference, with task tokens [B, C] or [B, T, C]."""
         return self.predictor.final(features, task_tokens)  # type: ignore[operator]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -140,11 +141,33 @@ def test_a_batch_of_mixed_tasks_and_sizes_equals_each_alone(cfg):
 @torch.no_grad()
 def test_three_tasks_encode_the_image_once(cfg, monkeypatch):
     model = build(cfg)
-    calls = []
-    forward = model.backbone.forward
-    monkeypatch.setattr(model.backbone, "forward", lambda x: calls.append(1) or forward(x))
+    decoder = model.sem_seg_head.predictor
+    first_layer = decoder.class_transformer.decoder["layers"][0]
+    once = (model.backbone, decoder.class_input_proj, first_layer, decoder.input_proj[0])
+    batch_sizes = []
+
+    def counted(forward, *inputs):
+        batch_sizes.append(len(inputs[0]))
+        return forward(*inputs)
+
+    for part in once:
+        monkeypatch.setattr(part, "forward", functools.partial(counted, part.forward))
     model([{**picture(), "tasks": TASKS}])
-    assert len(calls) == 1
+    assert batch_sizes == [1] * len(once)  # a batch of one image, not of three requests
+
+
+@pytest.mark.parametrize("num_images", [1, 2])
+@torch.no_grad()
+def test_tasks_that_share_an_image_see_nothing_of_each_other(cfg, num_images):
+    model = build(cfg)
+    features = model.encode_image([picture(seed=seed)["image"] for seed in range(num_images)])
+    tokens = model.embed_tasks([*TASKS, *reversed(TASKS)])[: 3 * num_images]
+    together = model.sem_seg_head.final(features, tokens.view(num_images, 3, -1))
+    repeated = features.select([index for index in range(num_images) for _ in range(3)])
+    alone = model.sem_seg_head.final(repeated, tokens)
+    torch.testing.assert_close(together.class_logits, alone.class_logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.mask_logits, alone.mask_logits, rtol=0, atol=1e-5)
+    assert (alone.class_logits[0] - alone.class_logits[1]).abs().max() > 1e-4
 
 
 @torch.no_grad()
@@ -174,7 +197,7 @@ def test_settings_that_cannot_work_are_refused(cfg, key, value, message):
 
 @torch.no_grad()
 def test_ablations_change_what_they_say(cfg):
-    tokens = build(cfg).embed_tasks(TASKS)
+    tokens = build(cfg).embed_tasks(TASKS)[:, None]
     features = torch.randn(3, cfg.MODEL.SEM_SEG_HEAD.MASK_DIM, 8, 8)
     cfg.MODEL.ONE_FORMER.TASK_INIT = False
     start = build(cfg).sem_seg_head.predictor.task_queries(

@@ -1,6 +1,7 @@
 """OneFormer's query decoder: object queries that start from the task (arXiv 2211.06220).
 
-Shapes: B images, Q queries (the last one is the task's), C channels, K classes, h w mask size.
+Shapes: B images, T tasks of an image, Q queries (the last one is the task's), C channels,
+K classes, h w mask size.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class OneFormerDecoder(MaskedQueryDecoder):
             features: Of B images.
             task_tokens: [B, C].
         """
-        queries = self.task_queries(features.mask_features, task_tokens)
+        queries = self.task_queries(features.mask_features, task_tokens[:, None])
         predictions = [
             MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
             for layer in self.decode(features, queries).layers
@@ -96,35 +97,61 @@ class OneFormerDecoder(MaskedQueryDecoder):
         return TaskConditionedOutput(predictions, queries.content())
 
     def final(self, features: ImageFeatures, task_tokens: Tensor) -> MaskPrediction:
-        """The last prediction of `forward`, computed alone."""
-        queries = self.task_queries(features.mask_features, task_tokens)
+        """The last prediction of `forward`, computed alone.
+
+        Tasks of one image share what is computed of its pixels.
+
+        Args:
+            features: Of B images.
+            task_tokens: [B, C], or [B, T, C] for T tasks of every image.
+
+        Returns:
+            For B images, or for B*T pairs of an image and a task, the tasks of an image together.
+        """
+        tokens = task_tokens if task_tokens.dim() == 3 else task_tokens[:, None]  # [B, T, C]
+        queries = self.task_queries(features.mask_features, tokens)
         layer = self.decode_final(features, queries)
-        return MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)
+        class_logits = self.class_embed(layer.queries)
+        if tokens.shape[1] == 1:
+            return MaskPrediction(class_logits, layer.mask_logits)
+        return MaskPrediction(_by_task(queries, class_logits), _by_task(queries, layer.mask_logits))
 
     def task_queries(self, mask_features: Tensor, task_tokens: Tensor) -> QuerySet:
-        """Object queries that have read the picture at stride 4 from the task's point of view.
+        """Queries of every task in `task_tokens` [B, T, C], which see none of another task's.
+
+        Object queries have read the picture at stride 4 from the task's point of view.
 
         Parity: the class transformer reads the sine positions and takes the projected features
         for their positions, so that features choose where to look and positions are what is read.
+
+        Returns:
+            Groups "object", T*(Q-1) queries task by task, and "task", T queries.
         """
-        batch_size = mask_features.shape[0]  # len() would be a constant of exported programs
+        # len() would be a constant of exported programs
+        batch_size, num_tasks = mask_features.shape[0], task_tokens.shape[1]
         position = self.query_embed.weight.expand(batch_size, -1, -1)  # [B, Q, C]
-        token = task_tokens[:, None]  # [B, 1, C]
-        if self.use_task_norm:
-            token = self.decoder_norm(token)
+        num_objects = position.shape[1] - 1
+        object_position = position[:, :-1].repeat(1, num_tasks, 1)
+        token = self.decoder_norm(task_tokens) if self.use_task_norm else task_tokens
         pixels = self.class_input_proj(mask_features).flatten(2).mT  # [B, h*w, C]
         sine = sine_position(mask_features, position.shape[-1]).flatten(1).mT  # [h*w, C]
         start = token if self.init_from_task else torch.zeros_like(token)
+        tasks = owners = visible = None
+        if num_tasks > 1:
+            tasks = torch.arange(num_tasks, device=token.device)
+            owners = tasks.repeat_interleave(num_objects)
+            visible = (owners[:, None] == owners)[None]
         content = self.class_transformer(
-            start.expand(-1, position.shape[1] - 1, -1),
-            position[:, :-1],
+            start[:, :, None].expand(-1, -1, num_objects, -1).flatten(1, 2),
+            object_position,
             sine.to(pixels).expand_as(pixels),
             pixels,
+            visible,
         )
         return QuerySet(
             [
-                QueryGroup("object", content, position[:, :-1]),
-                QueryGroup("task", token, position[:, -1:]),
+                QueryGroup("object", content, object_position, owners=owners),
+                QueryGroup("task", token, position[:, -1:].expand_as(token), owners=tasks),
             ]
         )
 
@@ -161,9 +188,27 @@ class ClassTransformer(nn.Module):
         self.decoder = nn.ModuleDict({"layers": layers, "norm": nn.LayerNorm(channels)})
 
     def forward(
-        self, content: Tensor, position: Tensor, source: Tensor, source_position: Tensor
+        self,
+        content: Tensor,
+        position: Tensor,
+        source: Tensor,
+        source_position: Tensor,
+        visible: Tensor | None = None,
     ) -> Tensor:
-        """Refines queries [B, Q, C] from source tokens [B, S, C]."""
+        """Refines queries [B, Q, C] from source tokens [B, S, C].
+
+        Args:
+            visible: Bool [B, Q, Q], which queries a query sees; None when it sees all.
+        """
+        keys = source + source_position
         for layer in self.decoder["layers"]:  # type: ignore[attr-defined]
-            content = layer(content, position, source, source_position)
+            content = layer(content, position, keys, source, visible)
         return self.decoder["norm"](content)
+
+
+def _by_task(queries: QuerySet, values: Tensor) -> Tensor:
+    """Values [B, T*Q, ...] of the queries of T tasks as [B*T, Q, ...], the task's query last."""
+    parts = queries.split(values)
+    num_tasks = parts["task"].shape[1]
+    by_task = [part.unflatten(1, (num_tasks, -1)) for part in (parts["object"], parts["task"])]
+    return torch.cat(by_task, dim=2).flatten(0, 1)
