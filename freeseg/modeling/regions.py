@@ -16,7 +16,7 @@ from freeseg.ops import mask_boxes, masked_crops
 from freeseg.text import ImageTextEncoder, TextEncoder
 
 FILLS = ("mean", "zero")  # what a region's background is painted with
-CROP_BATCH = 32  # crops that are cut at once: each needs a copy of the image
+CROP_BATCH = 32  # crops that are cut at once: each needs as many rows of the image as it gets
 
 
 @dataclass(frozen=True)

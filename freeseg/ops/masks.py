@@ -5,6 +5,8 @@ Shapes: N masks, H W image size, S side of a crop.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ def masked_crops(image: Tensor, masks: Tensor, boxes: Tensor, size: tuple[int, i
     """Crops of an image, zero outside the masks, resized bicubically with aligned corners.
 
     Equal to cutting each box out of ``image * mask`` and calling ``F.interpolate(mode="bicubic",
-    align_corners=True)``, but for all boxes at once: each axis of each crop is one matrix.
+    align_corners=True)``, but for all boxes at once, and only pixels that are read are painted.
 
     Args:
         image: [C, H, W], already shifted so that 0 is what the background is filled with.
@@ -39,26 +41,32 @@ def masked_crops(image: Tensor, masks: Tensor, boxes: Tensor, size: tuple[int, i
     Returns:
         [N, C, *size].
     """
-    height, width = masks.shape[-2:]
     left, top, right, bottom = boxes.to(image).unbind(1)
-    rows = _bicubic_matrix(top, bottom, height, size[0])  # [N, S, H]
-    columns = _bicubic_matrix(left, right, width, size[1])  # [N, S, W]
-    painted = image * masks[:, None].to(image)  # [N, C, H, W]
-    return rows[:, None] @ painted @ columns[:, None].mT
+    numbers = torch.arange(len(masks), device=masks.device)[:, None]
+    squeezed = image.new_zeros(len(image), len(masks), size[0], masks.shape[-1])  # [C, N, S, W]
+    for row, weight in _bicubic_taps(top, bottom, size[0]):
+        painted = masks[numbers, row] * weight[..., None]  # [N, S, W]
+        squeezed.addcmul_(image[:, row], painted)
+    crops = image.new_zeros(len(image), len(masks), *size)
+    for column, weight in _bicubic_taps(left, right, size[1]):
+        columns = column[None, :, None].expand_as(crops)
+        crops.addcmul_(squeezed.gather(-1, columns), weight[:, None])
+    return crops.transpose(0, 1)
 
 
-def _bicubic_matrix(start: Tensor, stop: Tensor, length: int, size: int) -> Tensor:
-    """Weights [N, size, length] that resample start..stop of an axis, which ends at its borders."""
+def _bicubic_taps(start: Tensor, stop: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What is read to resample start..stop [N] of an axis to `size`; it ends at its borders.
+
+    Yields:
+        Four times indices and weights, both [N, size].
+    """
     steps = torch.linspace(0, 1, size, dtype=start.dtype, device=start.device)
     place = start[:, None] + steps * (stop - start - 1)[:, None]  # [N, S]
     first = place.floor()
     offset = place - first
-    weights = place.new_zeros(*place.shape, length)
     for tap in (-1, 0, 1, 2):
         index = (first + tap).clamp(start[:, None], stop[:, None] - 1)
-        weight = _cubic_kernel((offset - tap).abs())
-        weights.scatter_add_(2, index.long()[..., None], weight[..., None])
-    return weights
+        yield index.long(), _cubic_kernel((offset - tap).abs())
 
 
 def _cubic_kernel(distance: Tensor) -> Tensor:
