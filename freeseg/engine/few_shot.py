@@ -14,7 +14,6 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
-from freeseg.checkpoints import StrictCheckpointer
 from freeseg.data.few_shot import (
     EpisodeMapper,
     build_episode_loader,
@@ -24,6 +23,7 @@ from freeseg.data.few_shot import (
 )
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.evaluation.few_shot import FewShotEvaluator
+from freeseg.model_loading import load_weights
 
 FOLD_SLOT = "{fold}"
 
@@ -91,13 +91,7 @@ class FewShotJob:
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     """The model of a configuration in evaluation mode, with weights that must fit."""
     model: nn.Module = build_model(cfg).eval()
-    if not weights:
-        logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
-        return model
-    checkpointer = StrictCheckpointer(model)
-    checkpointer.load(weights)
-    if not cfg.MODEL.ALLOW_MISFIT:
-        checkpointer.refuse_misfit(weights)
+    load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
     return model
 
 
