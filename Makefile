@@ -41,7 +41,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY)
-	$(BIN)/python tools/systems_table.py --check README.md
+	$(BIN)/python tools/document_tables.py --check README.md docs/ops.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python tools/check_links.py output/site
 

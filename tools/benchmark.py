@@ -9,9 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 import torch
-from benchmark_rows import evaluation, models, operator, postprocessing, requests, run, training
+from benchmark_rows import (
+    HEAD,
+    add_to,
+    evaluation,
+    lines_of,
+    models,
+    operator,
+    postprocessing,
+    record_of,
+    requests,
+    run,
+    training,
+)
 
 PARTS = (operator, models, postprocessing, requests, evaluation, training)
 ROWS = {row.name: row for part in PARTS for row in part.ROWS}
@@ -26,22 +39,20 @@ def main() -> int:
     add("--turns", type=int, default=5, help="timed runs of each side (default: %(default)s)")
     add("--threads", type=int, default=2, help="default: %(default)s")
     add("--clock", choices=list(CLOCKS), default="wall", help="cpu: where others use the machine")
+    add("--record", type=Path, metavar="FILE", help="add the results to a JSON file")
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    print("| what | against | ours | theirs | ratio | bar |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("\n".join(HEAD), flush=True)
+    conditions = {"turns": args.turns, "threads": args.threads, "clock": args.clock}
     missed = 0
     for name in args.rows:
         row = ROWS[name]
         result = run(row, args.turns, CLOCKS[args.clock])
-        times = f"{1000 * result.ours:.1f} ms | {1000 * result.theirs:.1f} ms"
-        print(f"| {row.what} | {row.against} | {times} | {result.ratio:.1f}x | {row.bar}x |")
-        if row.memory_bar:
-            sizes = f"{result.our_memory / 2**20:.0f} MiB | {result.their_memory / 2**20:.0f} MiB"
-            ratio = f"{result.their_memory / result.our_memory:.1f}x"
-            print(f"| its peak memory | | {sizes} | {ratio} | {row.memory_bar}x |")
-        sys.stdout.flush()
+        record = record_of(row, result, **conditions)
+        print("\n".join(lines_of(record)), flush=True)
+        if args.record:
+            add_to(args.record, {name: record}, list(ROWS))
         missed += not result.reaches(row)
     return 1 if missed else 0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from freeseg.ops import mask_boxes
+from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import (
     TASKS,
     InstanceSet,
@@ -121,7 +121,7 @@ def panoptic(
     winner = (scores[:, None, None] * mask_probs).argmax(0)  # [H, W]
     is_inside = mask_probs.gather(0, winner[None])[0] >= IN_MASK  # [H, W]
     won = winner.flatten().bincount(minlength=len(labels))
-    original = (mask_probs >= IN_MASK).flatten(1).sum(1)
+    original = mask_areas(mask_probs >= IN_MASK)
     area = winner[is_inside].bincount(minlength=len(labels))
     shown = (area > 0) & (won >= min_visible_share * original)
     segments, segment_of_query = number_segments(labels, scores, area, shown, is_thing)
@@ -190,7 +190,7 @@ def instances(
     used, row = queries.unique(return_inverse=True)  # a query may appear with several classes
     masks = mask_logits[used] > 0
     mass = (mask_probs[used] * masks).flatten(1).sum(1)
-    order, scores = ranked_instances(scores, mass, masks.flatten(1).sum(1), row)
+    order, scores = ranked_instances(scores, mass, mask_areas(masks), row)
     row = row[order]
     return InstanceSet(masks[row], mask_boxes(masks)[row], labels[order], scores)
 

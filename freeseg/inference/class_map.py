@@ -12,7 +12,7 @@ from torch import Tensor
 
 from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
 from freeseg.inference.tiled_assembly import best_labels
-from freeseg.ops import mask_boxes
+from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
 SHARPNESS = 0.01  # temperature of the class scores, in the release
@@ -101,7 +101,7 @@ def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) ->
     keep = is_visible & is_thing[proposals.labels] & (proposals.scores >= thresholds.min_score)
     masks = proposals.mask_probs[keep] >= IN_MASK
     labels = proposals.labels[keep]
-    quality = (proposals.mask_probs[keep] * masks).flatten(1).sum(1) / masks.flatten(1).sum(1)
+    quality = (proposals.mask_probs[keep] * masks).flatten(1).sum(1) / mask_areas(masks)
     scores = proposals.scores[keep] * quality
     order = scores.argsort(descending=True, stable=True)
     masks, labels, scores = masks[order], labels[order], scores[order]
@@ -114,14 +114,14 @@ def _own_pixels(proposals: Proposals, min_visible_share: float) -> tuple[Tensor,
     """Of every mask: its pixels of its own class [Q, H, W], their number, whether they suffice."""
     inside = proposals.mask_probs >= IN_MASK
     kept = inside & (proposals.class_map == proposals.labels[:, None, None])
-    original, area = inside.flatten(1).sum(1), kept.flatten(1).sum(1)
+    original, area = mask_areas(inside), mask_areas(kept)
     return kept, area, (area > 0) & (area >= min_visible_share * original)
 
 
 def _without_duplicates(masks: Tensor, labels: Tensor) -> list[int]:
     """Indices of the masks that others of their class do not cover, the worst looked at first."""
     left = list(range(len(masks)))
-    areas = masks.flatten(1).sum(1).tolist()
+    areas = mask_areas(masks).tolist()
     for index in reversed(range(len(masks))):
         others = [i for i in left if i != index and labels[i] == labels[index]]
         if others:

@@ -26,7 +26,7 @@ from freeseg.inference.assemble import (
     number_segments,
     ranked_instances,
 )
-from freeseg.ops import mask_boxes
+from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
 SIDE = 96  # pixels of a tile's side: smaller ones hold fewer masks, larger ones take fewer steps
@@ -283,7 +283,7 @@ class _Panoptic:
             return
         self.original += tile.area * (bounds.low[self.queries] >= IN_MASK)
         inside = probs[place[self.queries[self._unsure]]] >= IN_MASK
-        self.original[self._unsure] += inside.flatten(1).sum(1)
+        self.original[self._unsure] += mask_areas(inside)
         only = self._rivals[0]
         if len(self._rivals) == 1 and not bool((self._unsure == only).any()):
             self.won[only] += tile.area
@@ -338,7 +338,7 @@ class _Instances:
             return
         present = probs[place[self.queries[self._present]]]  # [A, y, x]
         masks = present > IN_MASK
-        self.area[self._present] += masks.flatten(1).sum(1)
+        self.area[self._present] += mask_areas(masks)
         self.mass[self._present] += (present * masks).flatten(1).sum(1)
         self._parts.append((tile, self._present, masks))
 

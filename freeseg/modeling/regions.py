@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from freeseg.ops import mask_boxes, masked_crops
+from freeseg.ops import mask_areas, mask_boxes, masked_crops
 from freeseg.text import ImageTextEncoder, TextEncoder
 
 FILLS = ("mean", "zero")  # what a region's background is painted with
@@ -67,7 +67,7 @@ def region_features(
         Features [N, D], and bool [Q], which masks they belong to: those that are not empty.
     """
     masks = mask_probs > crops.min_probability
-    is_shown = masks.flatten(1).any(1)
+    is_shown = mask_areas(masks) > 0
     masks = masks[is_shown]
     if not len(masks):
         return image.new_zeros(0, encoder.dim, dtype=torch.float32), is_shown

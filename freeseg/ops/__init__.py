@@ -1,13 +1,14 @@
 """Operators that PyTorch lacks."""
 
 from freeseg.ops.implementations import Availability, available
-from freeseg.ops.masks import mask_boxes, masked_crops
+from freeseg.ops.masks import mask_areas, mask_boxes, masked_crops
 from freeseg.ops.ms_deform_attn import ms_deform_attn
 from freeseg.ops.reference import ms_deform_attn_reference
 
 __all__ = [
     "Availability",
     "available",
+    "mask_areas",
     "mask_boxes",
     "masked_crops",
     "ms_deform_attn",

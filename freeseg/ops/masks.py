@@ -1,4 +1,4 @@
-"""Operators on masks: their boxes, and masked crops of an image.
+"""Operators on masks: their areas and boxes, and masked crops of an image.
 
 Shapes: N masks, H W image size, S side of a crop.
 """
@@ -11,6 +11,18 @@ import torch
 from torch import Tensor
 
 CUBIC = -0.75  # slope parameter of PyTorch's bicubic kernel
+RUN = 128  # pixels that are counted in one byte
+
+
+def mask_areas(masks: Tensor) -> Tensor:
+    """Pixels, int64 [N], of bool masks [N, H, W].
+
+    Many times faster than ``sum``, which first writes every pixel as an int64: counts in bytes.
+    """
+    pixels = masks.flatten(1).view(torch.uint8)
+    even = pixels.shape[1] // RUN * RUN
+    runs = pixels[:, :even].unflatten(1, (-1, RUN)).sum(2, dtype=torch.uint8)
+    return runs.sum(1) + pixels[:, even:].sum(1)
 
 
 def mask_boxes(masks: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ A class is written as ``name|synonym|synonym: flags``; only the name is needed. 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -87,6 +88,7 @@ def parse_class(text: str) -> ClassEntry:
     return ClassEntry(_texts(names), **values)
 
 
+@functools.lru_cache(maxsize=2**16)  # a list is read once per image
 def clean_name(text: str) -> str:
     """A name in Unicode's composed form without invisible characters and needless blanks."""
     composed = unicodedata.normalize("NFC", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -56,8 +57,16 @@ def figures(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(parts)
 
 
-def systems_table(systems: Mapping[str, Mapping[str, str]], cards: Iterable[ModelCard]) -> str:
-    """Returns README's table: what each system does, how many models, and its measured parity."""
+def systems_table(
+    systems: Mapping[str, Mapping[str, str]], cards: Iterable[ModelCard], ratios: Mapping[str, str]
+) -> str:
+    """Returns README's table: what each system does, how many models, measured parity and speed.
+
+    Args:
+        systems: By name, with ``what``, ``parity``, ``speed`` and ``docs``.
+        cards: The models.
+        ratios: Of the benchmark, by row; ``speed`` names rows in braces.
+    """
     known = list(cards)
     lines = ["| " + " | ".join(_SYSTEM_HEADINGS) + " |", "|" + "---|" * len(_SYSTEM_HEADINGS)]
     for name, about in systems.items():
@@ -67,9 +76,9 @@ def systems_table(systems: Mapping[str, Mapping[str, str]], cards: Iterable[Mode
             ("published", sum(not card.is_bundled for card in mine)),
         )
         models = ", ".join(f"{count} {kind}" for kind, count in counts if count)
-        lines.append(
-            f"| `{name}` | {about['what']} | {models} | {about['parity']} | {about['docs']} |"
-        )
+        speed = re.sub(r"{(.+?)}", lambda match: ratios[match[1]], about["speed"])
+        cells = (f"`{name}`", about["what"], models, about["parity"], speed, about["docs"])
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -78,5 +87,6 @@ _SYSTEM_HEADINGS = (
     "what it does",
     "models (`freeseg models`)",
     "against the original's stored outputs, same weights",
+    "[speed](docs/ops.md#speed) on a CPU",
     "more",
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from freeseg.ops import mask_boxes, masked_crops
+from freeseg.ops import mask_areas, mask_boxes, masked_crops
 
 
 def one_by_one(image, masks, boxes, size):
@@ -29,6 +29,15 @@ def test_equals_interpolation_of_every_crop(size):
     boxes = mask_boxes(masks)
     expected = one_by_one(image, masks, boxes, size)
     torch.testing.assert_close(masked_crops(image, masks, boxes, size), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(0, 7), (1, 1), (11, 13), (16, 8), (40, 33)])
+def test_areas_are_numbers_of_pixels(size):
+    masks = torch.rand(5, *size, generator=torch.Generator().manual_seed(0)) > 0.3
+    masks[0], masks[1] = True, False
+    assert torch.equal(mask_areas(masks), masks.flatten(1).sum(1))
+    assert torch.equal(mask_areas(masks.mT), masks.flatten(1).sum(1))  # scattered memory
+    assert mask_areas(masks[:0]).shape == (0,)
 
 
 def test_doubles_stay_doubles_and_no_mask_gives_no_crop():

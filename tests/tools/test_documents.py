@@ -23,23 +23,48 @@ def run(tool: str, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int |
     return script.main()
 
 
-def test_the_table_in_the_readme_is_current(monkeypatch) -> None:
-    assert run("systems_table", monkeypatch, "--check", ROOT / "README.md") == 0
+@pytest.fixture(autouse=True)
+def tools_import_each_other(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+def test_tables_in_documents_are_current(monkeypatch) -> None:
+    pages = ROOT / "README.md", ROOT / "docs/ops.md"
+    assert run("document_tables", monkeypatch, "--check", *pages) == 0
+
+
+def test_speed_is_recorded_row_by_row_in_the_order_of_the_benchmark(tmp_path) -> None:
+    from benchmark_rows import Result, Row, add_to, lines_of, record_of, recorded_table
+
+    fast = Row("fast", "ours", "theirs", 2, prepare=lambda: None, memory_bar=4)
+    record = record_of(fast, Result(0.5, 1.25, 2.5, 2**20, 8 * 2**20), threads=2)
+    assert lines_of(record) == [
+        "| ours | theirs | 500.0 ms | 1250.0 ms | 2.5x | 2x |",
+        "| its peak memory | | 1 MiB | 8 MiB | 8.0x | 4x |",
+    ]
+    path = tmp_path / "speed.json"
+    slow = record_of(Row("slow", "a", "b", 1.5, lambda: None), Result(2.0, 1.0, 0.5), threads=2)
+    for name, each in (("slow", slow), ("gone", slow), ("fast", record)):
+        add_to(path, {name: each}, ["fast", "slow", *(["gone"] if name == "gone" else [])])
+    recorded = json.loads(path.read_text())
+    assert list(recorded) == ["fast", "slow"]  # a row that the benchmark lost is forgotten
+    assert recorded["slow"]["threads"] == 2
+    assert "| a | b | 2000.0 ms | 1000.0 ms | 0.5x | 1.5x |" in recorded_table(recorded)
 
 
 def test_an_old_table_is_noticed_and_replaced(monkeypatch, tmp_path, capsys) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- systems: x -->\nold\n<!-- /systems -->\nafter\n")
-    assert run("systems_table", monkeypatch, "--check", page) == 1
+    assert run("document_tables", monkeypatch, "--check", page) == 1
     assert "is not current" in capsys.readouterr().err
-    assert run("systems_table", monkeypatch, "--write", page) == 0
-    assert run("systems_table", monkeypatch, "--check", page) == 0
+    assert run("document_tables", monkeypatch, "--write", page) == 0
+    assert run("document_tables", monkeypatch, "--check", page) == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- systems: x -->\n| system |")
     assert text.endswith("\n<!-- /systems -->\nafter\n")
     assert "1 bundled, 66 published" in text
     page.write_text("no marks")
-    assert run("systems_table", monkeypatch, "--check", page) == 1
+    assert run("document_tables", monkeypatch, "--check", page) == 1
 
 
 def test_broken_links_of_a_site_are_found(monkeypatch, tmp_path, capsys) -> None:

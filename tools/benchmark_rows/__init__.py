@@ -5,5 +5,25 @@ A row names what is measured, against what, and the ratio it must reach. Its `pr
 """
 
 from benchmark_rows.contest import Contest, Result, Row, assert_close, run
+from benchmark_rows.record import (
+    HEAD,
+    add_to,
+    lines_of,
+    record_of,
+    recorded_ratios,
+    recorded_table,
+)
 
-__all__ = ["Contest", "Result", "Row", "assert_close", "run"]
+__all__ = [
+    "HEAD",
+    "Contest",
+    "Result",
+    "Row",
+    "add_to",
+    "assert_close",
+    "lines_of",
+    "record_of",
+    "recorded_ratios",
+    "recorded_table",
+    "run",
+]

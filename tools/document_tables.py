@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Tables in documents: of systems, from the catalogue of models, and of speed, as it was recorded.
+
+tools/document_tables.py --check README.md docs/ops.md   # exits 1 when a table is not current
+tools/document_tables.py --write README.md docs/ops.md   # puts them between their marks
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from benchmark_rows import recorded_ratios, recorded_table
+
+from freeseg.zoo import load_catalog
+from freeseg.zoo.catalog import CATALOG_FILE
+from freeseg.zoo.table import systems_table
+
+SPEED_FILE = Path(__file__).resolve().parents[1] / "docs" / "speed.json"
+MARKS = re.compile(r"(<!-- (systems|speed): .*? -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Writes or checks the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    action = parser.add_mutually_exclusive_group(required=True)
+    for name in ("--write", "--check"):
+        action.add_argument(name, type=Path, metavar="FILE", nargs="+")
+    args = parser.parse_args()
+    speed = json.loads(SPEED_FILE.read_text(encoding="utf-8"))
+    systems = json.loads(CATALOG_FILE.read_text(encoding="utf-8"))["systems"]
+    cards = load_catalog().values()
+    tables = {
+        "systems": systems_table(systems, cards, recorded_ratios(speed)),
+        "speed": recorded_table(speed),
+    }
+    wrong = 0
+    for path in args.write or args.check:
+        text = path.read_text(encoding="utf-8")
+        if not MARKS.search(text):
+            print(f"{path} has no marks <!-- systems: --> or <!-- speed: -->", file=sys.stderr)
+            wrong += 1
+            continue
+        new = MARKS.sub(lambda match: match[1] + tables[match[2]] + match[4], text)
+        if args.write:
+            path.write_text(new, encoding="utf-8")
+        elif new != text:
+            print(f"{path}: its table is not current, run with --write", file=sys.stderr)
+            wrong += 1
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
