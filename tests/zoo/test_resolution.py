@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_bundled_models_work_by_their_name() -> None:
     bundled = [card for card in load_catalog().values() if card.is_bundled]
-    assert {"camvid", "camvid-mask2former", "toy"} <= {card.name for card in bundled}
+    assert {"camvid", "camvid-lseg", "camvid-mask2former", "toy"} <= {card.name for card in bundled}
     for card in bundled:
         found = find_model(card.name)
         assert Path(found.config).is_file()
