@@ -73,7 +73,8 @@ class MSDeformAttn(nn.Module):
         pixel_sizes = spatial_shapes.flip(-1).to(offsets).reciprocal()  # [L, 2], (width, height)
         per_offset = pixel_sizes[:, None].expand(*per_sample, 2).flatten()  # [M * L * P * 2]
         references = reference_points.repeat(1, math.prod(per_sample))  # as long: many times faster
-        locations = torch.addcmul(references, offsets, per_offset).unflatten(-1, (*per_sample, 2))
+        # rounded twice, as in the releases: addcmul would round once, which decoders amplify
+        locations = (references + offsets * per_offset).unflatten(-1, (*per_sample, 2))
         attended = ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights)
         return self.output_proj(attended)
 
