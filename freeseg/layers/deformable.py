@@ -84,7 +84,6 @@ def _softmax_over_few(logits: Tensor) -> Tensor:
     return logits.flatten(0, -2).mT.softmax(0).mT.reshape(logits.shape)
 
 
-
 class DeformableEncoderLayer(nn.Module):
     """Deformable self-attention and a feed-forward net, each with dropout, residual, norm."""
 
