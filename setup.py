@@ -75,7 +75,6 @@ setup(
         "torch>=2.5",
         "torchvision",  # timm imports its Python parts
         "timm>=1.0.9",
-        "open_clip_torch>=2.24",  # CLIP's tokenizer
         "numpy",
         "scipy",
         "fvcore>=0.1.5",
@@ -84,7 +83,7 @@ setup(
         "shapely",  # fvcore crops polygons with it
         "opencv-python-headless",
         "pillow",
-        "open_clip_torch",  # text encoders, and CLIP's tokenizer
+        "open_clip_torch>=2.24",  # text encoders, and CLIP's tokenizer
         "safetensors",
         "huggingface_hub",
         "tensorboard",

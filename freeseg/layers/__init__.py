@@ -9,7 +9,7 @@ from freeseg.layers.attention import (
 from freeseg.layers.deformable import DeformableEncoderLayer, MSDeformAttn, pixel_centres
 from freeseg.layers.detr import DetrDecoderLayer
 from freeseg.layers.mlp import MLP
-from freeseg.layers.position import sine_position
+from freeseg.layers.position import projected_sine_position, sine_position
 
 __all__ = [
     "MLP",
@@ -21,5 +21,6 @@ __all__ = [
     "MultiheadAttention",
     "SelfAttentionLayer",
     "pixel_centres",
+    "projected_sine_position",
     "sine_position",
 ]

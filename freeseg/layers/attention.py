@@ -41,17 +41,28 @@ class MultiheadAttention(nn.Module):
         Returns:
             [B, Q, C].
         """
-        weights = self.in_proj_weight.chunk(3)
-        biases = self.in_proj_bias.chunk(3)
+        _, (key_weight, key_bias), (value_weight, value_bias) = self.projections()
+        keys = F.linear(key, key_weight, key_bias)
+        return self.attend(query, keys, F.linear(value, value_weight, value_bias), visible)
+
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None = None
+    ) -> Tensor:
+        """`forward` for keys and values [B, S, C] that are projected already."""
+        (weight, bias), *_ = self.projections()
         queries, keys, values = (
-            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for x, weight, bias in zip((query, key, value), weights, biases)
+            x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for x in (F.linear(query, weight, bias), keys, values)
         )  # each [B, M, Q or S, C/M]
         mask = None if visible is None else visible[:, None]
         attended = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=self.dropout * self.training
         )
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def projections(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight [C, C] and bias [C] of queries, keys and values."""
+        return list(zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)))
 
 
 class SelfAttentionLayer(nn.Module):

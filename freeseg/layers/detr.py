@@ -49,15 +49,15 @@ class DetrDecoderLayer(nn.Module):
         Args:
             content: [B, Q, C].
             position: [B, Q, C], added to queries.
-            keys: [B, S, C], source tokens with their positions.
-            values: [B, S, C], source tokens.
+            keys: [B, S, C], what `multihead_attn` makes of source tokens with their positions.
+            values: [B, S, C], what it makes of the tokens.
             visible: Bool [B, Q, Q], which queries a query sees; None when it sees all.
         """
         content = self._sublayer(
             content, self.norm1, lambda x: self.self_attn(x + position, x + position, x, visible)
         )
         content = self._sublayer(
-            content, self.norm2, lambda x: self.multihead_attn(x + position, keys, values)
+            content, self.norm2, lambda x: self.multihead_attn.attend(x + position, keys, values)
         )
         return self._sublayer(content, self.norm3, self._feed_forward)
 

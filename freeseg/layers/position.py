@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,23 +29,46 @@ def sine_position(feature_map: Tensor, channels: int) -> Tensor:
     """
     if channels % 4:
         raise ValueError(f"channels must be a multiple of 4, got {channels}")
-    # A tracer must see the computation: its tensors would be of no use later.
-    encode = _encode.__wrapped__ if torch.compiler.is_compiling() else _encode
-    return encode(*feature_map.shape[-2:], channels, feature_map.device)
+    return _kept(_encode)(*feature_map.shape[-2:], channels, feature_map.device)
+
+
+def projected_sine_position(feature_map: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """What a linear layer makes of `sine_position`, from h + w products instead of h * w.
+
+    Args:
+        feature_map: [B, C, h, w].
+        weight: Of the layer, [D, channels].
+
+    Returns:
+        [h, 1, D] and [1, w, D], whose sum is the product of all pixels.
+    """
+    row_weight, column_weight = weight.chunk(2, dim=1)
+    row_waves, column_waves = (
+        _kept(_waves)(length, weight.shape[1], feature_map.device).mT.to(weight)
+        for length in feature_map.shape[-2:]
+    )
+    return (row_waves @ row_weight.mT)[:, None], (column_waves @ column_weight.mT)[None]
 
 
 @functools.lru_cache(maxsize=NUM_CACHED)
 @torch.inference_mode(False)  # what inference leaves here, training may find
 def _encode(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    exponent = torch.arange(channels // 4, dtype=torch.float32, device=device)
-    wavelength = TEMPERATURE ** (exponent * 4 / channels)  # [channels / 4]
-    rows = _waves(height, wavelength)[:, :, None].expand(-1, -1, width)
-    columns = _waves(width, wavelength)[:, None, :].expand(-1, height, -1)
+    rows = _waves.__wrapped__(height, channels, device)[:, :, None].expand(-1, -1, width)
+    columns = _waves.__wrapped__(width, channels, device)[:, None, :].expand(-1, height, -1)
     return torch.cat([rows, columns])
 
 
-def _waves(length: int, wavelength: Tensor) -> Tensor:
+@functools.lru_cache(maxsize=2 * NUM_CACHED)
+@torch.inference_mode(False)
+def _waves(length: int, channels: int, device: torch.device) -> Tensor:
     """[channels / 2, length], sine and cosine interleaved."""
-    steps = torch.arange(1, length + 1, dtype=torch.float32, device=wavelength.device)
+    exponent = torch.arange(channels // 4, dtype=torch.float32, device=device)
+    wavelength = TEMPERATURE ** (exponent * 4 / channels)  # [channels / 4]
+    steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
     angle = steps / (length + EPSILON) * (2 * math.pi) / wavelength[:, None]
     return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1)
+
+
+def _kept(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A cached function, or what is under its cache: a tracer must see the computation."""
+    return compute.__wrapped__ if torch.compiler.is_compiling() else compute  # type: ignore

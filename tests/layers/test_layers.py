@@ -12,6 +12,7 @@ from freeseg.layers import (
     MultiheadAttention,
     SelfAttentionLayer,
     pixel_centres,
+    projected_sine_position,
     sine_position,
 )
 
@@ -116,3 +117,11 @@ def test_deformable_offsets_start_in_distinct_directions():
     torch.testing.assert_close(offsets[:, 0, 0].abs().amax(-1), torch.ones(4))
     torch.testing.assert_close(offsets[:, :, 2], offsets[:, :, 0] * 3)
     assert len({tuple(row) for row in offsets[:, 0, 0].round(decimals=3).tolist()}) == 4
+
+
+def test_projected_sine_position_is_the_product_with_the_encoding():
+    map_, weight = torch.zeros(1, 1, 3, 5), torch.randn(7, 8)
+    rows, columns = projected_sine_position(map_, weight)
+    assert (rows.shape, columns.shape) == ((3, 1, 7), (1, 5, 7))
+    expected = torch.einsum("dc,chw->hwd", weight, sine_position(map_, 8))
+    torch.testing.assert_close(rows + columns, expected, rtol=0, atol=1e-5)

@@ -143,7 +143,7 @@ def test_three_tasks_encode_the_image_once(cfg, monkeypatch):
     model = build(cfg)
     decoder = model.sem_seg_head.predictor
     first_layer = decoder.class_transformer.decoder["layers"][0]
-    once = (model.backbone, decoder.class_input_proj, first_layer, decoder.input_proj[0])
+    once = (model.backbone, first_layer, decoder.input_proj[0])
     batch_sizes = []
 
     def counted(forward, *inputs):

@@ -12,14 +12,16 @@ SPLITS = (
     ShapesSplit("train", num_images=2000, seed=1),
     ShapesSplit("val", num_images=200, seed=2),
     ShapesSplit("seen_train", num_images=2000, seed=3, with_unseen=False),
+    ShapesSplit("many_seen_train", num_images=16000, seed=4, with_unseen=False),
 )
 
 
 def register_shapes(root: Path) -> None:
-    """Register shapes_{train,val,seen_train}_panoptic under `root`/shapes.
+    """Register shapes_{train,val,seen_train,many_seen_train}_panoptic under `root`/shapes.
 
-    "seen_train" has no pixel of the unseen classes, for open-vocabulary training; the metadata of
-    all three names the seen and unseen classes in `evaluation_set`.
+    "seen_train" has no pixel of the unseen classes, for open-vocabulary training, and
+    "many_seen_train" is eight times as large; the metadata of all names the seen and unseen
+    classes in `evaluation_set`.
     """
     for split in SPLITS:
         register_split(f"shapes_{split.name}_panoptic", root / "shapes" / split.name, split)

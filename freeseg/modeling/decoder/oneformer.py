@@ -12,11 +12,12 @@ from typing import Any
 import fvcore.nn.weight_init as weight_init
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d
 from freeseg.config import query_decoder_arguments, task_query_arguments
-from freeseg.layers import DetrDecoderLayer, sine_position
+from freeseg.layers import DetrDecoderLayer, MultiheadAttention, projected_sine_position
 from freeseg.modeling.decoder.mask2former import TRANSFORMER_DECODER_REGISTRY
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder
 from freeseg.structures import ImageFeatures, MaskPrediction, QueryGroup, QuerySet
@@ -121,9 +122,6 @@ class OneFormerDecoder(MaskedQueryDecoder):
 
         Object queries have read the picture at stride 4 from the task's point of view.
 
-        Parity: the class transformer reads the sine positions and takes the projected features
-        for their positions, so that features choose where to look and positions are what is read.
-
         Returns:
             Groups "object", T*(Q-1) queries task by task, and "task", T queries.
         """
@@ -133,8 +131,6 @@ class OneFormerDecoder(MaskedQueryDecoder):
         num_objects = position.shape[1] - 1
         object_position = position[:, :-1].repeat(1, num_tasks, 1)
         token = self.decoder_norm(task_tokens) if self.use_task_norm else task_tokens
-        pixels = self.class_input_proj(mask_features).flatten(2).mT  # [B, h*w, C]
-        sine = sine_position(mask_features, position.shape[-1]).flatten(1).mT  # [h*w, C]
         start = token if self.init_from_task else torch.zeros_like(token)
         tasks = owners = visible = None
         if num_tasks > 1:
@@ -144,8 +140,8 @@ class OneFormerDecoder(MaskedQueryDecoder):
         content = self.class_transformer(
             start[:, :, None].expand(-1, -1, num_objects, -1).flatten(1, 2),
             object_position,
-            sine.to(pixels).expand_as(pixels),
-            pixels,
+            mask_features,
+            self.class_input_proj,
             visible,
         )
         return QuerySet(
@@ -191,19 +187,46 @@ class ClassTransformer(nn.Module):
         self,
         content: Tensor,
         position: Tensor,
-        source: Tensor,
-        source_position: Tensor,
+        features: Tensor,
+        projection: nn.Conv2d,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """Refines queries [B, Q, C] from source tokens [B, S, C].
+        """Refines queries by what they find in a map.
 
         Args:
+            content: [B, Q, C].
+            position: [B, Q, C].
+            features: [B, C_mask, h, w].
+            projection: From C_mask to C channels, with kernels of 1x1.
             visible: Bool [B, Q, Q], which queries a query sees; None when it sees all.
         """
-        keys = source + source_position
         for layer in self.decoder["layers"]:  # type: ignore[attr-defined]
-            content = layer(content, position, keys, source, visible)
+            keys, values = _keys_and_values(layer.multihead_attn, features, projection)
+            content = layer(content, position, keys, values, visible)
         return self.decoder["norm"](content)
+
+
+def _keys_and_values(
+    attention: MultiheadAttention, features: Tensor, projection: nn.Conv2d
+) -> tuple[Tensor, Tensor]:
+    """What an attention layer makes of the pixels of a map, [B, h*w, C] each.
+
+    Parity: it reads the sine positions and takes the projected features for their positions, so
+    that features choose where to look and positions are what is read.
+
+    Both are linear in features, rows and columns, so one product with all pixels is left of three.
+    """
+    _, (key_weight, key_bias), (value_weight, value_bias) = attention.projections()
+    weight = key_weight @ projection.weight.flatten(1)  # [C, C_mask]
+    if projection.bias is not None:
+        key_bias = key_bias + key_weight @ projection.bias
+    keys = F.linear(features.flatten(2).mT, weight, key_bias)
+    size = features.shape[-2:]
+    for line in projected_sine_position(features, key_weight):
+        keys.unflatten(1, size).add_(line)
+    rows, columns = projected_sine_position(features, value_weight)
+    values = (rows + (columns + value_bias)).flatten(0, 1)
+    return keys, values.expand_as(keys)
 
 
 def _by_task(queries: QuerySet, values: Tensor) -> Tensor:

@@ -160,8 +160,9 @@ class DeformableEncoder(nn.Module):
         for layer in self.encoder["layers"]:  # type: ignore[attr-defined]
             source = layer(source, position, references, spatial_shapes, level_start_index)
 
+        # As views of the tokens PyTorch would not take maps of one image for channels-last.
         return [
-            part.mT.unflatten(2, size)  # [B, C, h, w]
+            part.mT.unflatten(2, size).clone(memory_format=torch.channels_last)  # [B, C, h, w]
             for part, size in zip(source.split(pixels, dim=1), sizes)
         ]
 
@@ -185,7 +186,7 @@ def _top_down_step(in_channels: int, channels: int, norm: str) -> tuple[nn.Modul
         padding=1,
         bias=norm == "",
         norm=get_norm(norm, channels),
-        activation=F.relu,
+        activation=F.relu_,
     )
     weight_init.c2_xavier_fill(lateral)
     weight_init.c2_xavier_fill(output)
