@@ -15,6 +15,7 @@ import torch
 from benchmark_rows import (
     HEAD,
     add_to,
+    attention,
     evaluation,
     lines_of,
     models,
@@ -26,7 +27,7 @@ from benchmark_rows import (
     training,
 )
 
-PARTS = (operator, models, postprocessing, requests, evaluation, training)
+PARTS = (operator, attention, models, postprocessing, requests, evaluation, training)
 ROWS = {row.name: row for part in PARTS for row in part.ROWS}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

@@ -180,7 +180,7 @@ class FreeSeg(Mask2Former):
         wanted = batched_inputs[request.index]
         height, width = features.image_sizes[request.index]
         mask_probs = to_size(masks.mask_logits[row, None], features.padded_size)[0]
-        mask_probs = mask_probs[:, :height, :width].sigmoid()  # [Q, H, W]
+        mask_probs = mask_probs[:, :height, :width].sigmoid_()  # [Q, H, W]
         logits = self.classify(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
         class_probs = logits.float().softmax(-1)[:, :-1]
         if self.ensemble is not None:

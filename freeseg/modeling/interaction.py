@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from freeseg.structures import ImageFeatures
 
 START_SCALE = 0.1  # of the layer scale
+TILE = 2**21  # attention weights at a time: 8 MiB
 
 
 class ContextInteraction(nn.Module):
@@ -97,12 +98,29 @@ class TextAttention(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, query: Tensor, text: Tensor) -> Tensor:
-        """What each of `query` [B, S, C] reads in `text` [B, K, D]: [B, S, C]."""
-        queries, keys, values = (
-            projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for projected in (self.q_proj(query), self.k_proj(text), self.v_proj(text))
-        )  # [B, M, S or K, E/M]
-        attended = F.scaled_dot_product_attention(
-            queries, keys, values, dropout_p=self.dropout if self.training else 0.0
-        )
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        """What each of `query` [B, S, C] reads in `text` [B, K, D]: [B, S, C].
+
+        There are many more pixels than texts, so both projections of pixels are done to texts
+        instead: ``(Wq x) . k = x . (Wq^T k)``, and ``Wo`` of a mean of values is one of ``Wo v``.
+        """
+        heads = (self.num_heads, -1)
+        keys, values = (
+            projected.unflatten(-1, heads).transpose(1, 2)
+            for projected in (self.k_proj(text), self.v_proj(text))
+        )  # [B, M, K, E/M]
+        keys = keys * keys.shape[-1] ** -0.5
+        query_bias = self.q_proj.bias.unflatten(0, heads)[:, :, None]  # [M, E/M, 1]
+        shift = (keys @ query_bias).flatten(1)[:, None]  # [B, 1, M*K]
+        keys = (keys @ self.q_proj.weight.unflatten(0, heads)).flatten(1, 2)  # [B, M*K, C]
+        output_weight = self.out_proj.weight.unflatten(1, heads).permute(1, 2, 0)  # [M, E/M, C]
+        values = (values @ output_weight).flatten(1, 2)  # [B, M*K, C]
+
+        def read(pixels: Tensor) -> Tensor:
+            logits = torch.baddbmm(shift, pixels, keys.mT).unflatten(-1, heads)
+            weights = F.dropout(logits.softmax(-1), self.dropout, self.training)
+            return weights.flatten(2) @ values
+
+        # An exported program knows no sizes, so it has one tile.
+        tile = max(1, TILE // keys.shape[:2].numel())
+        parts = [query] if torch.compiler.is_compiling() else query.split(tile, dim=1)
+        return torch.cat([read(part) for part in parts], dim=1) + self.out_proj.bias
