@@ -23,7 +23,11 @@ from freeseg.evaluation.panoptic import PanopticCounts
 Results = dict[str, Any]
 
 # task in the results -> metric of all classes, and the key of a class's own value
-_CLASS_KEYS = {"sem_seg": ("mIoU", "IoU-{}"), "segm": ("AP", "AP-{}")}
+_CLASS_KEYS = {
+    "sem_seg": ("mIoU", "IoU-{}"),
+    "segm": ("AP", "AP-{}"),
+    "segm_panoptic": ("AP", "AP-{}"),
+}
 _HARMONIC = {"mIoU": "hIoU", "AP": "hAP", "PQ": "hPQ"}
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.data import transforms as T
+from freeseg.structures import LABEL_MAP_KEY
 
 
 class AugmentedSemantic(nn.Module):
@@ -38,12 +39,16 @@ class AugmentedSemantic(nn.Module):
         self.flip = flip
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """``sem_seg`` [K, H, W] of every image."""
-        return [{"sem_seg": self._scores(x)} for x in batched_inputs]
+        """``sem_seg`` of every image: [K, H, W], or labels [H, W] where the input asks for them."""
+        return [
+            {"sem_seg": scores.argmax(0) if x.get(LABEL_MAP_KEY) else scores}
+            for x, scores in ((x, self._scores(x)) for x in batched_inputs)
+        ]
 
     def _scores(self, x: dict[str, Any]) -> Tensor:
         height, width = x["image"].shape[-2:]
         request = {"height": height, "width": width, **x, "tasks": ("semantic",)}
+        request[LABEL_MAP_KEY] = False
         scores = [
             self._mirror(self.model([{**request, "image": image}])[0]["sem_seg"], is_mirrored)
             for image, is_mirrored in self._copies(x["image"])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.inference.resize import crop_and_resize
+from freeseg.structures import LABEL_MAP_KEY
 
 
 class SlidingWindow(nn.Module):
@@ -52,7 +53,8 @@ class SlidingWindow(nn.Module):
         if "semantic" in tasks:
             height, width = x["image"].shape[-2:]
             size = x.get("height", height), x.get("width", width)
-            output["sem_seg"] = crop_and_resize(self._scores(x), (height, width), size)
+            scores = crop_and_resize(self._scores(x), (height, width), size)
+            output["sem_seg"] = scores.argmax(0) if x.get(LABEL_MAP_KEY) else scores
         return output
 
     def _scores(self, x: dict[str, Any]) -> Tensor:
@@ -67,6 +69,7 @@ class SlidingWindow(nn.Module):
                 part = image[:, rows, columns]
                 size = {"height": part.shape[-2], "width": part.shape[-1]}
                 request = {**x, **size, "image": part, "tasks": ("semantic",)}
+                request[LABEL_MAP_KEY] = False
                 scores = self.model([request])[0]["sem_seg"]
                 if total is None:
                     total = scores.new_zeros(len(scores), *image.shape[-2:])

@@ -28,8 +28,8 @@ def save(path: Path, pixels) -> Path:
     return path
 
 
-def photo(path: Path, side=4) -> Path:
-    return save(path, np.zeros((side, side, 3)))
+def photo(path: Path, labels) -> Path:
+    return save(path, np.zeros((*np.shape(labels), 3)))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def voc(tmp_path):
         ("2007_000002", [[3, 0, 0, 255]]),
         ("2007_000003", [[1, 1, 1, 1]]),  # not in the list
     ):
-        photo(folder / "JPEGImages" / f"{name}.jpg")
+        photo(folder / "JPEGImages" / f"{name}.jpg", labels)
         save(folder / "SegmentationClassAug" / f"{name}.png", labels)
     lists = folder / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
@@ -54,7 +54,7 @@ def coco(tmp_path):
     """Person (1) in two images, airplane (5) in one, bicycle (2) in one."""
     folder = tmp_path / "COCO2014"
     for number, labels in enumerate([[[1, 5, 0]], [[1, 2, 0]]]):
-        photo(folder / "val2014" / f"COCO_val2014_{number}.jpg")
+        photo(folder / "val2014" / f"COCO_val2014_{number}.jpg", labels)
         save(folder / "annotations" / "val2014" / f"COCO_val2014_{number}.png", labels)
     return tmp_path
 
@@ -65,8 +65,9 @@ def fss(tmp_path):
     for class_id in FSS.fold("test")[:3]:
         for number in range(1, 4):
             stem = tmp_path / "FSS-1000" / FSS.classes[class_id] / str(number)
-            photo(stem.with_suffix(".jpg"))
-            save(stem.with_suffix(".png"), [[0, 127, 128, 255]])
+            grey = [[0, 127, 128, 255]]
+            photo(stem.with_suffix(".jpg"), grey)
+            save(stem.with_suffix(".png"), grey)
     return tmp_path
 
 
@@ -121,6 +122,15 @@ def test_pascal_with_the_protocols_lists_takes_these(voc):
     ]
 
 
+@pytest.mark.parametrize("row", ["2007_000001__16", "2007_000001__00", "2007_000001", "__01"])
+def test_lists_of_other_folds_and_other_things_are_refused(voc, row):
+    listed = voc / "splits" / "pascal" / "val" / "fold0.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(f"{row}\n")
+    with pytest.raises(ValueError, match=rf"fold0.txt: .* 1, 2, 3, 4, 5; got '{row}'"):
+        find_examples(VOC, voc, "0")
+
+
 def test_pascal_masks_have_void(voc):
     first, second = find_examples(VOC, voc, "0")
     assert read_mask(VOC, first).tolist() == [[1, 1, 0, 255]]
@@ -136,6 +146,15 @@ def test_coco_with_and_without_the_protocols_lists(coco):
     listed.parent.mkdir(parents=True)
     listed.write_bytes(pickle.dumps({0: ["val2014/COCO_val2014_1.jpg"], 4: []}))
     assert find_examples(COCO, coco, "0") == [found[1]]
+
+
+@pytest.mark.parametrize("content", [[1], 3, {"0": []}, {0: None}])
+def test_pickles_that_are_no_lists_of_names_are_refused(coco, content):
+    listed = coco / "splits" / "coco" / "val" / "fold0.pkl"
+    listed.parent.mkdir(parents=True)
+    listed.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=r"fold0.pkl: wanted a pickle of \{class number"):
+        find_examples(COCO, coco, "0")
 
 
 def test_lists_are_never_executed(coco):
@@ -222,3 +241,10 @@ def test_an_episode_is_an_input_for_readers_and_for_lookers(voc):
     assert whole["truth"].tolist() == [[1, 1, 0, 255]]
     assert whole["vocabulary"].names[0] == "everything else"
     assert whole["supports"] == []
+
+
+def test_a_mask_of_another_size_is_refused(voc):
+    (first, _) = find_examples(VOC, voc, "0")
+    save(first.mask, [[1, 1], [0, 0]])
+    with pytest.raises(ValueError, match=r"2007_000001.png is \(2, 2\) pixels, .*jpg \(4, 1\)"):
+        EpisodeMapper(VOC, side=8)(sample_episodes(VOC, [first], count=1)[0])

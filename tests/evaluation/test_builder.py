@@ -220,6 +220,7 @@ def test_instances_are_judged_by_their_own_and_by_the_panoptic_annotation(
     }
     assert {task: results[task]["AP"] for task in expected} == pytest.approx(expected)
     assert abs(expected["segm"] - expected["segm_panoptic"]) > 1
+    assert results["segm_panoptic"]["AP_seen"] != results["segm"]["AP_seen"]
 
 
 def test_nothing_predicted_is_worth_nothing(evaluate, shapes):

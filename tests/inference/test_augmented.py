@@ -91,3 +91,13 @@ def test_images_of_one_padded_size_share_a_batch():
     assert groups_by_padded_size(sizes, 32) == [[0, 2, 3], [1, 4]]
     assert groups_by_padded_size(sizes, 0) == [[0], [1], [2], [3], [4]]
     assert groups_by_padded_size([], 32) == []
+
+
+def test_labels_are_those_of_the_mean_scores():
+    whole = [{"image": picture(), "label_map": True}]
+    for wrapped in (
+        SlidingWindow(Brightness(), window=(8, 12), stride=(5, 7), tasks=("semantic",)),
+        AugmentedSemantic(Brightness(), min_sizes=(20, 30), max_size=60, flip=True),
+    ):
+        scores = wrapped([{"image": picture()}])[0]["sem_seg"]
+        assert torch.equal(wrapped(whole)[0]["sem_seg"], scores.argmax(0))

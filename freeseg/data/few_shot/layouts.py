@@ -36,6 +36,7 @@ def find_examples(benchmark: Benchmark, root: str | Path, fold: str) -> list[Exa
 
     Raises:
         FileNotFoundError: When files are missing; the message says which.
+        ValueError: On a list of something else, or of another fold's classes.
     """
     return _FINDERS[benchmark.layout](benchmark, Path(root), fold)
 
@@ -63,8 +64,8 @@ def _find_voc(benchmark: Benchmark, root: Path, fold: str) -> list[Example]:
     classes = benchmark.fold(fold)
     listed = root / "splits" / "pascal" / "val" / f"fold{fold}.txt"
     if listed.is_file():
-        rows = [row.split("__") for row in listed.read_text(encoding="utf-8").split()]
-        return [example(name, int(number) - 1) for name, number in rows]
+        rows = listed.read_text(encoding="utf-8").split()
+        return [example(*_listed(row, classes, listed)) for row in rows]
     names = folder / "ImageSets" / "Segmentation" / "val.txt"
     require_file(names, HINT)
     return [
@@ -122,7 +123,21 @@ def _classes_in(mask: Path, classes: Sequence[int]) -> list[int]:
     return [class_id for class_id in classes if class_id + 1 in present]
 
 
+def _listed(row: str, classes: Sequence[int], path: Path) -> tuple[str, int]:
+    """Name and class of "NAME__NUMBER", as the protocol writes it; it numbers classes from 1."""
+    name, _, number = row.rpartition("__")
+    if not (name and number.isdecimal() and int(number) - 1 in classes):
+        wanted = ", ".join(str(class_id + 1) for class_id in classes)
+        raise ValueError(f"{path}: wanted NAME__NUMBER, NUMBER one of {wanted}; got {row!r}")
+    return name, int(number) - 1
+
+
 def _read_lists(path: Path) -> Mapping[int, Sequence[str]]:
     """The protocol's pickle {class: image names}; nothing in it is executed."""
     content = read_content(path)
-    return {int(class_id): [str(name) for name in names] for class_id, names in content.items()}
+    if not isinstance(content, Mapping) or not all(
+        isinstance(number, int) and isinstance(names, (list, tuple))
+        for number, names in content.items()
+    ):
+        raise ValueError(f"{path}: wanted a pickle of {{class number: list of image names}}")
+    return {class_id: [str(name) for name in names] for class_id, names in content.items()}

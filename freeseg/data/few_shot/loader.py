@@ -73,6 +73,8 @@ class EpisodeMapper:
     def _read(self, example: Example) -> tuple[Tensor, Tensor]:
         pixels = Image.fromarray(order_channels(read_image(example.image), self.image_format))
         mask = Image.fromarray(read_mask(self.benchmark, example))
+        if mask.size != pixels.size:
+            raise ValueError(f"{example.mask} is {mask.size} pixels, {example.image} {pixels.size}")
         if self.side:
             pixels = pixels.resize((self.side, self.side), Image.Resampling.BILINEAR)
             mask = mask.resize((self.side, self.side), Image.Resampling.NEAREST)
