@@ -100,7 +100,8 @@ def _add_freeseg_keys(cfg: CfgNode) -> None:
     ours.USE_TASK = True  # the task is a part of a learned prompt
     ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
     ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
-    ours.MIN_SCORE = 0.5  # least class score of a thing; the release has it as a constant
+    ours.MIN_SCORE = 0.5  # how far a thing's class must stand out; a constant of the release
+    ours.MIN_PROBABILITY = 0.0  # of a panoptic thing's class; the release keeps all
     cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
     tuning.ENABLED = False  # adapt the class tokens to each test image
     tuning.STEPS = 1

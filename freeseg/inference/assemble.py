@@ -32,11 +32,13 @@ class Thresholds:
         min_score: A panoptic segment's class probability must be above it.
         min_visible_share: Least share of a panoptic segment's mask that other segments leave it.
         max_instances: Instances kept per image, before stuff is dropped.
+        min_probability: Of a panoptic thing's class where `min_score` is of sharpened ones.
     """
 
     min_score: float
     min_visible_share: float
     max_instances: int
+    min_probability: float = 0.0
 
 
 def assemble(

@@ -27,13 +27,15 @@ class Proposals:
         mask_probs: [Q, H, W].
         class_map: int64 [H, W], the semantic winner of every pixel.
         labels: int64 [Q].
-        scores: [Q], sharpened probability of the label.
+        scores: [Q], probability of the label.
+        is_sure: Bool [Q], whether the label stands out of the others enough for a thing.
     """
 
     mask_probs: Tensor
     class_map: Tensor
     labels: Tensor
     scores: Tensor
+    is_sure: Tensor
 
 
 def assemble_by_class_map(
@@ -56,8 +58,10 @@ def assemble_by_class_map(
     if task == "semantic":
         scores = torch.einsum("qk,qhw->khw", class_probs, mask_probs)
         return SegmentationResult(semantic=scores)
-    best, labels = (class_probs / SHARPNESS).softmax(-1).max(-1)
-    proposals = Proposals(mask_probs, best_labels(class_probs, mask_probs), labels, best)
+    scores, labels = class_probs.max(-1)
+    is_sure = (class_probs / SHARPNESS).softmax(-1).amax(-1) >= thresholds.min_score
+    class_map = best_labels(class_probs, mask_probs)
+    proposals = Proposals(mask_probs, class_map, labels, scores, is_sure)
     is_thing = vocabulary.thing_mask(like=class_probs)
     if task == "panoptic":
         return SegmentationResult(panoptic=panoptic(proposals, is_thing, thresholds))
@@ -68,7 +72,8 @@ def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> 
     """Paints the masks one over another in their order; stuff of one class is one segment.
 
     A mask keeps the pixels of its own class. It is dropped when these are less than
-    ``min_visible_share`` of it, or when it is a thing that scores below ``min_score``.
+    ``min_visible_share`` of it, or when it is a thing whose label does not stand out or is less
+    probable than ``min_probability``.
 
     Args:
         proposals: Classified masks.
@@ -77,7 +82,8 @@ def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> 
     """
     kept, area, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
     is_stuff = ~is_thing[proposals.labels]
-    shown = is_visible & (is_stuff | (proposals.scores >= thresholds.min_score))
+    is_probable = proposals.scores >= thresholds.min_probability
+    shown = is_visible & (is_stuff | (proposals.is_sure & is_probable))
     segments, number = number_segments(proposals.labels, proposals.scores, area, shown, is_thing)
     segment_ids = torch.zeros(kept.shape[1:], dtype=torch.int32, device=kept.device)
     for query in shown.nonzero()[:, 0].tolist():
@@ -90,7 +96,7 @@ def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> 
 
 
 def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> InstanceSet:
-    """Whole masks of things, scored by class score times mean mask probability, best first.
+    """Whole masks of things, scored by class times mean mask probability, best first.
 
     Args:
         proposals: Classified masks.
@@ -98,7 +104,7 @@ def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) ->
         thresholds: What is kept.
     """
     _, _, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
-    keep = is_visible & is_thing[proposals.labels] & (proposals.scores >= thresholds.min_score)
+    keep = is_visible & is_thing[proposals.labels] & proposals.is_sure
     masks = proposals.mask_probs[keep] >= IN_MASK
     labels = proposals.labels[keep]
     quality = (proposals.mask_probs[keep] * masks).flatten(1).sum(1) / mask_areas(masks)

@@ -85,7 +85,11 @@ class FreeSeg(Mask2Former):
         return {
             **trunk,
             "vocabulary": Vocabulary.of_dataset(metadata) or trunk["vocabulary"],
-            "thresholds": replace(trunk["thresholds"], min_score=cfg.MODEL.FREESEG.MIN_SCORE),
+            "thresholds": replace(
+                trunk["thresholds"],
+                min_score=cfg.MODEL.FREESEG.MIN_SCORE,
+                min_probability=cfg.MODEL.FREESEG.MIN_PROBABILITY,
+            ),
             "criterion": build_criterion(**{**criterion_arguments(cfg), "num_classes": None}),
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model),
             "ensemble": _build_ensemble(cfg),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ def random_proposals(seed: int, num_queries: int = 12):
     return classes, masks
 
 
-def painted(classes, masks, thresholds=THRESHOLDS):
+def painted(classes, masks, thresholds):
     """Segment map and segments by a plain reading of the rules."""
     scores = torch.einsum("qk,qhw->khw", classes, masks)
     winner = scores.argmax(0)
@@ -36,6 +38,8 @@ def painted(classes, masks, thresholds=THRESHOLDS):
             continue
         if is_thing and sharp[query, label] < thresholds.min_score:
             continue
+        if is_thing and classes[query, label] < thresholds.min_probability:
+            continue
         if not is_thing and label in number_of_stuff:
             segment_ids[own] = number_of_stuff[label]
             continue
@@ -46,11 +50,13 @@ def painted(classes, masks, thresholds=THRESHOLDS):
     return segment_ids, [one for one in segments if (segment_ids == one[0]).any()]
 
 
+@pytest.mark.parametrize("min_probability", [0.0, 0.6])
 @pytest.mark.parametrize("seed", range(6))
-def test_panoptic_map_follows_the_rules(seed):
+def test_panoptic_map_follows_the_rules(seed, min_probability):
     classes, masks = random_proposals(seed)
-    found = assemble_by_class_map("panoptic", classes, masks, VOCABULARY, THRESHOLDS).panoptic
-    expected, segments = painted(classes, masks)
+    thresholds = replace(THRESHOLDS, min_probability=min_probability)
+    found = assemble_by_class_map("panoptic", classes, masks, VOCABULARY, thresholds).panoptic
+    expected, segments = painted(classes, masks, thresholds)
     assert torch.equal(found.segment_ids.long(), expected)
     assert [(one.id, one.category_id, one.isthing) for one in found.segments] == segments
     assert [one.area for one in found.segments] == [

@@ -77,10 +77,8 @@ class WindowAttention(nn.Module):
         if mask is not None:
             bias = (bias + mask[:, None]).expand(batch // len(mask), -1, -1, -1, -1).flatten(0, 1)
         drop = self.attn_drop.p * self.training
-        attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=drop, scale=self.scale
-        )
-        x = attended.transpose(1, 2).reshape(batch, tokens, channels)
+        x = F.scaled_dot_product_attention(query, key, value, bias, drop, scale=self.scale)
+        x = x.transpose(1, 2).reshape(batch, tokens, channels)
         return self.proj_drop(self.proj(x))
 
     def _bias(self, tokens):
