@@ -42,10 +42,14 @@ def group_requests(
 
 
 def with_seen(vocabulary: Vocabulary, trained: Vocabulary) -> Vocabulary:
-    """The class list with seen flags: where it has none, what of it was trained."""
+    """The class list with seen flags: where it has none, what of it was trained.
+
+    A dataset's "road, route" and "tree-merged" are trained as "road", "route" and "tree" too.
+    """
     if vocabulary.is_seen is not None:
         return vocabulary
-    return vocabulary.with_seen(trained.select(trained.seen_classes()).texts)
+    seen = trained.select(trained.seen_classes())
+    return vocabulary.with_seen((*seen.texts, *seen.with_plain_texts().texts))
 
 
 def task_of(batched_inputs: BatchedInputs) -> str:

@@ -149,6 +149,13 @@ def test_seen_flags_of_a_free_list_come_from_the_training_vocabulary(model):
     assert with_seen(flagged, model.vocabulary) is flagged
 
 
+def test_seen_flags_of_words_that_a_dataset_writes_in_its_own_way():
+    names = ("tree-merged", "grass-merged", "road, route", "sand")
+    trained = Vocabulary(names, (False,) * 4, (True, True, True, False))
+    free = Vocabulary.from_classes(["Tree", "lawn|grass", "road", "road, route", "sand", "snow"])
+    assert with_seen(free, trained).is_seen == (True, True, True, True, False, False)
+
+
 @torch.no_grad()
 def test_results_come_at_the_size_asked_for(model):
     output = model([picture(tasks=TASKS, height=96, width=100)])[0]
