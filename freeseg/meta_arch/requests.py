@@ -35,10 +35,24 @@ def group_requests(
     for index, one in enumerate(batched_inputs):
         wanted = one.get("tasks", tasks)
         check_tasks(wanted)
-        vocabulary = with_seen(one.get("vocabulary", trained), trained)
+        vocabulary = with_seen(vocabulary_of(one, trained), trained)
         group = groups.setdefault(vocabulary, [])
         group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(wanted))
     return list(groups.values())
+
+
+def vocabulary_of(wanted: Mapping[str, Any], default: Vocabulary) -> Vocabulary:
+    """The class list that an input asks for, `default` where it has none or None.
+
+    Raises:
+        ValueError: The list is empty.
+    """
+    vocabulary: Vocabulary | None = wanted.get("vocabulary")
+    if vocabulary is None:
+        return default
+    if not len(vocabulary):
+        raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+    return vocabulary
 
 
 def with_seen(vocabulary: Vocabulary, trained: Vocabulary) -> Vocabulary:

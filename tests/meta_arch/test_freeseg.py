@@ -142,6 +142,14 @@ def test_one_class_and_many_classes_work(model, names):
     assert all(segment["category_id"] < len(names) for segment in output["panoptic_seg"][1])
 
 
+@torch.no_grad()
+def test_an_empty_vocabulary_is_refused_and_none_is_the_trained_one(model):
+    with pytest.raises(ValueError, match="vocabulary is empty; name a class"):
+        model([picture(vocabulary=Vocabulary((), ()))])
+    one, other = (model([picture(tasks=("semantic",), **x)]) for x in ({"vocabulary": None}, {}))
+    torch.testing.assert_close(one, other)
+
+
 def test_seen_flags_of_a_free_list_come_from_the_training_vocabulary(model):
     free = Vocabulary.from_classes(["sea", "Cat", "tree", "sky: stuff"])
     assert with_seen(free, model.vocabulary).is_seen == (False, True, False, True)
