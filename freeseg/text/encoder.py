@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.utils.registry import Registry
-from freeseg.text.fingerprint import fingerprint
+from freeseg.text.fingerprint import frozen_fingerprint
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
 TEXT_ENCODER_REGISTRY.__doc__ = """
@@ -111,7 +111,7 @@ class TextEncoder(nn.Module, ABC):
     @property
     def identity(self) -> str:
         """Changes whenever the features of some text may change: kind, structure and weights."""
-        weights = fingerprint(self, without=self.image_tower)
+        weights = frozen_fingerprint(self, without=self.image_tower)
         return f"{type(self).__name__}-{self._structure}-{weights}"
 
     @functools.cached_property

@@ -186,6 +186,23 @@ def test_a_label_map_is_the_best_of_all_scores(model):
     assert (labels == scores.argmax(0)).float().mean() > 0.999
 
 
+def test_a_model_may_be_built_and_used_in_inference_mode():
+    wanted = picture(tasks=("semantic",))
+    with torch.inference_mode():
+        found = build()([wanted])[0]["sem_seg"]
+        torch.testing.assert_close(found, build()([wanted])[0]["sem_seg"])
+    with torch.no_grad():
+        torch.testing.assert_close(found, build()([wanted])[0]["sem_seg"])
+
+
+@torch.no_grad()
+def test_prompts_that_were_written_to_are_encoded_again():
+    model = build()
+    before = model.text(model.vocabulary, "semantic")
+    model.clip_adapter.prompt_learner.prefix_prompt.data.neg_()
+    assert (model.text(model.vocabulary, "semantic") - before)[:-1].abs().max() > 1e-3
+
+
 def test_training_uses_the_seen_classes_of_one_task():
     model = build().train()
     seen_texts = []
