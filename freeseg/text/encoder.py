@@ -105,8 +105,12 @@ class TextEncoder(nn.Module, ABC):
         return (ids == self.end_id).int().argmax(dim=1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Features [N, D] of token ids [N, L], not normalised."""
-        return self.encode_embeddings(self.embed_tokens(ids), self.end_positions(ids))
+        """Features [N, D] of token ids [N, L], not normalised.
+
+        What follows an end is not looked at, so all rows are cut after the last one.
+        """
+        ends = self.end_positions(ids)
+        return self.encode_embeddings(self.embed_tokens(ids[:, : int(ends.max()) + 1]), ends)
 
     @property
     def identity(self) -> str:

@@ -52,6 +52,16 @@ def test_features_of_ids_go_through_the_embeddings():
     assert torch.equal(features, encoder.table.weight[[4, 5]])
 
 
+def test_what_follows_the_last_end_is_not_encoded(monkeypatch):
+    encoder = LetterEncoder().eval()
+    lengths = []
+    monkeypatch.setattr(
+        encoder, "embed_tokens", lambda ids: lengths.append(ids.shape[1]) or encoder.table(ids)
+    )
+    encoder(encoder.tokenize(["ab", "abc"]))
+    assert lengths == [5]
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode():
     model = nn.Sequential(LetterEncoder(), nn.Dropout()).train()
     assert not model[0].training
