@@ -11,6 +11,7 @@ from typing import Union
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import load_categories
 from freeseg.structures import ClassEntry, Vocabulary, read_classes
+from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
 
 ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[Union[str, ClassEntry]]]
 
@@ -22,7 +23,8 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
 
     A class that does not say whether it is a thing or stuff is what COCO, ADE20K, Cityscapes,
     Pascal VOC or CamVid count it as, where one of them knows its name and none disagrees; any
-    other is a thing.
+    other is a thing. A class named "other" that is not flagged as a thing is the vocabulary's
+    `other`, where it was written, with its usual texts unless synonyms were given.
 
     Args:
         source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
@@ -42,11 +44,25 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         else entry
         for entry in read_classes(source)
     ]
-    return Vocabulary.from_classes(entries)
+    return _with_written_other(Vocabulary.from_classes(entries))
 
 
 def _is_stuff(entry: ClassEntry) -> bool:
-    return any(text.casefold() in _stuff_names() for text in entry.texts)
+    is_known = any(text.casefold() in _stuff_names() for text in entry.texts)
+    return is_known or entry.name.casefold() == OTHER
+
+
+def _with_written_other(vocabulary: Vocabulary) -> Vocabulary:
+    kinds = [
+        (name.casefold(), is_thing) for name, is_thing in zip(vocabulary.names, vocabulary.is_thing)
+    ]
+    if (OTHER, False) not in kinds:
+        return vocabulary
+    place = kinds.index((OTHER, False))
+    written = vocabulary.synonyms[place]
+    rest = [index for index in range(len(vocabulary)) if index != place]
+    whole = vocabulary.select(rest).with_other(written if len(written) > 1 else OTHER_TEXTS)
+    return whole.select([*range(place), len(rest), *range(place, len(rest))])
 
 
 @functools.cache

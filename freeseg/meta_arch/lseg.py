@@ -18,6 +18,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_se
 from freeseg.config_lseg import withholding_arguments
 from freeseg.inference import check_tasks, groups_by_padded_size, label_map, to_size, upsample
 from freeseg.meta_arch.image_system import ImageSystem
+from freeseg.meta_arch.requests import vocabulary_of
 from freeseg.modeling import ClipAdapter
 from freeseg.structures import DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
 from freeseg.text import (
@@ -122,7 +123,7 @@ class LSeg(ImageSystem):
         """The result of one encoded image for the labels and the size that its input asks for."""
         if "semantic" not in wanted.get("tasks", ("semantic",)):
             return {}
-        vocabulary = wanted.get("vocabulary") or self.vocabulary
+        vocabulary = vocabulary_of(wanted, self.vocabulary)
         text = self.text(vocabulary)
         height, width = features.image_sizes[0]
         size = int(wanted.get("height", height)), int(wanted.get("width", width))

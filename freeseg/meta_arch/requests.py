@@ -35,17 +35,35 @@ def group_requests(
     for index, one in enumerate(batched_inputs):
         wanted = one.get("tasks", tasks)
         check_tasks(wanted)
-        vocabulary = with_seen(one.get("vocabulary", trained), trained)
+        vocabulary = with_seen(vocabulary_of(one, trained), trained)
         group = groups.setdefault(vocabulary, [])
         group.extend(Request(index, task, vocabulary) for task in dict.fromkeys(wanted))
     return list(groups.values())
 
 
+def vocabulary_of(wanted: Mapping[str, Any], default: Vocabulary) -> Vocabulary:
+    """The class list that an input asks for, `default` where it has none or None.
+
+    Raises:
+        ValueError: The list is empty.
+    """
+    vocabulary: Vocabulary | None = wanted.get("vocabulary")
+    if vocabulary is None:
+        return default
+    if not len(vocabulary):
+        raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+    return vocabulary
+
+
 def with_seen(vocabulary: Vocabulary, trained: Vocabulary) -> Vocabulary:
-    """The class list with seen flags: where it has none, what of it was trained."""
+    """The class list with seen flags: where it has none, what of it was trained.
+
+    A dataset's "road, route" and "tree-merged" are trained as "road", "route" and "tree" too.
+    """
     if vocabulary.is_seen is not None:
         return vocabulary
-    return vocabulary.with_seen(trained.select(trained.seen_classes()).texts)
+    seen = trained.select(trained.seen_classes())
+    return vocabulary.with_seen((*seen.texts, *seen.with_plain_texts().texts))
 
 
 def task_of(batched_inputs: BatchedInputs) -> str:

@@ -57,11 +57,11 @@ def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[C
             end); or one string such as "car|automobile, sky".
             A text file has a class per line; blank lines and what follows "#" at the start of a
             line or after a blank are skipped. A JSON file is a list of such strings, or of objects
-            with "name" and perhaps "synonyms", "isthing", "seen".
+            with "name" and perhaps "synonyms", a list, and "isthing" and "seen", true or false.
 
     Raises:
-        ValueError: A class has no name, or two have the same name or synonym; the message says
-            which.
+        ValueError: A class has no name or a field of the wrong kind, or two have the same name or
+            synonym; the message says which.
         FileNotFoundError: There is no such file.
     """
     if isinstance(source, os.PathLike):
@@ -114,11 +114,22 @@ def _entry(item: Any) -> ClassEntry:
 
 
 def _from_json(row: dict[str, Any]) -> ClassEntry:
-    texts = [row.get("name"), *row.get("synonyms", ())]
+    synonyms = row.get("synonyms", [])
+    texts = [row.get("name"), *(synonyms if isinstance(synonyms, list) else [None])]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f'a class needs "name", a string, and "synonyms", strings; got {row!r}')
-    flags = [None if row.get(key) is None else bool(row[key]) for key in ("isthing", "seen")]
-    return ClassEntry(_texts(SEPARATOR.join(texts)), *flags)
+        raise ValueError(
+            f'a class needs "name", a string, and "synonyms", a list of strings; got {row!r}'
+        )
+    return ClassEntry(_texts(SEPARATOR.join(texts)), _flag(row, "isthing"), _flag(row, "seen"))
+
+
+def _flag(row: dict[str, Any], key: str) -> bool | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int) or value not in (0, 1):  # a bool is an int
+        raise ValueError(f'"{key}" of a class is true or false (or 1 or 0); got {row!r}')
+    return bool(value)
 
 
 def _read_file(path: Path) -> list[ClassEntry]:

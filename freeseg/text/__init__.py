@@ -11,7 +11,7 @@ from freeseg.text.encoder import (
     TextEncoder,
     build_text_encoder,
 )
-from freeseg.text.fingerprint import fingerprint
+from freeseg.text.fingerprint import fingerprint, frozen_fingerprint
 from freeseg.text.minilm import MiniLMEncoder, load_minilm
 from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
 from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
@@ -38,6 +38,7 @@ __all__ = [
     "build_text_encoder",
     "default_folder",
     "fingerprint",
+    "frozen_fingerprint",
     "load_clip",
     "load_clip_text",
     "load_minilm",

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 VARIABLE = "FREESEG_CACHE"
-FORMAT = "1"  # raise it when files of an earlier form must not be read
+FORMAT = "2"  # raise it when files of an earlier form must not be read
 MAX_FILES = 256  # about 2 MB each for a thousand classes; the least recently used go first
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,8 @@ class TextFeatureCache:
     ) -> Tensor:
         """Features [T, D] of a key on a device, computed only where they are known nowhere.
 
-        They carry no gradients: who trains prompts has to encode, not to ask here.
+        They carry no gradients: who trains prompts has to encode, not to ask here. They have the
+        weights' precision, whatever autocast says around the call.
         """
         with self._lock:
             place = (key, str(device))
@@ -95,7 +96,7 @@ class TextFeatureCache:
             if features is None:
                 features = self._from_disk(key)
                 if features is None:
-                    features = _without_gradients(compute)
+                    features = _computed(compute, torch.device(device).type)
                     self._to_disk(key, features)
                 features = self._entries[place] = features.to(device)
             self._entries.move_to_end(place)
@@ -136,9 +137,9 @@ class TextFeatureCache:
         return self.folder / f"{key.digest()}.safetensors" if self.folder else None
 
 
-def _without_gradients(compute: Callable[[], Tensor]) -> Tensor:
-    # Not in inference mode: what is kept may be used by a training step later.
-    with torch.inference_mode(False), torch.no_grad():
+def _computed(compute: Callable[[], Tensor], device_type: str) -> Tensor:
+    # Neither in inference mode nor in low precision: what is kept may be used elsewhere later.
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
         return compute().detach()
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.utils.registry import Registry
-from freeseg.text.fingerprint import fingerprint
+from freeseg.text.fingerprint import frozen_fingerprint
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
 TEXT_ENCODER_REGISTRY.__doc__ = """
@@ -105,13 +105,17 @@ class TextEncoder(nn.Module, ABC):
         return (ids == self.end_id).int().argmax(dim=1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Features [N, D] of token ids [N, L], not normalised."""
-        return self.encode_embeddings(self.embed_tokens(ids), self.end_positions(ids))
+        """Features [N, D] of token ids [N, L], not normalised.
+
+        What follows an end is not looked at, so all rows are cut after the last one.
+        """
+        ends = self.end_positions(ids)
+        return self.encode_embeddings(self.embed_tokens(ids[:, : int(ends.max()) + 1]), ends)
 
     @property
     def identity(self) -> str:
         """Changes whenever the features of some text may change: kind, structure and weights."""
-        weights = fingerprint(self, without=self.image_tower)
+        weights = frozen_fingerprint(self, without=self.image_tower)
         return f"{type(self).__name__}-{self._structure}-{weights}"
 
     @functools.cached_property

@@ -19,23 +19,36 @@ _known: weakref.WeakKeyDictionary[nn.Module, _Known] = weakref.WeakKeyDictionary
 def fingerprint(module: nn.Module, without: str = "-") -> str:
     """Hash of the names, types and values of a module's weights, the same in every process.
 
-    It is computed again only after a tensor was written to or replaced, which costs a look at
-    version counters rather than at values.
-
     Args:
         module: What is hashed.
         without: Weights whose names begin so are left out; no name begins with "-".
     """
-    tensors = {
-        name: tensor
-        for name, tensor in module.state_dict(keep_vars=True).items()
-        if not name.startswith(without)
-    }
+    return _digest(_weights(module, without))
+
+
+def frozen_fingerprint(module: nn.Module, without: str = "-") -> str:
+    """`fingerprint`, computed again only after a tensor was written to or replaced.
+
+    That costs a look at version counters rather than at values. They do not tell what is written
+    through ``.data``. Tensors that were made in inference mode have none: every call hashes these.
+
+    Args:
+        module: What is hashed.
+        without: As of `fingerprint`.
+    """
+    tensors = _weights(module, without)
+    if any(tensor.is_inference() for tensor in tensors.values()):
+        return _digest(tensors)
     state = tuple((name, each.data_ptr(), each._version) for name, each in tensors.items())
     memory = _known.setdefault(module, {})
     if without not in memory or memory[without][0] != state:
         memory[without] = (state, _digest(tensors))
     return memory[without][1]
+
+
+def _weights(module: nn.Module, without: str) -> dict[str, Tensor]:
+    state = module.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(without)}
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -149,18 +149,20 @@ class LearnedPrompts(PromptLearner):
     def _tail_ids(
         encoder: TextEncoder, names: Sequence[str], head_length: int
     ) -> tuple[Tensor, Tensor]:
-        """Ids [K, L - P] of names, dot, end and padding, and the place [K] of the end in them."""
+        """Ids [K, l] of names, dot, end and padding, and the place [K] of the end in them.
+
+        The longest name has no padding; l is at most L - P.
+        """
         dot = encoder.word_ids(".")
-        length = encoder.context_length - head_length
-        room = length - len(dot) - 1
+        room = encoder.context_length - head_length - len(dot) - 1
         if room < 1:
             raise ValueError(
                 f"prompts of {head_length} tokens leave no room for a class name: the text "
                 f"encoder reads {encoder.context_length}"
             )
         rows = [[*encoder.fit_words(name, room), *dot, encoder.end_id] for name in names]
-        ids = torch.full((len(rows), length), encoder.pad_id, dtype=torch.int64)
+        ends = torch.tensor([len(row) - 1 for row in rows])
+        ids = torch.full((len(rows), int(ends.max()) + 1), encoder.pad_id, dtype=torch.int64)
         for line, row in zip(ids, rows):
             line[: len(row)] = torch.tensor(row)
-        ends = torch.tensor([len(row) - 1 for row in rows])
         return ids.to(encoder.device), ends.to(encoder.device)

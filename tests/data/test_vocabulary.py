@@ -38,6 +38,29 @@ def test_the_name_of_a_dataset_stands_for_its_classes():
     assert vocabulary.is_seen == (True, False)
 
 
+@pytest.mark.parametrize("kind", ["string", "list", "lines", "json"])
+def test_a_written_other_is_what_is_none_of_the_others(kind, tmp_path):
+    (tmp_path / "lines.txt").write_text("car\nOther\nsky\n")
+    (tmp_path / "json.json").write_text('["car", {"name": "other"}, "sky"]')
+    sources = {
+        "string": "car, other, sky",
+        "list": ["car", "other", "sky"],
+        "lines": tmp_path / "lines.txt",
+        "json": str(tmp_path / "json.json"),
+    }
+    added = Vocabulary.from_classes("car, sky: stuff").with_other()
+    assert read_vocabulary(sources[kind]) == added.select([0, 2, 1])
+
+
+def test_other_keeps_what_was_written_about_it():
+    assert read_vocabulary("car, other|rest").synonyms[1] == ("other", "rest")
+    assert read_vocabulary("other, background").synonyms == (("other",), ("background",))
+    assert read_vocabulary("other").other == 0
+    assert read_vocabulary("car: seen, other").is_seen == (True, False)
+    assert read_vocabulary("car, other: thing").other is None
+    assert read_vocabulary("car, vase|other").other is None
+
+
 def test_a_vocabulary_stands_for_itself():
     vocabulary = Vocabulary(("sky",), (True,))
     assert read_vocabulary(vocabulary) is vocabulary

@@ -142,11 +142,26 @@ def test_one_class_and_many_classes_work(model, names):
     assert all(segment["category_id"] < len(names) for segment in output["panoptic_seg"][1])
 
 
+@torch.no_grad()
+def test_an_empty_vocabulary_is_refused_and_none_is_the_trained_one(model):
+    with pytest.raises(ValueError, match="vocabulary is empty; name a class"):
+        model([picture(vocabulary=Vocabulary((), ()))])
+    one, other = (model([picture(tasks=("semantic",), **x)]) for x in ({"vocabulary": None}, {}))
+    torch.testing.assert_close(one, other)
+
+
 def test_seen_flags_of_a_free_list_come_from_the_training_vocabulary(model):
     free = Vocabulary.from_classes(["sea", "Cat", "tree", "sky: stuff"])
     assert with_seen(free, model.vocabulary).is_seen == (False, True, False, True)
     flagged = Vocabulary(("cat",), (True,), (False,))
     assert with_seen(flagged, model.vocabulary) is flagged
+
+
+def test_seen_flags_of_words_that_a_dataset_writes_in_its_own_way():
+    names = ("tree-merged", "grass-merged", "road, route", "sand")
+    trained = Vocabulary(names, (False,) * 4, (True, True, True, False))
+    free = Vocabulary.from_classes(["Tree", "lawn|grass", "road", "road, route", "sand", "snow"])
+    assert with_seen(free, trained).is_seen == (True, True, True, True, False, False)
 
 
 @torch.no_grad()
@@ -169,6 +184,23 @@ def test_a_label_map_is_the_best_of_all_scores(model):
     )
     assert labels.dtype == torch.int64
     assert (labels == scores.argmax(0)).float().mean() > 0.999
+
+
+def test_a_model_may_be_built_and_used_in_inference_mode():
+    wanted = picture(tasks=("semantic",))
+    with torch.inference_mode():
+        found = build()([wanted])[0]["sem_seg"]
+        torch.testing.assert_close(found, build()([wanted])[0]["sem_seg"])
+    with torch.no_grad():
+        torch.testing.assert_close(found, build()([wanted])[0]["sem_seg"])
+
+
+@torch.no_grad()
+def test_prompts_that_were_written_to_are_encoded_again():
+    model = build()
+    before = model.text(model.vocabulary, "semantic")
+    model.clip_adapter.prompt_learner.prefix_prompt.data.neg_()
+    assert (model.text(model.vocabulary, "semantic") - before)[:-1].abs().max() > 1e-3
 
 
 def test_training_uses_the_seen_classes_of_one_task():

@@ -149,6 +149,13 @@ def test_labels_instead_of_scores_are_the_best_scores(model):
     assert torch.equal(found[1]["sem_seg"], found[0]["sem_seg"].argmax(0))
 
 
+def test_an_empty_vocabulary_is_refused_and_none_is_the_trained_one(model):
+    x = {"image": torch.randint(0, 256, (3, 32, 32))}
+    with pytest.raises(ValueError, match="vocabulary is empty; name a class"):
+        model([{**x, "vocabulary": Vocabulary((), ())}])
+    torch.testing.assert_close(model([{**x, "vocabulary": None}]), model([x]))
+
+
 def test_texts_are_encoded_once(model):
     calls = []
     encoder = model.text_adapter.clip_model

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -83,6 +84,32 @@ def test_errors_name_the_file_and_the_entry(tmp_path):
         read_classes(broken)
     with pytest.raises(TypeError, match=r"a class is a string .* got 7"):
         read_classes(["car", 7])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"name": "car", "synonyms": "automobile"}, '"synonyms", a list of strings'),
+        ({"name": "car", "synonyms": ["auto", 3]}, '"synonyms", a list of strings'),
+        ({"name": "car", "synonyms": None}, '"synonyms", a list of strings'),
+        ({"name": "car", "isthing": "false"}, '"isthing" of a class is true or false'),
+        ({"name": "car", "isthing": 2}, '"isthing" of a class is true or false'),
+        ({"name": "car", "seen": [0]}, '"seen" of a class is true or false'),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_refused(tmp_path, row, message):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(["sky", row]))
+    whole = rf"classes\.json: .*{message}.*got {re.escape(repr(row))}"
+    with pytest.raises(ValueError, match=whole):
+        read_classes(path)
+
+
+def test_flags_are_true_false_one_zero_or_left_out(tmp_path):
+    flags = [True, False, 1, 0, None]
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps([{"name": f"n{i}", "isthing": f} for i, f in enumerate(flags)]))
+    assert [entry.is_thing for entry in read_classes(path)] == [True, False, True, False, None]
 
 
 def test_a_thousand_classes_are_read():

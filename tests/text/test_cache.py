@@ -118,6 +118,14 @@ def test_features_can_be_trained_with_although_they_were_computed_for_inference(
     assert weight.grad.tolist() == [4, 6]
 
 
+def test_autocast_around_a_call_does_not_reach_what_is_kept(tmp_path):
+    layer = torch.nn.Linear(2, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = TextFeatureCache(tmp_path).get(KEY, lambda: layer(FEATURES))
+    assert torch.equal(features, layer(FEATURES))
+    assert TextFeatureCache(tmp_path).get(KEY, Encoder()).dtype == torch.float32
+
+
 def test_features_carry_no_gradients():
     learned = torch.ones(2, 2, requires_grad=True)
     assert not TextFeatureCache().get(KEY, lambda: learned * 2).requires_grad

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from detectron2.config import get_cfg
 from freeseg.config import add_freeseg_config
-from freeseg.text import TextEncoder, build_text_encoder, fingerprint
+from freeseg.text import TextEncoder, build_text_encoder, fingerprint, frozen_fingerprint
 
 
 class LetterEncoder(TextEncoder):
@@ -52,6 +52,16 @@ def test_features_of_ids_go_through_the_embeddings():
     assert torch.equal(features, encoder.table.weight[[4, 5]])
 
 
+def test_what_follows_the_last_end_is_not_encoded(monkeypatch):
+    encoder = LetterEncoder().eval()
+    lengths = []
+    monkeypatch.setattr(
+        encoder, "embed_tokens", lambda ids: lengths.append(ids.shape[1]) or encoder.table(ids)
+    )
+    encoder(encoder.tokenize(["ab", "abc"]))
+    assert lengths == [5]
+
+
 def test_a_frozen_encoder_stays_in_evaluation_mode():
     model = nn.Sequential(LetterEncoder(), nn.Dropout()).train()
     assert not model[0].training
@@ -91,20 +101,42 @@ def test_the_identity_follows_the_structure():
     assert one.identity != other.identity
 
 
-def test_weights_of_another_tower_do_not_count():
+@pytest.mark.parametrize("hashed", [fingerprint, frozen_fingerprint])
+def test_weights_of_another_tower_do_not_count(hashed):
     module = nn.ModuleDict({"text": nn.Linear(2, 2), "visual": nn.Linear(2, 2)})
-    whole, text = fingerprint(module), fingerprint(module, without="visual.")
+    whole, text = hashed(module), hashed(module, without="visual.")
     with torch.no_grad():
         module["visual"].weight.zero_()
-    assert fingerprint(module, without="visual.") == text
-    assert fingerprint(module) != whole
+    assert hashed(module, without="visual.") == text
+    assert hashed(module) != whole
 
 
 def test_replaced_tensors_are_noticed():
     module = nn.Linear(2, 2)
-    first = fingerprint(module)
+    first = frozen_fingerprint(module)
+    assert first == fingerprint(module)
     module.weight.data = torch.zeros(2, 2)
+    assert frozen_fingerprint(module) != first
+
+
+def test_frozen_weights_are_hashed_again_only_after_writing():
+    module = nn.Linear(2, 2)
+    first = frozen_fingerprint(module)
+    module.weight.data.neg_()  # which nothing tells
+    assert frozen_fingerprint(module) == first
     assert fingerprint(module) != first
+    with torch.no_grad():
+        module.bias.neg_()
+    assert frozen_fingerprint(module) == fingerprint(module)
+
+
+def test_weights_without_version_counters_are_hashed_every_time():
+    with torch.inference_mode():
+        module = nn.Linear(2, 2)
+        first = frozen_fingerprint(module)
+        assert frozen_fingerprint(module) == first
+        module.weight.zero_()
+        assert frozen_fingerprint(module) != first
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.bool])

@@ -42,6 +42,27 @@ def short():
     return clip
 
 
+@pytest.mark.parametrize(
+    "learner", [TemplatePrompts(["a {}."]), prompts()], ids=["fixed", "learned"]
+)
+@torch.no_grad()
+def test_nothing_after_the_longest_sentence_is_encoded(short, learner, monkeypatch):
+    seen = []
+    whole = short.encode_embeddings
+
+    def encode(embeddings, ends):
+        seen.append((embeddings.shape[1], int(ends.max()) + 1))
+        blank = embeddings.new_zeros(len(ends), short.context_length - embeddings.shape[1], WIDTH)
+        padded = whole(torch.cat([embeddings, blank], dim=1), ends)
+        torch.testing.assert_close(whole(embeddings, ends), padded, atol=1e-5, rtol=0)
+        return padded
+
+    monkeypatch.setattr(short, "encode_embeddings", encode)
+    learner(short, ["o", "tree"], "panoptic")
+    ((length, needed),) = seen
+    assert length == needed < short.context_length
+
+
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 @torch.no_grad()
 def test_parity_a_sentence_is_task_start_class_tokens_name_dot_end(short, task):
