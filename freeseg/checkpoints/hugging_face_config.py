@@ -177,7 +177,7 @@ def _classes(port: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _are_classes_of(dataset: str, names: list[str]) -> bool:
-    """Whether most names are those of a dataset at the same places, up to further words for them."""
+    """Whether most names are those of a dataset at the same places, up to synonyms."""
     vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset))
     if vocabulary is None:
         return False
