@@ -1,4 +1,4 @@
-"""From a configuration and a checkpoint to a built model and the names of its classes."""
+"""The configuration of a model that is only asked, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Union
 
 import torch
-from torch import nn
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
-from freeseg.checkpoints import StrictCheckpointer, config_from_hugging_face, weights_file
+from freeseg.checkpoints import config_from_hugging_face
 from freeseg.config import add_freeseg_config
 from freeseg.structures import Vocabulary
 
@@ -58,7 +57,7 @@ def read_config(
         raise
     except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
         name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
-        raise ValueError(f"cannot use {name}: {_first_line(error)}") from error
+        raise ValueError(f"cannot use {name}: {first_line(error)}") from error
     if is_cuda and not torch.cuda.is_available():
         if device is not None:
             raise ValueError(f"device {device} was asked for, but there is no CUDA")
@@ -73,11 +72,16 @@ def load_config(path: Path) -> CfgNode:
         return config_from_hugging_face(path)
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    cfg.merge_from_file(_existing_file(path, "configuration file"))
+    cfg.merge_from_file(existing_file(path, "configuration file"))
     return cfg
 
 
-def _existing_file(source: str | os.PathLike[str], kind: str) -> str:
+def existing_file(source: str | os.PathLike[str], kind: str) -> str:
+    """Returns the path of a file.
+
+    Raises:
+        FileNotFoundError: It is not there; the message calls it a `kind`.
+    """
     path = os.fspath(source)
     if not Path(path).is_file():
         reason = "is a folder" if Path(path).is_dir() else "does not exist"
@@ -85,7 +89,8 @@ def _existing_file(source: str | os.PathLike[str], kind: str) -> str:
     return path
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the kind of an error and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -111,26 +116,6 @@ def known_classes(cfg: CfgNode, takes_any: bool) -> tuple[Vocabulary, tuple[int,
     if set(category_of_class) != set(range(num_classes)):
         return vocabulary, None
     return vocabulary, tuple(category_of_class[label] for label in range(num_classes))
-
-
-def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> None:
-    """Loads a checkpoint of any known format into a model.
-
-    Refuses one that leaves a parameter untrained or has weights the model does not, unless
-    `allow_misfit`.
-    """
-    if not path:
-        logger.warning("the model has no weights: it is untrained")
-        return
-    if "://" not in path:
-        _existing_file(weights_file(path), "weights file")
-    checkpointer = StrictCheckpointer(model)
-    try:
-        checkpointer.load(path)
-    except Exception as error:  # whatever unpickling a broken file comes up with
-        raise ValueError(f"cannot load weights {path}: {_first_line(error)}") from error
-    if not allow_misfit:
-        checkpointer.refuse_misfit(path)
 
 
 _NAME_KEYS = ("stuff_classes", "thing_classes")

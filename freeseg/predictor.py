@@ -27,10 +27,11 @@ from freeseg.images import (
     read_image,
 )
 from freeseg.inference import segment_within_memory
-from freeseg.model_loading import ConfigSource, known_classes, load_weights, read_config
+from freeseg.model_loading import ConfigSource, known_classes, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
+from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_model
 
 # task -> what the model's output calls its result

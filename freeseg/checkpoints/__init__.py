@@ -1,6 +1,6 @@
 """Checkpoints of other code: read without executing anything, renamed by tables, written again."""
 
-from freeseg.checkpoints.conversion import convert_file
+from freeseg.checkpoints.conversion import convert_file, convert_state
 from freeseg.checkpoints.hugging_face_config import config_from_hugging_face
 from freeseg.checkpoints.key_map import Conversion, KeyMap
 from freeseg.checkpoints.loading import (
@@ -21,6 +21,7 @@ __all__ = [
     "StrictCheckpointer",
     "config_from_hugging_face",
     "convert_file",
+    "convert_state",
     "detect_system",
     "read_checkpoint",
     "read_weights",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from freeseg.checkpoints.key_map import Conversion
+from freeseg.checkpoints.key_map import Conversion, State
 from freeseg.checkpoints.reading import read_checkpoint
-from freeseg.checkpoints.systems import KEY_MAPS
+from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 
 
@@ -31,15 +31,36 @@ def convert_file(
             new head is trained.
 
     Raises:
-        ValueError: On an unknown system, a file that cannot be used, or when nothing is kept.
+        ValueError: On an unknown system, a file of another one or one that cannot be used, or when
+            nothing is kept.
         FileNotFoundError: Where `source` does not exist.
     """
-    if system not in KEY_MAPS:
-        raise ValueError(f"wanted one of {', '.join(KEY_MAPS)}, got {system!r}")
-    conversion = KEY_MAPS[system].convert(read_checkpoint(source))
+    conversion = convert_state(system, read_checkpoint(source), source)
     kept = {key: value for key, value in conversion.state.items() if key.startswith(tuple(keep))}
     if not kept:
         raise ValueError(f"no weight's name begins with {' or '.join(keep)}")
     left_out = tuple(key for key in conversion.state if key not in kept)
     write_checkpoint(kept, output, half=half)
     return replace(conversion, state=kept, dropped=(*conversion.dropped, *left_out))
+
+
+def convert_state(system: str, state: State, source: str | Path) -> Conversion:
+    """The weights of a release under our names.
+
+    Args:
+        system: A key of `KEY_MAPS`.
+        state: Weights by the release's names.
+        source: Where they come from, for messages.
+
+    Raises:
+        ValueError: On an unknown system, or names that are another's.
+    """
+    if system not in KEY_MAPS:
+        raise ValueError(f"wanted one of {', '.join(KEY_MAPS)}, got {system!r}")
+    found = detect_system(state)
+    if found != system:
+        raise ValueError(
+            f"{source} is not of {system}: its weights are named as those of "
+            f"{found or 'no known release'}, such as {min(state)}"
+        )
+    return KEY_MAPS[system].convert(state)

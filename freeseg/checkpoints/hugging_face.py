@@ -113,7 +113,11 @@ _PART = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
 
 
 def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stacks the three projections of every attention that has them apart."""
+    """Stacks the three projections of every attention that has them apart.
+
+    Raises:
+        ValueError: When one of the three is not there.
+    """
     fused: dict[str, Tensor] = {}
     for key, value in state.items():
         match = _PART.search(key)
@@ -122,7 +126,11 @@ def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         stem, kind = key[: match.start()], match[2]
         name = f"{stem}.qkv.{kind}" if stem.startswith("backbone.") else f"{stem}.in_proj_{kind}"
-        fused[name] = torch.cat([state[f"{stem}.{part}_proj.{kind}"] for part in "qkv"])
+        parts = [f"{stem}.{part}_proj.{kind}" for part in "qkv"]
+        missing = [part for part in parts if part not in state]
+        if missing:
+            raise ValueError(f"{key} is there without {' and '.join(missing)}")
+        fused[name] = torch.cat([state[part] for part in parts])
     return fused
 
 

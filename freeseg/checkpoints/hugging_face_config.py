@@ -10,8 +10,9 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg.config import add_freeseg_config
+from freeseg.structures import Vocabulary
 
-# Class lists that are known here, with their things, by length: the ports keep names only.
+# Datasets whose things are known here, by their number of classes: the ports keep names only.
 _DATASETS = {
     19: "cityscapes_fine_panoptic",
     65: "mapillary_vistas_panoptic",
@@ -19,6 +20,8 @@ _DATASETS = {
     150: "ade20k_panoptic",
 }
 _SPLITS = {"coco_2017": "coco_2017_{}_panoptic"}
+# of a class list are enough: the ports call some classes by another of their words
+_MIN_SAME_NAMES = 0.5
 _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
@@ -164,14 +167,27 @@ def _classes(port: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     known = _DATASETS.get(len(names))
     if known is not None:
         pattern = _SPLITS.get(known, known + "_{}")
-        return {
-            "DATASETS.TRAIN": (pattern.format("train"),),
-            "DATASETS.TEST": (pattern.format("val"),),
-        }
+        train, test = pattern.format("train"), pattern.format("val")
+        if _are_classes_of(test, names):
+            return {"DATASETS.TRAIN": (train,), "DATASETS.TEST": (test,)}
     dataset = f"classes of {folder.resolve()}"
     MetadataCatalog.pop(dataset, None)
     MetadataCatalog.get(dataset).set(stuff_classes=names)
     return {"DATASETS.TRAIN": (dataset,), "DATASETS.TEST": (dataset,)}
+
+
+def _are_classes_of(dataset: str, names: list[str]) -> bool:
+    """Whether most names are those of a dataset at the same places, up to synonyms."""
+    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset))
+    if vocabulary is None:
+        return False
+    same = [_first_word(a) == _first_word(b) for a, b in zip(names, vocabulary.names)]
+    return sum(same) >= _MIN_SAME_NAMES * len(names)
+
+
+def _first_word(name: str) -> str:
+    """A name without its synonyms: "road, route" -> "road"."""
+    return name.split(",")[0].strip().lower()
 
 
 def _pixels(folder: Path) -> dict[str, Any]:

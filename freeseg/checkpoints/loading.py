@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,18 @@ import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.layers import FrozenBatchNorm2d
 from freeseg.checkpoints.reading import read_checkpoint, read_content, refuse_nan
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
+logger = logging.getLogger(__name__)
+
 FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+MAX_LISTED = 20  # names of weights in a message, which may have thousands
+# Buffers that follow from the configuration; releases have them, leave them out, or name them so.
+COMPUTED = re.compile(
+    r".*\.(num_batches_tracked|relative_position_index)|criterion\.empty_weight|pixel_(mean|std)"
+)
 INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
 
 
@@ -50,6 +61,7 @@ class ReleaseCheckpointer(DetectionCheckpointer):
             content = {"model": read_checkpoint(filename)}
         else:
             content = super()._load_file(filename)
+        _require_weights(content["model"], filename)
         refuse_nan(content["model"], filename)
         system = None if content.get("matching_heuristics") else detect_system(content["model"])
         if system is not None:
@@ -58,53 +70,75 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
     def _torch_load(self, f: str) -> Any:
         content = read_content(f)
-        if not isinstance(content, dict):
-            raise ValueError(f"{f} holds no weights but {type(content).__name__}")
+        _require_weights(content, f)
         if "model" not in content and "state_dict" in content:
             return {"model": content["state_dict"]}  # Lightning's, beside the state of its trainer
         return content
 
     def _read_pkl(self, filename: str) -> dict[str, Any]:
         data: dict[str, Any] = read_content(filename)
+        _require_weights(data, filename)
         if "model" in data and "__author__" in data:
             return data
         weights = data.get("blobs", data)  # Caffe2's, whose names are matched by their endings
+        _require_weights(weights, filename)
         weights = {key: value for key, value in weights.items() if not key.endswith("_momentum")}
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
 
-    def refuse_misfit(self, path: str) -> None:
-        """Complains about parameters that a loaded file left out, and weights it has beyond them.
+    def misfit(self) -> str:
+        """What the loaded file left out of the model's weights and has beyond them, in one line.
 
-        Raises:
-            ValueError: With the first names of each.
+        Weights are parameters and buffers that are no `COMPUTED` ones. Empty where the file fits.
         """
-        parameters = {name for name, _ in self.model.named_parameters()}
-        missing = sorted(parameters & set(self.missing))
         problems = []
-        if missing:
+        if self.missing:
+            count = len(_trained(self.model.state_dict()))
             problems.append(
-                f"{len(missing)} of its {len(parameters)} parameters are missing or of another "
-                f"shape, the first is {missing[0]}"
+                f"{len(self.missing)} of its {count} weights are missing or of another shape: "
+                f"{_listed(self.missing)}"
             )
         if self.unused:
-            problems.append(
-                f"{len(self.unused)} weights are unknown to it, the first is {min(self.unused)}"
-            )
-        if problems:
-            raise ValueError(f"weights {path} do not fit the model: {'; '.join(problems)}")
+            problems.append(f"{len(self.unused)} weights are unknown to it: {_listed(self.unused)}")
+        return "; ".join(problems)
+
+    def refuse_misfit(self, path: str) -> None:
+        """Complains about a `misfit` of the file that was loaded.
+
+        Raises:
+            ValueError: With the first names of what is missing and of what is unknown.
+        """
+        misfit = self.misfit()
+        if misfit:
+            raise ValueError(f"weights {path} do not fit the model: {misfit}")
 
     def _load_model(self, checkpoint: Any) -> Any:
+        weights, is_matched = checkpoint["model"], checkpoint.get("matching_heuristics", False)
         incompatible = super()._load_model(checkpoint)
-        self.missing = [
-            *incompatible.missing_keys,
-            *(entry[0] for entry in incompatible.incorrect_shapes),
-        ]
+        missing = {*incompatible.missing_keys, *(row[0] for row in incompatible.incorrect_shapes)}
+        if not is_matched:  # Caffe2's norms have their statistics inside their weights
+            missing.update(name for name in self._frozen_statistics() if name not in weights)
+        self.missing = _trained(sorted(missing))
         self.unused = list(incompatible.unexpected_keys)
         return incompatible
 
+    def _frozen_statistics(self) -> list[str]:
+        """Buffers that their own module fills in, unasked, where a file does not have them."""
+        return [
+            f"{name}.{statistic}"
+            for name, module in self.model.named_modules()
+            if isinstance(module, FrozenBatchNorm2d)
+            for statistic in ("running_mean", "running_var")
+        ]
+
 
 class StrictCheckpointer(ReleaseCheckpointer):
-    """Leaves it to `refuse_misfit` to tell what a file and the model do not have in common."""
+    """Leaves it to its user to tell what a file and the model do not have in common."""
+
+    def accept_misfit(self, path: str) -> None:
+        """Warns of a `misfit` of the file that was loaded."""
+        misfit = self.misfit()
+        if misfit:
+            logger.warning("weights %s do not fit the model: %s", path, misfit)
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         pass
@@ -119,3 +153,22 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     for name in sorted(set(json.loads(path.read_text())["weight_map"].values())):
         state.update(read_checkpoint(path.parent / name))
     return state
+
+
+def _require_weights(content: Any, path: str) -> None:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds no weights but {type(content).__name__}")
+    odd = next((key for key in content if not isinstance(key, str)), None)
+    if odd is not None:
+        raise ValueError(f"{path} holds no weights: wanted names, got {odd!r}")
+
+
+def _trained(names: Collection[str]) -> list[str]:
+    """Those of weights that only a file can bring."""
+    return [name for name in names if not COMPUTED.fullmatch(name)]
+
+
+def _listed(names: Collection[str]) -> str:
+    further = len(names) - MAX_LISTED
+    shown = ", ".join(sorted(names)[:MAX_LISTED])
+    return f"{shown} and {further} more" if further > 0 else shown

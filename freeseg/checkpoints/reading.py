@@ -12,23 +12,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from freeseg.checkpoints.plain_pickle import PlainUnpickler
+from freeseg.checkpoints.torchscript import is_archive, read_archive
+
 WRAPPERS = ("model", "state_dict")  # where trainers keep the weights beside their own state
 PARALLEL_PREFIX = "module."  # of models that were trained on several processes
-# what a pickled numpy array is made of; everything else is refused
-PLAIN_CLASSES = {
-    ("collections", "OrderedDict"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),
-}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The weights in a .safetensors, PyTorch (.pth, .pt, .ckpt, .bin) or Detectron2 .pkl file.
+
+    PyTorch's may be a TorchScript archive, whose code is not run.
 
     Raises:
         ValueError: When the file is damaged, or holds no weights or something that is not data.
@@ -63,7 +57,9 @@ def read_content(path: str | Path) -> Any:
             return load_file(str(path))
         if suffix == ".pkl":
             with open(path, "rb") as file:
-                return _PlainUnpickler(file, encoding="latin1").load()
+                return PlainUnpickler(file, encoding="latin1").load()
+        if is_archive(path):
+            return read_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
@@ -94,12 +90,3 @@ def _brief(error: Exception) -> str:
     """The first line of a message that may have many."""
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Makes numbers, texts, containers and arrays, and calls nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PLAIN_CLASSES:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)

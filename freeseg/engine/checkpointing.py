@@ -9,6 +9,7 @@ import torch
 
 from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
 from freeseg.engine.sharding import gathered, is_sharded
+from freeseg.zoo import weights_path
 
 
 class AtomicCheckpointer(ReleaseCheckpointer):
@@ -35,11 +36,13 @@ class AtomicCheckpointer(ReleaseCheckpointer):
     def resume_or_load(self, path: str, *, resume: bool = True) -> Any:
         """Continues from the last checkpoint, which must be whole and of this model.
 
+        `path` may be a name of `freeseg models`.
+
         Raises:
             ValueError: When it is not; an older one that is can be named in ``last_checkpoint``.
         """
         if not (resume and self.has_checkpoint()):
-            return super().resume_or_load(path, resume=resume)
+            return super().resume_or_load(weights_path(path), resume=resume)
         last = self.get_checkpoint_file()
         try:
             extra = self.load(last)

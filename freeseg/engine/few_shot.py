@@ -23,7 +23,7 @@ from freeseg.data.few_shot import (
 )
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.evaluation.few_shot import FewShotEvaluator
-from freeseg.model_loading import load_weights
+from freeseg.weight_loading import load_weights
 
 FOLD_SLOT = "{fold}"
 

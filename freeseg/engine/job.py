@@ -28,6 +28,7 @@ from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
+from freeseg.zoo import weights_path
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
 
@@ -92,8 +93,10 @@ def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
         logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    if not cfg.MODEL.ALLOW_MISFIT:
+    checkpointer.resume_or_load(weights_path(cfg.MODEL.WEIGHTS), resume=resume)
+    if cfg.MODEL.ALLOW_MISFIT:
+        checkpointer.accept_misfit(cfg.MODEL.WEIGHTS)
+    else:
         checkpointer.refuse_misfit(cfg.MODEL.WEIGHTS)
     results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}
     if comm.is_main_process() and results:

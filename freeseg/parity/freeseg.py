@@ -18,10 +18,10 @@ HIDDEN_SIZES = {"text_heads": "text_heads", "quick_gelu": "quick_gelu"}
 
 def run_freeseg(golden: Golden) -> dict[str, Tensor]:
     """Texts, embeddings and masks under every stored task, and the results."""
-    weights, image = golden.weights("freeseg"), golden.tensors["image"]
+    image = golden.tensors["image"]
     clip = {
         key[len(CLIP_PREFIX) :]: value
-        for key, value in weights.items()
+        for key, value in golden.weights.items()
         if key.startswith(CLIP_PREFIX)
     }
     sizes = golden.meta.get("clip", {})
@@ -31,12 +31,12 @@ def run_freeseg(golden: Golden) -> dict[str, Tensor]:
     cfg = golden.config()
     cfg.MODEL.TEXT_ENCODER.CACHE = False  # these weights will not be seen again
     model = FreeSeg(cfg, clip_model=CLIP(ClipSpec.from_state_dict(clip, **known))).eval()
-    model.load_state_dict(weights)
-    names = golden.meta["classes"]
+    golden.fill(model)
+    names = golden.about("classes")
     vocabulary = Vocabulary(
         tuple(names),
-        tuple(name in golden.meta["things"] for name in names),
-        tuple(name in golden.meta["seen"] for name in names),
+        tuple(name in golden.about("things") for name in names),
+        tuple(name in golden.about("seen") for name in names),
     )
     tasks = [task for task in TASKS if f"{task}.text_features" in golden.tensors]
     features = model.encode_image([image])

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import KEY_MAPS, read_checkpoint
+from freeseg.checkpoints import StrictCheckpointer, convert_state, read_checkpoint
 from freeseg.config import add_freeseg_config
+
+META = "meta.json"
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,29 @@ class Golden:
     Attributes:
         folder: With model.safetensors, io.safetensors and what the system's run reads.
         tensors: Of io.safetensors: the input and every result.
+        weights: The model's, under our names.
         meta: Of meta.json; empty without one.
     """
 
     folder: Path
     tensors: dict[str, Tensor]
+    weights: dict[str, Tensor]
     meta: dict[str, Any]
 
     @classmethod
-    def read(cls, folder: str | Path) -> Golden:
-        """Reads all but the weights."""
+    def read(cls, folder: str | Path, system: str) -> Golden:
+        """Reads a folder of a system.
+
+        Raises:
+            ValueError: When the weights are those of another one.
+            FileNotFoundError: Where the folder or a file in it does not exist.
+        """
         folder = Path(folder)
-        meta = folder / "meta.json"
+        meta, weights = folder / META, folder / WEIGHTS
         return cls(
             folder,
             read_checkpoint(folder / "io.safetensors"),
+            convert_state(system, read_checkpoint(weights), weights).state,
             json.loads(meta.read_text()) if meta.is_file() else {},
         )
 
@@ -48,7 +59,23 @@ class Golden:
         cfg.MODEL.DEVICE = "cpu"
         return cfg
 
-    def weights(self, system: str) -> dict[str, Tensor]:
-        """The model's weights under our names, through the key map of a system."""
-        state = read_checkpoint(self.folder / "model.safetensors")
-        return KEY_MAPS[system].convert(state).state
+    def about(self, key: str) -> Any:
+        """What meta.json says of a model that its configuration does not.
+
+        Raises:
+            ValueError: When it says nothing of it.
+        """
+        if key not in self.meta:
+            raise ValueError(f"{self.folder / META} is not there or has no {key!r}")
+        return self.meta[key]
+
+    def fill(self, model: nn.Module) -> None:
+        """Loads the weights into a model.
+
+        Raises:
+            ValueError: When they do not fit.
+        """
+        path = str(self.folder / WEIGHTS)
+        checkpointer = StrictCheckpointer(model)
+        checkpointer.load(path)
+        checkpointer.refuse_misfit(path)

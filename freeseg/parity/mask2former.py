@@ -15,7 +15,7 @@ def run_mask2former(golden: Golden) -> dict[str, Tensor]:
     """Logits of every layer and the results of all tasks."""
     cfg, image = golden.config(), golden.tensors["image"]
     model: Mask2Former = build_model(cfg).eval()
-    model.load_state_dict(golden.weights("mask2former"))
+    golden.fill(model)
     things = set(golden.meta.get("thing_ids", ()))
     model.vocabulary = Vocabulary(
         model.vocabulary.names, tuple(index in things for index in range(len(model.vocabulary)))

@@ -13,7 +13,7 @@ from freeseg.structures import TASKS
 def run_oneformer(golden: Golden) -> dict[str, Tensor]:
     """Logits and semantic scores under every task that is stored."""
     model: OneFormer = build_model(golden.config()).eval()
-    model.load_state_dict(golden.weights("oneformer"))
+    golden.fill(model)
     image = golden.tensors["image"]
     features = model.encode_image([image])
     found: dict[str, Tensor] = {}

@@ -60,7 +60,7 @@ def check_folder(system: str, folder: str | Path, tolerance: float) -> list[Tens
     """
     if system not in SYSTEMS:
         raise ValueError(f"wanted one of {', '.join(SYSTEMS)}, got {system!r}")
-    golden = Golden.read(folder)
+    golden = Golden.read(folder, system)
     with torch.no_grad():
         found = SYSTEMS[system].run(golden)
     return compare(golden.tensors, found, tolerance, SYSTEMS[system].not_compared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,30 +17,15 @@ OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, a PyTorch checkpoint or a TorchScript archive, as float32.
 
-    Nothing in the file is executed. All but archives are read as `read_checkpoint` does. OpenAI's
-    archives have their sizes among the tensors, see `is_openai_format`.
+    Nothing in the file is executed, see `read_checkpoint`. OpenAI's archives have their sizes among
+    the tensors, see `is_openai_format`.
     """
-    if _is_torchscript(path):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()
-    else:
-        state = read_checkpoint(path)
     return {
-        key: value if value.dtype == torch.int64 else value.float() for key, value in state.items()
+        key: value if value.dtype == torch.int64 else value.float()
+        for key, value in read_checkpoint(path).items()
     }
 
 
 def is_openai_format(state: Mapping[str, Tensor]) -> bool:
     """True for the weights of OpenAI's release, which were trained with QuickGELU."""
     return OPENAI_SIZES[0] in state
-
-
-def _is_torchscript(path: str | Path) -> bool:
-    """A zip archive that holds code beside its tensors."""
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())

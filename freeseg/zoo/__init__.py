@@ -4,7 +4,7 @@ from freeseg.zoo.catalog import CLOSED_MODEL, DEFAULT_MODEL, ModelCard, card_of,
 from freeseg.zoo.description import describe_model
 from freeseg.zoo.download import ChecksumError, DownloadError
 from freeseg.zoo.packing import convert_model
-from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
+from freeseg.zoo.resolution import ModelFiles, find_model, local_weights, weights_path
 from freeseg.zoo.table import model_rows, models_table
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "local_weights",
     "model_rows",
     "models_table",
+    "weights_path",
 ]

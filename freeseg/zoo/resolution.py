@@ -67,6 +67,19 @@ def find_model(name_or_path: str | os.PathLike[str]) -> ModelFiles:
     raise AssertionError(name)
 
 
+def weights_path(name_or_path: str) -> str:
+    """Returns where the weights of a model of the catalogue lie; any other path as it is.
+
+    What lies at a path is taken even where a model has the same name.
+
+    Raises:
+        DownloadError: The weights are not here and cannot be fetched.
+    """
+    if name_or_path not in load_catalog() or Path(name_or_path).exists():
+        return name_or_path
+    return str(local_weights(card_of(name_or_path).weights))
+
+
 def local_weights(source: WeightsSource) -> Path:
     """Returns where weights lie on this machine, after fetching them if need be.
 

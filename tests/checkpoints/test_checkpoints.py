@@ -16,6 +16,7 @@ from freeseg.checkpoints import (
     KEY_MAPS,
     KeyMap,
     convert_file,
+    convert_state,
     read_checkpoint,
     write_checkpoint,
 )
@@ -154,7 +155,8 @@ def test_freesegs_map_drops_what_is_no_weight_and_keeps_the_rest():
 
 def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, capsys):
     torch.save(
-        {"model": {"a": torch.ones(2), "criterion.empty_weight": torch.ones(3)}}, tmp_path / "a.pth"
+        {"model": {"clip_adapter.a": torch.ones(2), "criterion.empty_weight": torch.ones(3)}},
+        tmp_path / "a.pth",
     )
     arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors"), "--half"]
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
@@ -162,14 +164,14 @@ def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, caps
         runpy.run_path(str(TOOL), run_name="__main__")
     assert stop.value.code == 0
     found = load_file(tmp_path / "b.safetensors")
-    assert {key: value.dtype for key, value in found.items()} == {"a": torch.float16}
+    assert {key: value.dtype for key, value in found.items()} == {"clip_adapter.a": torch.float16}
     shown = capsys.readouterr().out
     assert "criterion.empty_weight is left out" in shown
     assert "1 tensors, 0 renamed, 1 left out" in shown
 
 
 def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
-    names = ("backbone.a", "sem_seg_head.pixel_decoder.b", "sem_seg_head.predictor.c")
+    names = ("backbone.a", "sem_seg_head.pixel_decoder.b", "clip_adapter.c")
     torch.save({"model": {name: torch.ones(1) for name in names}}, tmp_path / "a.pth")
     arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")]
     keep = ["--keep", "backbone.", "sem_seg_head.pixel_decoder."]
@@ -178,7 +180,7 @@ def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
         runpy.run_path(str(TOOL), run_name="__main__")
     assert stop.value.code == 0
     assert set(load_file(tmp_path / "b.safetensors")) == set(names[:2])
-    assert "sem_seg_head.predictor.c is left out" in capsys.readouterr().out
+    assert "clip_adapter.c is left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no weight's name begins with neck"):
         convert_file("freeseg", tmp_path / "a.pth", tmp_path / "c.pth", keep=["neck."])
 
@@ -191,5 +193,33 @@ def test_problems_are_one_line(tmp_path, monkeypatch, capsys):
     assert stop.value.code == 1
     assert "none.pth" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"wanted one of .*freeseg.*, got 'nobody'"):
-        convert_file("nobody", "a", "b")
+        convert_state("nobody", {}, "a")
     np.testing.assert_equal(list(tmp_path.iterdir()), [])
+
+
+@pytest.mark.parametrize("named", [system for system in KEY_MAPS if system != "freeseg"])
+def test_a_file_of_another_release_is_refused(tmp_path, named):
+    names = ("clip_adapter.a", "sem_seg_head.predictor.b")
+    torch.save({name: torch.ones(1) for name in names}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=rf"a\.pth is not of {named}: .*freeseg, such as clip_"):
+        convert_file(named, tmp_path / "a.pth", tmp_path / "b.pth")
+    assert not (tmp_path / "b.pth").exists()
+
+
+def test_names_of_no_release_are_refused(tmp_path):
+    torch.save(state(), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"as those of no known release, such as a\.weight"):
+        convert_file("lseg", tmp_path / "a.pth", tmp_path / "b.pth")
+
+
+def test_a_port_with_a_part_of_an_attention_is_refused(tmp_path, monkeypatch, capsys):
+    stem = "model.pixel_level_module.encoder.encoder.layers.0.blocks.0.attention.self"
+    torch.save({f"{stem}.query.weight": torch.ones(2, 2)}, tmp_path / "a.pth")
+    arguments = [str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.pth")]
+    monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "hf-mask2former", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    assert stop.value.code == 1
+    found = capsys.readouterr().err
+    assert "attn.q_proj.weight is there without" in found
+    assert "attn.k_proj.weight and" in found

@@ -8,6 +8,7 @@ import pickle
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
+from detectron2.layers import FrozenBatchNorm2d
 from freeseg.checkpoints import (
     ReleaseCheckpointer,
     StrictCheckpointer,
@@ -22,6 +24,7 @@ from freeseg.checkpoints import (
     write_checkpoint,
 )
 from freeseg.engine import AtomicCheckpointer
+from freeseg.weight_loading import load_weights
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
@@ -139,8 +142,8 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, "2 of its 2 parameters"),
-        ({"other": torch.zeros(3)}, "2 of its 2 parameters.* 1 weights are unknown"),
+        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, "2 of its 2 weights"),
+        ({"other": torch.zeros(3)}, "2 of its 2 weights.* 1 weights are unknown"),
         ({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, "holds NaN"),
         (b"", "is damaged or cut off"),
         (zip_file()[:-200], "is damaged or cut off"),
@@ -194,3 +197,89 @@ def test_a_full_disk_leaves_the_last_good_files_and_no_partial_ones(tmp_path):
     AtomicCheckpointer(again, str(tmp_path)).resume_or_load("", resume=True)
     assert bool((again.weight == 1).all())
     assert bool((read_checkpoint(copy)["weight"] == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("pkl", [1]),
+        ("pkl", {"blobs": [1]}),
+        ("pkl", {"model": [1], "__author__": "someone"}),
+        ("pkl", {1: np.zeros(2)}),
+        ("pth", [1]),
+        ("pth", {"model": [1]}),
+        ("pth", {"state_dict": 3}),
+        ("pth", {"model": {1: torch.zeros(2)}}),
+    ],
+)
+def test_containers_of_another_kind_are_no_weights(suffix, content, tmp_path):
+    path = tmp_path / f"odd.{suffix}"
+    if suffix == "pkl":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"odd\.{suffix} holds no weights") as caught:
+        ReleaseCheckpointer(nn.Linear(3, 2)).load(str(path))
+    assert is_one_line(caught.value)
+
+
+class Normed(nn.Module):
+    """Has a norm whose statistics are trained, and buffers that follow from its configuration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.attn = nn.Module()
+        self.attn.register_buffer("relative_position_index", torch.arange(4))
+        self.criterion = nn.Module()
+        self.criterion.register_buffer("empty_weight", torch.ones(3))
+
+
+def checked(model, state, path):
+    """What `refuse_misfit` says of weights that were written to a path."""
+    write_checkpoint(state, path)
+    checkpointer = StrictCheckpointer(model)
+    checkpointer.load(str(path))
+    checkpointer.refuse_misfit(str(path))
+
+
+def test_statistics_of_norms_are_weights(tmp_path):
+    state = Normed().state_dict()
+    weights = {key: value for key, value in state.items() if "running" not in key}
+    with pytest.raises(ValueError, match=r"2 of its 4 .*: norm\.running_mean, norm\.running_var$"):
+        checked(Normed(), weights, tmp_path / "a.pth")
+    state["norm.running_var"] = torch.ones(5)
+    with pytest.raises(ValueError, match=r"1 of its 4 .*: norm\.running_var$"):
+        checked(Normed(), state, tmp_path / "b.pth")
+
+
+def test_a_frozen_norm_is_all_weights(tmp_path):
+    model = nn.Sequential(FrozenBatchNorm2d(3), nn.Conv2d(3, 3, 1))
+    state = {key: value for key, value in model.state_dict().items() if key.startswith("1.")}
+    with pytest.raises(
+        ValueError, match=r"4 of its 6 .*: 0\.bias, 0\.running_mean, 0\.running_var"
+    ):
+        checked(model, state, tmp_path / "a.pth")
+
+
+def test_buffers_that_are_computed_may_be_missing(tmp_path):
+    state = Normed().state_dict()
+    for name in ("norm.num_batches_tracked", "attn.relative_position_index"):
+        del state[name]
+    del state["criterion.empty_weight"]
+    checked(Normed(), state, tmp_path / "a.pth")
+
+
+def test_names_are_listed_up_to_a_number(tmp_path, caplog):
+    model = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(25))
+    state = {f"other.{index:02}": torch.ones(1) for index in range(21)}
+    with pytest.raises(ValueError, match="do not fit") as caught:
+        checked(model, state, tmp_path / "a.pth")
+    assert is_one_line(caught.value)
+    missing, unknown = str(caught.value).split("; ")
+    assert missing.count(".weight") == 20
+    assert missing.endswith(" and 5 more")
+    assert unknown.startswith("21 weights are unknown to it: other.00, other.01, ")
+    assert unknown.endswith("other.19 and 1 more")
+    load_weights(model, str(tmp_path / "a.pth"), allow_misfit=True)
+    assert "other.19 and 1 more" in caplog.text

@@ -368,7 +368,7 @@ def test_settings_that_cannot_work_are_named(changes, message):
 
 def test_weights_of_the_release_load_through_the_checkpointer_as_they_are(tmp_path):
     """With the class weights, pixel statistics and embedding rows that are kept there."""
-    from freeseg.predictor import load_weights
+    from freeseg.weight_loading import load_weights
 
     source, target = build(), build()
     with torch.no_grad():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from freeseg.parity import compare, same_pixels
+from freeseg.parity import Golden, check_folder, compare, same_pixels
 from freeseg.parity import systems as systems_module
 from freeseg.parity.systems import System
 
@@ -85,9 +86,8 @@ def test_a_map_may_differ_in_one_pixel_of_a_thousand():
 
 @pytest.mark.parametrize(("offset", "code"), [(0.0, 0), (1.0, 1)])
 def test_the_command_exits_by_the_verdict(tmp_path, monkeypatch, capsys, offset, code):
-    from safetensors.torch import save_file
-
     save_file({"image": torch.ones(1), "out": torch.zeros(2)}, tmp_path / "io.safetensors")
+    save_file({"clip_adapter.a": torch.ones(1)}, tmp_path / "model.safetensors")
     system = System(lambda golden: {"out": golden.tensors["image"] - 1 + offset + torch.zeros(2)})
     fake = {"freeseg": System(system.run, {"image": "the input"})}
     monkeypatch.setattr(systems_module, "SYSTEMS", fake)
@@ -108,3 +108,23 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
         runpy.run_path(str(TOOL), run_name="__main__")
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_of_another_system_is_refused(tmp_path):
+    save_file({"image": torch.ones(1)}, tmp_path / "io.safetensors")
+    save_file({"clip_adapter.a": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"is not of mask2former: .* those of freeseg"):
+        check_folder("mask2former", tmp_path, 1e-4)
+
+
+def test_weights_that_do_not_fill_a_model_and_unknown_facts_are_one_line(tmp_path):
+    save_file({"image": torch.ones(1)}, tmp_path / "io.safetensors")
+    save_file({"clip_adapter.weight": torch.ones(2, 3)}, tmp_path / "model.safetensors")
+    golden = Golden.read(tmp_path, "freeseg")
+    model = torch.nn.ModuleDict({"clip_adapter": torch.nn.Linear(3, 2)})
+    with pytest.raises(
+        ValueError, match=r"do not fit the model: 1 of its 2 .*: clip_adapter\.bias"
+    ):
+        golden.fill(model)
+    with pytest.raises(ValueError, match=r"meta\.json is not there or has no 'classes'"):
+        golden.about("classes")

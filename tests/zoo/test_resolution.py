@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from freeseg import Segmenter
-from freeseg.zoo import DownloadError, ModelCard, find_model, load_catalog
+from freeseg import Segmenter, build_model
+from freeseg.checkpoints import read_checkpoint
+from freeseg.engine import AtomicCheckpointer
+from freeseg.model_loading import load_config
+from freeseg.zoo import DownloadError, ModelCard, find_model, load_catalog, weights_path
 from freeseg.zoo import resolution as module
 from freeseg.zoo.catalog import WeightsSource
 
@@ -21,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from file_server import running
 from fixed_model import NAMES, write_config, write_weights
 
+ROOT = Path(__file__).resolve().parents[2]
 PHOTO = np.zeros((20, 30, 3), dtype=np.uint8)
 
 
@@ -132,3 +136,26 @@ def test_any_repository_of_the_hub_can_be_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(module, "download_from_hub", lambda name: asked.append(name) or tmp_path)
     assert find_model("someone/model-1.5").weights == str(tmp_path)
     assert asked == ["someone/model-1.5"]
+
+
+def test_weights_go_by_the_name_of_their_model(tmp_path: Path, monkeypatch) -> None:
+    config = ROOT / "configs/camvid/mask2former_regnetx_002.yaml"
+    segmenter = Segmenter.from_config(config, "camvid-mask2former")
+    named = Segmenter.from_pretrained("camvid-mask2former")
+    expected = named.model.state_dict()
+    found = segmenter.model.state_dict()
+    assert [key for key in expected if not torch.equal(found[key], expected[key])] == []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camvid").touch()
+    assert weights_path("camvid") == "camvid"  # what is there goes before what is known
+    assert weights_path("no_such_model") == "no_such_model"
+
+
+def test_a_training_begins_with_weights_by_name(tmp_path: Path) -> None:
+    cfg = load_config(ROOT / "configs/camvid/mask2former_regnetx_002.yaml")
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg)
+    AtomicCheckpointer(model, str(tmp_path)).resume_or_load("camvid-mask2former", resume=True)
+    state = read_checkpoint(weights_path("camvid-mask2former"))
+    loaded = model.state_dict()
+    assert [key for key in state if not torch.equal(state[key].to(loaded[key]), loaded[key])] == []
