@@ -17,7 +17,7 @@ from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positi
 from freeseg.cli.messages import share as share_of_one
 from freeseg.cli.model_choice import add_model_options, load_segmenter
 from freeseg.cli.photos import find_photos, is_video, unique_stems
-from freeseg.cli.video import segment_video
+from freeseg.cli.video import segment_video, video_target
 from freeseg.images import ImageError
 from freeseg.predictor import Segmenter
 from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS
@@ -53,7 +53,7 @@ def add_parsers(commands: Any) -> None:
     add("--task", default="panoptic", choices=(*TASKS, "all"), help="default: %(default)s")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
-    add("--format", type=_formats, default=USUAL_FORMATS, metavar="LIST", help=_FORMAT_HELP)
+    add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)
     add("--min-score", default=0.5, type=share_of_one, metavar="S", help=_MIN_SCORE_HELP)
     add("--every", default=1, type=positive, metavar="N", help="of a video, every N-th frame")
     add("--json", action="store_true", help="print a summary as JSON to standard output")
@@ -69,12 +69,14 @@ class _Outcome:
 
 def run(args: argparse.Namespace) -> int:
     """Segments what the arguments name."""
-    out = Path(args.out)
+    out, photos = Path(args.out), find_photos(args.photos)
+    if "overlay" in (args.format or USUAL_FORMATS):
+        _refuse_replacing(photos, out)
     out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args)
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
-    outcome = _segment_all(find_photos(args.photos), segmenter, out, args)
+    outcome = _segment_all(photos, segmenter, out, args)
     if args.json:
         summary = {"version": __version__, "task": args.task, "results": outcome.done}
         say_json({**summary, "failed": outcome.failed})
@@ -84,6 +86,15 @@ def run(args: argparse.Namespace) -> int:
     if outcome.failed:
         complain(f"{len(outcome.failed)} of {len(outcome.done) + len(outcome.failed)} failed")
     return SOME_FAILED if outcome.failed else DONE
+
+
+def _refuse_replacing(photos: Sequence[Path], out: Path) -> None:
+    """Refuses a folder in which a video that is written would replace one that is read."""
+    sources = {photo.resolve() for photo in photos}
+    for photo, stem in zip(photos, unique_stems(photos)):
+        target = video_target(out / stem)
+        if is_video(photo) and target.resolve() in sources:
+            raise ValueError(f"{target} would be replaced: name another folder with --out")
 
 
 def _segment_all(
@@ -115,7 +126,9 @@ def _segment_photo(
     photo: Path, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     result = segmenter(photo, args.task)
-    paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
+    paths = result.save(
+        out, stem, image_id=number, min_score=args.min_score, formats=args.format or USUAL_FORMATS
+    )
     first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()))
     return {
         "photo": str(photo),
@@ -152,7 +165,10 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
-_FORMAT_HELP = f"what to write, of {','.join(FORMATS)} (default: {','.join(USUAL_FORMATS)})"
+_FORMAT_HELP = (
+    f"what to write, of {','.join(FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, of a "
+    "video overlay)"
+)
 _MIN_SCORE_HELP = (
     "draw and list instances from this score on; files have all (default: %(default)s)"
 )

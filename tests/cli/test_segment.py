@@ -272,6 +272,49 @@ def test_a_video_becomes_a_video(arguments, tmp_path, capsys) -> None:
         assert (labels[:, edge + 3 :] == 0).all(), number
 
 
+def test_of_a_video_only_a_video_is_written_unless_more_is_asked_for(arguments, tmp_path) -> None:
+    sources = tmp_path / "in"
+    sources.mkdir()
+    for name in ("trip.1.avi", "trip.2.avi"):
+        write_video(sources / name, 2)
+    assert main(["segment", str(sources), *arguments]) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"trip.1.mp4", "trip.2.mp4"}
+
+
+def test_a_video_is_not_written_over_one_that_is_read(arguments, tmp_path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    video = tmp_path / "out" / "v.mp4"
+    write_video(tmp_path / "v.avi", 4)
+    (tmp_path / "v.avi").rename(video)
+    content = video.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video)
+    (tmp_path / "link").mkdir()
+    write_video(tmp_path / "link" / "v.avi", 4)
+    for sources in ([video], [tmp_path / "link" / "v.avi", tmp_path / "link.mp4"]):
+        assert main(["segment", *map(str, sources), *arguments, "--every", "3"]) == 2
+        error = capsys.readouterr().err
+        assert (
+            error == f"freeseg: error: {video} would be replaced: name another folder with --out\n"
+        )
+        assert video.read_bytes() == content
+
+
+def test_a_video_that_is_not_whole_is_not_kept(arguments, tmp_path, monkeypatch) -> None:
+    from fixed_model import StrongestChannel
+
+    old = tmp_path / "out" / "v.mp4"
+    old.parent.mkdir()
+    old.write_bytes(b"of before")
+    write_video(tmp_path / "v.avi", 3)
+    outputs = iter([StrongestChannel.forward] * 2)
+    monkeypatch.setattr(StrongestChannel, "forward", lambda *args: next(outputs)(*args))
+    with pytest.raises(RuntimeError):
+        main(["segment", str(tmp_path / "v.avi"), *arguments])
+    assert [path.name for path in old.parent.iterdir()] == ["v.mp4"]
+    assert old.read_bytes() == b"of before"
+
+
 def test_what_is_no_video_is_one_line(arguments, tmp_path, capsys) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     assert main(["segment", str(tmp_path / "bad.mp4"), *arguments]) == 1
