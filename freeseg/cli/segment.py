@@ -19,8 +19,8 @@ from freeseg.cli.model_choice import add_model_options, load_segmenter
 from freeseg.cli.photos import find_photos, is_video, unique_stems
 from freeseg.cli.video import segment_video, video_target
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter
-from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS
+from freeseg.predictor import Segmenter, parse_task
+from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS, choose_formats
 from freeseg.visualization.summary import describe, summarize
 
 _EPILOG = f"""examples:
@@ -50,7 +50,7 @@ def add_parsers(commands: Any) -> None:
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="photo, video, folder of them, quoted pattern")
     add_model_options(parser)
-    add("--task", default="panoptic", choices=(*TASKS, "all"), help="default: %(default)s")
+    add("--task", choices=(*TASKS, "all"), help="default: panoptic, or the first that it has")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
     add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)
@@ -74,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         _refuse_replacing(photos, out)
     out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args)
+    tasks = parse_task(args.task, segmenter.tasks)
+    args.task = args.task or tasks[0]
+    choose_formats(args.format, tasks)  # said before a photo is looked at
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
     outcome = _segment_all(photos, segmenter, out, args)
@@ -126,9 +129,7 @@ def _segment_photo(
     photo: Path, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     result = segmenter(photo, args.task)
-    paths = result.save(
-        out, stem, image_id=number, min_score=args.min_score, formats=args.format or USUAL_FORMATS
-    )
+    paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
     first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()))
     return {
         "photo": str(photo),
@@ -156,13 +157,10 @@ def _failure(photo: Path, error: Exception) -> str:
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = sorted(set(names) - set(FORMATS))
-    if unknown or not names:
-        raise argparse.ArgumentTypeError(
-            f"wanted some of {','.join(FORMATS)}, got {','.join(unknown) or 'none'}"
-        )
-    return names
+    try:
+        return choose_formats(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 _FORMAT_HELP = (

@@ -216,6 +216,45 @@ def test_formats_are_written_as_asked(photo, arguments, tmp_path, capsys) -> Non
     assert str(tmp_path / "out" / "photo_rle.json") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("task", "name"), [("semantic", "coco"), ("instance", "labelmap")])
+def test_formats_without_content_exit_with_2(
+    photo, arguments, tmp_path, capsys, task, name
+) -> None:
+    command = [*arguments, "--task", task, "--format", name]
+    for source in (photo, tmp_path / "absent.mp4"):
+        assert main(["segment", str(source), *command]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"freeseg: error: the format {name} is of the tasks ")
+        assert error.endswith(f"would hold nothing of {task}\n")
+
+
+def test_without_a_task_it_is_the_first_that_the_model_has(
+    photo, arguments, tmp_path, capsys, monkeypatch
+) -> None:
+    from fixed_model import StrongestChannel
+
+    monkeypatch.setattr(StrongestChannel, "answered_tasks", ("semantic",), raising=False)
+    assert main(["segment", str(photo), *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "semantic"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == SEMANTIC_FILES
+    assert main(["segment", str(photo), *arguments, "--task", "panoptic"]) == 2
+    error = "freeseg: error: the model does not have the task 'panoptic', only semantic\n"
+    assert capsys.readouterr().err == error
+
+
+def test_weights_replace_those_of_a_model(photo, arguments, tmp_path, capsys) -> None:
+    absent, other = tmp_path / "absent.pth", write_weights(tmp_path / "in", gain=(0.0, 1.0, 0.0))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder).rename(folder / "config.yaml")
+    write_weights(folder).rename(folder / "model_final.pth")
+    command = ["segment", str(photo), "--model", str(folder), *arguments[4:], "--task", "semantic"]
+    assert main([*command, "--weights", str(absent)]) == 2
+    assert capsys.readouterr().err == f"freeseg: error: weights file {absent} does not exist\n"
+    assert main([*command, "--weights", str(other)]) == 0
+    assert (np.asarray(Image.open(tmp_path / "out" / "photo_semantic.png")) == 1).all()
+
+
 def test_without_a_model_the_bundled_one_is_used(photo, tmp_path, capsys) -> None:
     command = ["segment", str(photo), "--out", str(tmp_path / "out"), "--format", "rle"]
     assert main([*command, "--opts", "INPUT.MIN_SIZE_TEST", "64"]) == 0
