@@ -58,6 +58,9 @@ def test_models_are_listed_and_sought_by_words(capsys) -> None:
 def test_a_model_is_fetched_by_name(capsys) -> None:
     assert run("models", "--fetch", "camvid-mask2former") == 0
     assert capsys.readouterr().out == f"camvid-mask2former: {WEIGHTS}\n"
+    assert run("models", "--fetch", "camvid-mask2former", "--json") == 0
+    fetched = json.loads(capsys.readouterr().out)
+    assert fetched == {"name": "camvid-mask2former", "weights": str(WEIGHTS)}
 
 
 def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
@@ -144,13 +147,50 @@ def test_the_doctor_says_what_to_do(capsys, monkeypatch, tmp_path) -> None:
 def test_evaluation_and_training_get_their_arguments(monkeypatch, folder) -> None:
     given = []
     monkeypatch.setattr(jobs, "start_job", given.append)
-    assert run("train", "--config-file", "x.yaml", "--resume", "SEED", "3") == 0
-    assert (given[0].config_file, given[0].resume, given[0].opts) == ("x.yaml", True, ["SEED", "3"])
+    config = str(folder / "config.yaml")
+    assert run("train", "--config-file", config, "--resume", "SEED", "3") == 0
+    assert (given[0].config_file, given[0].resume, given[0].opts) == (config, True, ["SEED", "3"])
     assert not given[0].eval_only
     assert run("evaluate", "--model", str(folder), "SEED", "3") == 0
     assert given[1].eval_only
-    assert given[1].config_file == str(folder / "config.yaml")
-    assert given[1].opts == ["SEED", "3", "MODEL.WEIGHTS", str(folder / "model_final.pth")]
+    assert given[1].config_file == config
+    assert given[1].opts == ["MODEL.WEIGHTS", str(folder / "model_final.pth"), "SEED", "3"]
+
+
+UNUSABLE_JOBS = {
+    "nothing to evaluate": (["evaluate"], "name what to evaluate by --model or by --config-file"),
+    "nothing to train": (["train"], "name what to train by --config-file"),
+    "two models": (["evaluate", "--model", "x", "--config-file", "y"], "not by both"),
+    "no such model": (["evaluate", "--model", "bogus"], "there is no model 'bogus'"),
+    "no such file": (["train", "--config-file", "/no/x.yaml"], "/no/x.yaml does not exist"),
+    "no yaml": (["train", "--config-file", "wrong.yaml"], "cannot use wrong.yaml: "),
+    "no such key": (["train", "--config-file", "config.yaml", "SEEED", "3"], "SEEED"),
+    "a key alone": (["train", "--config-file", "config.yaml", "SEED"], "pairs of KEY VALUE"),
+    "no weights": (
+        ["evaluate", "--model", ".", "MODEL.WEIGHTS", "x.pth"],
+        "weights file x.pth does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE_JOBS)
+def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "wrong.yaml").write_text("MODEL: [")
+    command, message = UNUSABLE_JOBS[case]
+    assert run(*command) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("freeseg: error: ")
+    assert message in line
+
+
+def test_what_fails_in_a_job_has_its_traceback(folder, monkeypatch) -> None:
+    def fail(args) -> None:
+        raise ValueError("inside")
+
+    monkeypatch.setattr(jobs, "start_job", fail)
+    with pytest.raises(ValueError, match="inside"):
+        run("evaluate", "--model", str(folder))
 
 
 def test_the_shell_completes_commands_and_options() -> None:
