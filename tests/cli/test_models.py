@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
 from freeseg.zoo import load_catalog
+from freeseg.zoo.table import figures
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import CATEGORY_IDS, NAMES, write_config, write_weights
@@ -87,8 +89,34 @@ def test_info_of_what_is_no_checkpoint_is_one_line(tmp_path, capsys) -> None:
     (tmp_path / "x.pth").write_bytes(b"nothing")
     assert run("info", str(tmp_path / "x.pth")) == 2
     assert capsys.readouterr().err.startswith("freeseg: error: ")
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.jpg")
+    (tmp_path / "x.yaml").write_text("MODEL: {}")
+    for name in ("x.jpg", "x.yaml"):
+        assert run("info", str(tmp_path / name)) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "holds no weights" in line
+        assert "weights_only" not in line
     assert run("info", "no_such_model") == 2
     assert "there is no model 'no_such_model'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mask2former-coco-panoptic-r50", "lseg-fss-rn101"])
+def test_info_of_a_model_that_is_not_here_is_its_card(name, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
+    card = load_catalog()[name]
+    assert run("info", name) == 0
+    shown = capsys.readouterr().out
+    assert f"not on this machine; freeseg models --fetch {name}" in shown
+    assert card.licence in shown
+    assert card.source in shown
+    assert figures(card.metrics) in shown
+    assert run("info", name, "--json", "--keys") == 0
+    assert json.loads(capsys.readouterr().out)["weights"] is None
+
+
+def test_names_as_in_a_release_are_not_called_its_weights(capsys) -> None:
+    assert run("info", "toy") == 0
+    assert "names as in freeseg (" in capsys.readouterr().out
 
 
 def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_path) -> None:
