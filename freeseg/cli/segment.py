@@ -16,7 +16,7 @@ from freeseg import __version__
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
 from freeseg.cli.messages import share as share_of_one
 from freeseg.cli.model_choice import add_model_options, load_segmenter
-from freeseg.cli.photos import find_photos, is_video, unique_stems
+from freeseg.cli.photos import Photo, find_photos, is_video, unique_stems
 from freeseg.cli.video import segment_video, video_target
 from freeseg.images import ImageError
 from freeseg.predictor import Segmenter, parse_task
@@ -48,7 +48,7 @@ def add_parsers(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help="photo, video, folder of them, quoted pattern")
+    add("photos", nargs="+", metavar="PHOTO", help=_PHOTO_HELP)
     add_model_options(parser)
     add("--task", choices=(*TASKS, "all"), help="default: panoptic, or the first that it has")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
@@ -91,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if outcome.failed else DONE
 
 
-def _refuse_replacing(photos: Sequence[Path], out: Path) -> None:
+def _refuse_replacing(photos: Sequence[Photo], out: Path) -> None:
     """Refuses a folder in which a video that is written would replace one that is read."""
-    sources = {photo.resolve() for photo in photos}
+    sources = {photo.resolve() for photo in photos if isinstance(photo, Path)}
     for photo, stem in zip(photos, unique_stems(photos)):
         target = video_target(out / stem)
         if is_video(photo) and target.resolve() in sources:
@@ -101,7 +101,7 @@ def _refuse_replacing(photos: Sequence[Path], out: Path) -> None:
 
 
 def _segment_all(
-    photos: Sequence[Path], segmenter: Segmenter, out: Path, args: argparse.Namespace
+    photos: Sequence[Photo], segmenter: Segmenter, out: Path, args: argparse.Namespace
 ) -> _Outcome:
     outcome = _Outcome()
     stems = unique_stems(photos)
@@ -109,7 +109,7 @@ def _segment_all(
     for number, (photo, stem) in enumerate(zip(progress, stems), start=1):
         try:
             if is_video(photo):
-                entry = segment_video(photo, segmenter, out / stem, args)
+                entry = segment_video(Path(photo), segmenter, out / stem, args)
             else:
                 entry = _segment_photo(photo, segmenter, out, stem, number, args)
         except (ImageError, OSError, MemoryError, RuntimeError) as error:
@@ -126,7 +126,7 @@ def _segment_all(
 
 
 def _segment_photo(
-    photo: Path, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
+    photo: Photo, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     result = segmenter(photo, args.task)
     paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
@@ -142,11 +142,11 @@ def _segment_photo(
     }
 
 
-def _failure(photo: Path, error: Exception) -> str:
+def _failure(photo: Photo, error: Exception) -> str:
     """Returns the line that says why a photo failed; what is no fault of it is raised again."""
     if isinstance(error, ImageError):
         # a folder that holds images was replaced by them
-        return f"{photo}: holds no image files" if photo.is_dir() else str(error)
+        return f"{photo}: holds no image files" if Path(photo).is_dir() else str(error)
     if isinstance(error, OSError):
         return f"{photo}: its results cannot be written ({error.strerror or error})"
     # PyTorch has a class of its own for a full GPU and none for a full main memory
@@ -163,6 +163,7 @@ def _formats(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+_PHOTO_HELP = "photo, video, folder of them, quoted pattern, web address of a photo"
 _FORMAT_HELP = (
     f"what to write, of {','.join(FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, of a "
     "video overlay)"

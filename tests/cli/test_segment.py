@@ -15,6 +15,7 @@ from PIL import Image
 import freeseg
 import freeseg.zoo
 from freeseg.cli import find_photos, main, unique_stems
+from freeseg.images import ImageError, read_image
 from freeseg.text import minilm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -387,6 +388,16 @@ def test_files_folders_and_patterns_are_found_once_each(tmp_path: Path) -> None:
     assert found("**/*.[tw]*") == ["notes.txt", "sub/c.webp", "sub/deep/d.tif"]
     assert found("e[1].jpg") == ["e[1].jpg"]
     assert found("notes.txt", "*.gif") == ["notes.txt", "*.gif"]
+
+
+def test_a_web_address_is_read_as_python_reads_it(photo, arguments, tmp_path, capsys) -> None:
+    address = "http://127.0.0.1:9/a/x.jpg?size=3"  # nobody listens on the port that discards
+    with pytest.raises(ImageError) as caught:
+        read_image(address)
+    assert main(["segment", address, str(photo), *arguments]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == f"freeseg: {caught.value}"
+    assert address in str(caught.value)
+    assert unique_stems([address, Path("x.png"), "https://example.org"]) == ["x", "x_2", "photo"]
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other() -> None:
