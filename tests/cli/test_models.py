@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
+from freeseg.ops import available
 from freeseg.zoo import load_catalog
 from freeseg.zoo.table import figures
 
@@ -160,6 +162,38 @@ def test_the_doctor_looks_at_everything(capsys, monkeypatch, tmp_path) -> None:
     assert findings["model camvid-mask2former"]["detail"] == str(WEIGHTS)
     assert code == any(row["state"] == "problem" for row in findings.values())
     assert all(row["advice"] for row in findings.values() if row["state"] == "problem")
+
+
+def findings_of(capsys) -> dict[str, dict[str, str]]:
+    run("doctor", "--json")
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_the_doctor_says_which_detectron2_and_operator_are_in_use(capsys, monkeypatch) -> None:
+    monkeypatch.delenv("FREESEG_MSDA", raising=False)
+    is_usable = available()["cpp"].is_usable
+    findings = findings_of(capsys)
+    lite, real = "(d2lite, this project's own)", "(the real one)"
+    wanted = lite if detectron2.__version__.endswith("lite") else real
+    assert wanted in findings["detectron2"]["detail"]
+    used = findings["ms_deform_attn on cpu"]
+    assert used["detail"].startswith("cpp is used: the fastest" if is_usable else "reference, ")
+    assert bool(used["advice"]) is not is_usable
+    monkeypatch.setenv("FREESEG_MSDA", "reference")
+    used = findings_of(capsys)["ms_deform_attn on cpu"]
+    assert used["detail"] == "reference is used: FREESEG_MSDA asks for it"
+    monkeypatch.setenv("FREESEG_MSDA", "none")
+    used = findings_of(capsys)["ms_deform_attn on cpu"]
+    assert (used["state"], used["advice"]) == ("problem", "unset FREESEG_MSDA")
+
+
+@pytest.mark.parametrize(("cuda", "advice"), [(None, "pytorch.org"), ("12.1", "nvidia-smi")])
+def test_the_doctor_says_what_to_do_about_no_gpu(capsys, monkeypatch, cuda, advice) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    finding = findings_of(capsys)["gpu"]
+    assert "models run on the CPU" in finding["detail"]
+    assert advice in finding["advice"]
 
 
 def test_the_doctor_says_what_to_do(capsys, monkeypatch, tmp_path) -> None:
