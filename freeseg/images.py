@@ -74,7 +74,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
         return _pillow_to_rgb(source, name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(bytes(source), name, max_pixels)
-    if isinstance(source, str) and source.lower().startswith(_WEB):
+    if isinstance(source, str) and is_web_address(source):
         return _decode(_read_url(source), name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         return _decode(_read_file(Path(source), name), name, max_pixels)
@@ -88,6 +88,11 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RgbImage
         "wanted a path, a web address, image bytes, a binary file, a PIL image or an RGB array "
         f"[H, W, 3] of uint8, got {type(source).__module__}.{type(source).__qualname__}",
     )
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an address to fetch a picture from, not a path."""
+    return text.lower().startswith(_WEB)
 
 
 def order_channels(image: RgbImage, image_format: str) -> npt.NDArray[np.uint8]:

@@ -91,7 +91,7 @@ class Segmenter:
                 ("owner/name"), a folder (of a training here, of `freeseg convert`, or in Hugging
                 Face's layout), or a checkpoint with its config.yaml beside it.
             device: As in `from_config`.
-            opts: As in `from_config`.
+            opts: As in `from_config`; MODEL.WEIGHTS among them replaces the model's own.
 
         Raises:
             FileNotFoundError: There is no such model or file.
@@ -99,7 +99,8 @@ class Segmenter:
             ValueError: It cannot be used; one line says why.
         """
         found = find_model(name_or_path)
-        return cls.from_config(found.config, found.weights, device, opts)
+        own = () if found.weights is None else ("MODEL.WEIGHTS", found.weights)
+        return cls.from_config(found.config, None, device, (*own, *opts))
 
     @classmethod
     def from_config(
@@ -154,11 +155,17 @@ class Segmenter:
         """Whether the model can look for any classes, not only for those it was trained on."""
         return bool(getattr(self.model, "takes_vocabulary", False))
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the model has; all three unless its `answered_tasks` are fewer."""
+        answered = getattr(self.model, "answered_tasks", TASKS)
+        return tuple(task for task in TASKS if task in answered)
+
     @overload  # a str is an iterable of str as well; the first signature has it
     def __call__(  # type: ignore[overload-overlap]
         self,
         images: ImageSource,
-        task: str = "panoptic",
+        task: str | None = None,
         text: ClassSource | None = None,
         *,
         batch_size: int = 1,
@@ -168,7 +175,7 @@ class Segmenter:
     def __call__(
         self,
         images: Iterable[ImageSource],
-        task: str = "panoptic",
+        task: str | None = None,
         text: ClassSource | None = None,
         *,
         batch_size: int = 1,
@@ -177,7 +184,7 @@ class Segmenter:
     def __call__(
         self,
         images: ImageSource | Iterable[ImageSource],
-        task: str = "panoptic",
+        task: str | None = None,
         text: ClassSource | None = None,
         *,
         batch_size: int = 1,
@@ -186,7 +193,8 @@ class Segmenter:
 
         Args:
             images: What `freeseg.images.read_image` reads, or any iterable of that.
-            task: "panoptic", "instance", "semantic", or "all" three from one look at the photo.
+            task: "panoptic", "instance", "semantic", or "all" that the model has, from one look at
+                the photo; its first one when None.
             text: What to look for, see `freeseg.data.read_vocabulary`; `vocabulary` when None.
                 Open-vocabulary models take any.
             batch_size: How many photos the model sees at once; photos that differ in size never
@@ -194,8 +202,8 @@ class Segmenter:
 
         Raises:
             ImageError: A photo cannot be used; the message names it and says why.
-            ValueError: The task is unknown, the model has no result for it, or the classes cannot
-                be used.
+            ValueError: The task is unknown, the model does not have it, or the classes cannot be
+                used.
         """
         if _is_one_image(images):
             return next(self.stream([images], task, text))  # type: ignore[list-item]
@@ -204,7 +212,7 @@ class Segmenter:
     def stream(
         self,
         images: Iterable[ImageSource],
-        task: str = "panoptic",
+        task: str | None = None,
         text: ClassSource | None = None,
         *,
         batch_size: int = 1,
@@ -213,7 +221,7 @@ class Segmenter:
 
         Arguments and errors as of a call; what is wrong with the arguments is said at once.
         """
-        tasks = parse_task(task)
+        tasks = parse_task(task, self.tasks)
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
         classes = self._classes if text is None else _Classes(self.read_classes(text))
@@ -297,12 +305,16 @@ class Segmenter:
         return _Photo(image, torch.from_numpy(pixels))
 
 
-def parse_task(task: str) -> tuple[str, ...]:
-    """Returns the tasks of a name: itself, or all three for "all"."""
+def parse_task(task: str | None, known: tuple[str, ...] = TASKS) -> tuple[str, ...]:
+    """Returns the tasks of a name: itself, all known ones for "all", the first one for None."""
+    if task is None:
+        return known[:1]
     if task == "all":
-        return TASKS
+        return known
     if task not in TASKS:
         raise ValueError(f"wanted the task {', '.join(TASKS)} or all, got {task!r}")
+    if task not in known:
+        raise ValueError(f"the model does not have the task {task!r}, only {', '.join(known)}")
     return (task,)
 
 

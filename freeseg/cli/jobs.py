@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from detectron2.engine import default_argument_parser
 from freeseg.cli.messages import DONE
 from freeseg.engine import start_job
+from freeseg.model_loading import read_config
 from freeseg.zoo import find_model
 
 _TRAIN_EPILOG = """
@@ -42,23 +44,39 @@ def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
         conflict_handler="resolve",  # both have --help
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(errors_are_lines=False)  # what fails in a job needs its traceback
     parser.set_defaults(dist_url="auto")  # Detectron2's default is one port for all jobs of a user
     return parser
 
 
 def _train(args: argparse.Namespace) -> int:
-    start_job(args)
-    return DONE
+    if not args.config_file:
+        raise ValueError("name what to train by --config-file")
+    return _start(args)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    if not args.config_file and args.model is None:
+        raise ValueError("name what to evaluate by --model or by --config-file")
+    if args.config_file and args.model is not None:
+        raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
     if args.model is not None:
         found = find_model(args.model)
         if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
             raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
         args.config_file = found.config
-        args.opts = [*(args.opts or []), "MODEL.WEIGHTS", found.weights]
+        own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
+        args.opts = [*own, *(args.opts or [])]
+    return _start(args)
+
+
+def _start(args: argparse.Namespace) -> int:
+    """Runs the job, once it is known that its configuration can be used."""
+    cfg = read_config(args.config_file, None, None, args.opts or ())
+    weights = cfg.MODEL.WEIGHTS
+    is_known = not weights or "://" in weights or Path(weights).exists()
+    if not is_known and not args.resume:  # a resumed job has weights of its own
+        raise FileNotFoundError(f"weights file {weights} does not exist")
+    args.errors_are_lines = False  # what fails in a job needs its traceback
     start_job(args)
     return DONE

@@ -47,18 +47,14 @@ def add_parsers(commands: Any) -> None:
 def _info(args: argparse.Namespace) -> int:
     about = describe_model(args.model)
     weights = about["weights"]
-    if not args.keys:
+    if weights and not args.keys:
         weights.pop("keys")
     if args.json:
         say_json(about)
         return DONE
     lines = {
         "model": about["model"],
-        "file": f"{weights['file']} ({weights['bytes'] / 1e6:.1f} MB)",
-        "sha256": weights["sha256"],
-        "weights of": weights["release"] or "this package, or unknown",
-        "tensors": f"{weights['tensors']:,} with {weights['parameters']:,} values"
-        f" ({', '.join(weights['dtypes'])})",
+        **(_weights_lines(weights) if weights else {"weights": _fetch_hint(about["model"])}),
         **{key: about.get(key) for key in ("system", "backbone", "data", "licence", "source")},
         "figures": figures(about.get("metrics", {})),
         "parity": about.get("parity"),
@@ -68,11 +64,25 @@ def _info(args: argparse.Namespace) -> int:
     for key, value in lines.items():
         if value:
             say(f"{key:<11} {value}")
-    for part, count in weights["parts"].items():
+    for part, count in (weights or {}).get("parts", {}).items():
         say(f"{'part':<11} {part}: {count:,} values")
-    for key, shape in weights.get("keys", {}).items():
+    for key, shape in (weights or {}).get("keys", {}).items():
         say(f"  {key} {shape}")
     return DONE
+
+
+def _weights_lines(weights: dict[str, Any]) -> dict[str, str]:
+    return {
+        "file": f"{weights['file']} ({weights['bytes'] / 1e6:.1f} MB)",
+        "sha256": weights["sha256"],
+        "names as in": weights["release"] or "this package, or unknown",
+        "tensors": f"{weights['tensors']:,} with {weights['parameters']:,} values"
+        f" ({', '.join(weights['dtypes'])})",
+    }
+
+
+def _fetch_hint(model: str) -> str:
+    return f"not on this machine; freeseg models --fetch {model} downloads them or says how"
 
 
 def _convert(args: argparse.Namespace) -> int:

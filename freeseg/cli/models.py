@@ -28,7 +28,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints the table, or fetches."""
     if args.fetch:
         found = find_model(args.fetch)
-        say(f"{args.fetch}: {found.weights}")
+        if args.json:
+            say_json({"name": args.fetch, "weights": found.weights})
+        else:
+            say(f"{args.fetch}: {found.weights}")
         return DONE
     rows = model_rows(load_catalog().values())
     words = [word.casefold() for word in args.words]

@@ -16,11 +16,11 @@ from freeseg import __version__
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
 from freeseg.cli.messages import share as share_of_one
 from freeseg.cli.model_choice import add_model_options, load_segmenter
-from freeseg.cli.photos import find_photos, is_video, unique_stems
-from freeseg.cli.video import segment_video
+from freeseg.cli.photos import Photo, find_photos, is_video, unique_stems
+from freeseg.cli.video import segment_video, video_target
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter
-from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS
+from freeseg.predictor import Segmenter, parse_task
+from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS, choose_formats
 from freeseg.visualization.summary import describe, summarize
 
 _EPILOG = f"""examples:
@@ -48,12 +48,12 @@ def add_parsers(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help="photo, video, folder of them, quoted pattern")
+    add("photos", nargs="+", metavar="PHOTO", help=_PHOTO_HELP)
     add_model_options(parser)
-    add("--task", default="panoptic", choices=(*TASKS, "all"), help="default: %(default)s")
+    add("--task", choices=(*TASKS, "all"), help="default: panoptic, or the first that it has")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
-    add("--format", type=_formats, default=USUAL_FORMATS, metavar="LIST", help=_FORMAT_HELP)
+    add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)
     add("--min-score", default=0.5, type=share_of_one, metavar="S", help=_MIN_SCORE_HELP)
     add("--every", default=1, type=positive, metavar="N", help="of a video, every N-th frame")
     add("--json", action="store_true", help="print a summary as JSON to standard output")
@@ -69,12 +69,17 @@ class _Outcome:
 
 def run(args: argparse.Namespace) -> int:
     """Segments what the arguments name."""
-    out = Path(args.out)
+    out, photos = Path(args.out), find_photos(args.photos)
+    if "overlay" in (args.format or USUAL_FORMATS):
+        _refuse_replacing(photos, out)
     out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args)
+    tasks = parse_task(args.task, segmenter.tasks)
+    args.task = args.task or tasks[0]
+    choose_formats(args.format, tasks)  # said before a photo is looked at
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
-    outcome = _segment_all(find_photos(args.photos), segmenter, out, args)
+    outcome = _segment_all(photos, segmenter, out, args)
     if args.json:
         summary = {"version": __version__, "task": args.task, "results": outcome.done}
         say_json({**summary, "failed": outcome.failed})
@@ -86,8 +91,17 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if outcome.failed else DONE
 
 
+def _refuse_replacing(photos: Sequence[Photo], out: Path) -> None:
+    """Refuses a folder in which a video that is written would replace one that is read."""
+    sources = {photo.resolve() for photo in photos if isinstance(photo, Path)}
+    for photo, stem in zip(photos, unique_stems(photos)):
+        target = video_target(out / stem)
+        if is_video(photo) and target.resolve() in sources:
+            raise ValueError(f"{target} would be replaced: name another folder with --out")
+
+
 def _segment_all(
-    photos: Sequence[Path], segmenter: Segmenter, out: Path, args: argparse.Namespace
+    photos: Sequence[Photo], segmenter: Segmenter, out: Path, args: argparse.Namespace
 ) -> _Outcome:
     outcome = _Outcome()
     stems = unique_stems(photos)
@@ -95,7 +109,7 @@ def _segment_all(
     for number, (photo, stem) in enumerate(zip(progress, stems), start=1):
         try:
             if is_video(photo):
-                entry = segment_video(photo, segmenter, out / stem, args)
+                entry = segment_video(Path(photo), segmenter, out / stem, args)
             else:
                 entry = _segment_photo(photo, segmenter, out, stem, number, args)
         except (ImageError, OSError, MemoryError, RuntimeError) as error:
@@ -112,7 +126,7 @@ def _segment_all(
 
 
 def _segment_photo(
-    photo: Path, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
+    photo: Photo, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     result = segmenter(photo, args.task)
     paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
@@ -128,11 +142,11 @@ def _segment_photo(
     }
 
 
-def _failure(photo: Path, error: Exception) -> str:
+def _failure(photo: Photo, error: Exception) -> str:
     """Returns the line that says why a photo failed; what is no fault of it is raised again."""
     if isinstance(error, ImageError):
         # a folder that holds images was replaced by them
-        return f"{photo}: holds no image files" if photo.is_dir() else str(error)
+        return f"{photo}: holds no image files" if Path(photo).is_dir() else str(error)
     if isinstance(error, OSError):
         return f"{photo}: its results cannot be written ({error.strerror or error})"
     # PyTorch has a class of its own for a full GPU and none for a full main memory
@@ -143,16 +157,17 @@ def _failure(photo: Path, error: Exception) -> str:
 
 
 def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    unknown = sorted(set(names) - set(FORMATS))
-    if unknown or not names:
-        raise argparse.ArgumentTypeError(
-            f"wanted some of {','.join(FORMATS)}, got {','.join(unknown) or 'none'}"
-        )
-    return names
+    try:
+        return choose_formats(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-_FORMAT_HELP = f"what to write, of {','.join(FORMATS)} (default: {','.join(USUAL_FORMATS)})"
+_PHOTO_HELP = "photo, video, folder of them, quoted pattern, web address of a photo"
+_FORMAT_HELP = (
+    f"what to write, of {','.join(FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, of a "
+    "video overlay)"
+)
 _MIN_SCORE_HELP = (
     "draw and list instances from this score on; files have all (default: %(default)s)"
 )

@@ -6,6 +6,7 @@ Shapes: H W frame size.
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ from freeseg.predictor import Segmenter
 from freeseg.visualization.summary import summarize
 
 _DEFAULT_RATE = 25.0  # frames per second, where a file does not say
+_USUAL_FORMATS = ("overlay",)  # of a video: others are files per frame
+
+
+def video_target(target: Path) -> Path:
+    """The video that is written for a path without a suffix, whose name may have dots."""
+    return target.with_name(f"{target.name}.mp4")
 
 
 def segment_video(
@@ -27,8 +34,8 @@ def segment_video(
 ) -> dict[str, Any]:
     """Segments a video and returns what a summary says of it.
 
-    With the format "overlay" a video is written with the first task's segments drawn in; of other
-    formats, files per frame into a folder.
+    With the format "overlay" a video is written with the first task's segments drawn in, which has
+    its name once it is whole; of other formats, files per frame into a folder.
 
     Args:
         video: The file.
@@ -40,7 +47,8 @@ def segment_video(
         ImageError: It cannot be read as a video.
     """
     found: Counter[str] = Counter()
-    others = [name for name in args.format if name != "overlay"]
+    formats = args.format or _USUAL_FORMATS
+    others = [name for name in formats if name != "overlay"]
     capture = _open(video)
     writer: _Writer | None = None
     count = 0
@@ -50,12 +58,14 @@ def segment_video(
         frames = tqdm(read_frames(capture, args.every), total=total, unit="frame", disable=None)
         for count, result in enumerate(segmenter.stream(frames, args.task), start=1):
             found.update({entry["name"] for entry in summarize(result)[result.tasks[0]]})
-            if "overlay" in args.format:
-                writer = writer or _Writer(target.with_suffix(".mp4"), rate, result.image.shape)
+            if "overlay" in formats:
+                writer = writer or _Writer(video_target(target), rate, result.image.shape)
                 writer.add(result.picture(min_score=args.min_score))
             if others:
                 stem = f"{target.name}_{count:06d}"
                 result.save(target, stem, image_id=count, min_score=args.min_score, formats=others)
+        if writer is not None:
+            writer.keep()
     finally:
         capture.release()
         if writer is not None:
@@ -93,17 +103,26 @@ def _open(video: Path) -> Any:
 
 
 class _Writer:
-    """Writes RGB frames of one size as MPEG-4."""
+    """Writes RGB frames of one size as MPEG-4, into a hidden file until it is kept."""
 
     def __init__(self, path: Path, rate: float, shape: tuple[int, ...]) -> None:
         self.path = path
+        self._partial = path.with_name(f".{path.name}")  # OpenCV goes by the suffix
         size = (shape[1], shape[0])
-        self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+        kind = cv2.VideoWriter.fourcc(*"mp4v")
+        self._video = cv2.VideoWriter(str(self._partial), kind, rate, size)
         if not self._video.isOpened():
             raise OSError(f"OpenCV cannot write the video {path}")
 
     def add(self, picture: RgbImage) -> None:
         self._video.write(np.ascontiguousarray(picture[:, :, ::-1]))
 
-    def close(self) -> None:
+    def keep(self) -> None:
+        """Gives the video its name."""
         self._video.release()
+        os.replace(self._partial, self.path)
+
+    def close(self) -> None:
+        """Removes what was not kept."""
+        self._video.release()
+        self._partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detectron2.modeling import Backbone
 from detectron2.structures import ImageList
-from freeseg.structures import ImageFeatures, SegmentationTarget
+from freeseg.structures import TASKS, ImageFeatures, SegmentationTarget
 
 
 class ImageSystem(nn.Module):
@@ -20,6 +20,7 @@ class ImageSystem(nn.Module):
     pixel_std: Tensor
 
     takes_vocabulary = False  # whether an input may name other classes than the trained ones
+    answered_tasks: tuple[str, ...] = TASKS  # what an input may ask for
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class LSeg(ImageSystem):
     """Backbone, fusion and pixel embedding, frozen text encoder, regularised logits."""
 
     takes_vocabulary = True
+    answered_tasks = ("semantic",)
 
     @configurable
     def __init__(

@@ -1,6 +1,6 @@
 """Segmentations of photos as pictures, files and plain arrays."""
 
-from freeseg.visualization.export import FORMATS, USUAL_FORMATS
+from freeseg.visualization.export import FORMATS, USUAL_FORMATS, choose_formats
 from freeseg.visualization.palette import class_colors
 from freeseg.visualization.photo_result import (
     TASKS,
@@ -18,5 +18,6 @@ __all__ = [
     "NamedSegment",
     "PanopticSegments",
     "Segmentation",
+    "choose_formats",
     "class_colors",
 ]

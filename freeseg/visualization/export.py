@@ -23,12 +23,13 @@ from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
-from freeseg.visualization.photo_result import PhotoResult
+from freeseg.visualization.photo_result import TASKS, PhotoResult
 
 Json = dict[str, Any]
 
 FORMATS = ("overlay", "labelmap", "coco", "rle", "html")
 USUAL_FORMATS = FORMATS[:3]
+_TASKS_OF_FORMAT = {"labelmap": {"panoptic", "semantic"}, "coco": {"panoptic", "instance"}}
 _PNG_LEVEL = 2  # of 9: a fifth larger than the usual 6 and four times as fast
 
 
@@ -67,12 +68,10 @@ def save_segmentation(
     stem: str,
     image_id: int | str,
     min_score: float,
-    formats: Sequence[str] = USUAL_FORMATS,
+    formats: str | Sequence[str] | None = None,
 ) -> dict[str, Path]:
     """Writes the formats that are asked for; returns the paths by what they hold."""
-    unknown = [name for name in formats if name not in _WRITERS]
-    if unknown or not formats:
-        raise ValueError(f"wanted some of the formats {', '.join(_WRITERS)}, got {list(formats)}")
+    formats = choose_formats(formats, result.tasks)
     folder.mkdir(parents=True, exist_ok=True)
     order = _Order(result, stem, image_id, min_score)
     paths: dict[str, Path] = {}
@@ -81,6 +80,40 @@ def save_segmentation(
             if key not in paths:
                 paths[key] = _write(folder, stem, key, content)
     return paths
+
+
+def choose_formats(
+    formats: str | Sequence[str] | None, tasks: Sequence[str] = TASKS
+) -> tuple[str, ...]:
+    """Returns the formats that are written of results for some tasks.
+
+    Args:
+        formats: Names, or one text with commas; the usual ones that the tasks have when None.
+        tasks: What there are results for.
+
+    Raises:
+        ValueError: There is no such format, or it holds nothing of these tasks.
+    """
+    if formats is None:
+        return tuple(name for name in USUAL_FORMATS if _holds_any(name, tasks))
+    given = formats.split(",") if isinstance(formats, str) else formats
+    names = tuple(name.strip() for name in given if name.strip())
+    unknown = sorted(set(names) - set(FORMATS))
+    if unknown or not names:
+        raise ValueError(
+            f"wanted some of the formats {','.join(FORMATS)}, got {','.join(unknown) or 'none'}"
+        )
+    for name in names:
+        if not _holds_any(name, tasks):
+            raise ValueError(
+                f"the format {name} is of the tasks {' and '.join(sorted(_TASKS_OF_FORMAT[name]))}"
+                f" and would hold nothing of {' and '.join(tasks) or 'none'}"
+            )
+    return names
+
+
+def _holds_any(name: str, tasks: Sequence[str]) -> bool:
+    return name not in _TASKS_OF_FORMAT or not _TASKS_OF_FORMAT[name].isdisjoint(tasks)
 
 
 def png_bytes(pixels: npt.NDArray[Any]) -> bytes:

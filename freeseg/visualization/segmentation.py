@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from freeseg.images import RgbImage
 from freeseg.visualization.export import (
-    USUAL_FORMATS,
     coco_content,
     png_bytes,
     save_segmentation,
@@ -34,6 +33,11 @@ class Segmentation(PhotoResult):
     `masks`, `labels`, `names` and `scores` are of the first task that has a result; `segments` has
     any other's. In a notebook it shows itself.
     """
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        tasks = ", ".join(self.tasks) or "no task"
+        return f"Segmentation({width}x{height} pixels, {tasks}, {len(self.vocabulary)} classes)"
 
     def segments(self, task: str | None = None) -> Instances:
         """Returns one task's segments as masks with boxes, labels, names and scores.
@@ -115,7 +119,7 @@ class Segmentation(PhotoResult):
         *,
         image_id: int | str = 1,
         min_score: float = 0.5,
-        formats: Sequence[str] = USUAL_FORMATS,
+        formats: str | Sequence[str] | None = None,
     ) -> dict[str, Path]:
         """Writes every result into a folder and returns the paths by what they hold.
 
@@ -125,6 +129,10 @@ class Segmentation(PhotoResult):
             image_id: What the COCO files call the image.
             min_score: Instances below are not drawn into the overlay; the JSON has them all.
             formats: Some of "overlay", "labelmap", "coco", "rle" and "html" (a page to look around
-                in).
+                in), as a list or with commas; those of the first three that its tasks have when
+                None.
+
+        Raises:
+            ValueError: There is no such format, or it holds nothing of the tasks.
         """
         return save_segmentation(self, Path(folder), stem, image_id, min_score, formats)

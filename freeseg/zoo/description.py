@@ -14,15 +14,18 @@ from torch import Tensor
 from detectron2.data import MetadataCatalog
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
 from freeseg.model_loading import load_config
+from freeseg.resources import resource
 from freeseg.structures import Vocabulary
 from freeseg.zoo.catalog import ModelCard, load_catalog
-from freeseg.zoo.resolution import ModelFiles, find_model
+from freeseg.zoo.download import DownloadError
+from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
+from freeseg.zoo.table import state_of
 
 _CHUNK = 1 << 20
 
 
 def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns what is known of a model, as JSON can hold it.
+    """Returns what is known of a model, as JSON can hold it; "weights" is None if not here.
 
     Args:
         name_or_path: As `find_model` takes it; a checkpoint may also stand alone.
@@ -31,14 +34,38 @@ def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: There is no such model.
         ValueError: The file holds no weights.
     """
+    card = load_catalog().get(os.fspath(name_or_path))
+    if card is not None and not _are_here(card):
+        config = str(resource(card.config)) if card.config else ""
+        return _about(card.name, None, card, ModelFiles(config))
     path = Path(name_or_path)
     is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
-    found = ModelFiles("", str(path)) if is_alone else find_model(name_or_path)
+    is_weights = is_alone and path.suffix not in (".yaml", ".yml")
+    found = ModelFiles("", str(path)) if is_weights else find_model(name_or_path)
     if found.weights is None:
-        raise ValueError(f"{name_or_path} is a configuration; name a model or its weights")
-    file = Path(weights_file(found.weights))
-    about: dict[str, Any] = {"model": os.fspath(name_or_path), "weights": describe_weights(file)}
-    card = found.card or _card_by_content(about["weights"]["sha256"])
+        raise ValueError(
+            f"{name_or_path} is a configuration and holds no weights; name a model or its weights"
+        )
+    weights = describe_weights(Path(weights_file(found.weights)))
+    card = found.card or _card_by_content(weights["sha256"])
+    return _about(os.fspath(name_or_path), weights, card, found)
+
+
+def _are_here(card: ModelCard) -> bool:
+    """Whether the weights lie on this machine; what is on the hub is asked of its cache."""
+    if card.weights.kind != "hub":
+        return state_of(card.weights) in ("bundled", "downloaded")
+    try:
+        local_weights(card.weights)
+    except DownloadError:
+        return False
+    return True
+
+
+def _about(
+    name: str, weights: dict[str, Any] | None, card: ModelCard | None, found: ModelFiles
+) -> dict[str, Any]:
+    about: dict[str, Any] = {"model": name, "weights": weights}
     if card is not None:
         about.update({key: value for key, value in asdict(card).items() if key != "weights"})
     classes = class_names(found)

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
+import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
+from freeseg.ops import available
 from freeseg.zoo import load_catalog
+from freeseg.zoo.table import figures
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import CATEGORY_IDS, NAMES, write_config, write_weights
@@ -58,6 +62,9 @@ def test_models_are_listed_and_sought_by_words(capsys) -> None:
 def test_a_model_is_fetched_by_name(capsys) -> None:
     assert run("models", "--fetch", "camvid-mask2former") == 0
     assert capsys.readouterr().out == f"camvid-mask2former: {WEIGHTS}\n"
+    assert run("models", "--fetch", "camvid-mask2former", "--json") == 0
+    fetched = json.loads(capsys.readouterr().out)
+    assert fetched == {"name": "camvid-mask2former", "weights": str(WEIGHTS)}
 
 
 def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
@@ -84,8 +91,34 @@ def test_info_of_what_is_no_checkpoint_is_one_line(tmp_path, capsys) -> None:
     (tmp_path / "x.pth").write_bytes(b"nothing")
     assert run("info", str(tmp_path / "x.pth")) == 2
     assert capsys.readouterr().err.startswith("freeseg: error: ")
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.jpg")
+    (tmp_path / "x.yaml").write_text("MODEL: {}")
+    for name in ("x.jpg", "x.yaml"):
+        assert run("info", str(tmp_path / name)) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "holds no weights" in line
+        assert "weights_only" not in line
     assert run("info", "no_such_model") == 2
     assert "there is no model 'no_such_model'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mask2former-coco-panoptic-r50", "lseg-fss-rn101"])
+def test_info_of_a_model_that_is_not_here_is_its_card(name, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
+    card = load_catalog()[name]
+    assert run("info", name) == 0
+    shown = capsys.readouterr().out
+    assert f"not on this machine; freeseg models --fetch {name}" in shown
+    assert card.licence in shown
+    assert card.source in shown
+    assert figures(card.metrics) in shown
+    assert run("info", name, "--json", "--keys") == 0
+    assert json.loads(capsys.readouterr().out)["weights"] is None
+
+
+def test_names_as_in_a_release_are_not_called_its_weights(capsys) -> None:
+    assert run("info", "toy") == 0
+    assert "names as in freeseg (" in capsys.readouterr().out
 
 
 def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_path) -> None:
@@ -131,6 +164,38 @@ def test_the_doctor_looks_at_everything(capsys, monkeypatch, tmp_path) -> None:
     assert all(row["advice"] for row in findings.values() if row["state"] == "problem")
 
 
+def findings_of(capsys) -> dict[str, dict[str, str]]:
+    run("doctor", "--json")
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_the_doctor_says_which_detectron2_and_operator_are_in_use(capsys, monkeypatch) -> None:
+    monkeypatch.delenv("FREESEG_MSDA", raising=False)
+    is_usable = available()["cpp"].is_usable
+    findings = findings_of(capsys)
+    lite, real = "(d2lite, this project's own)", "(the real one)"
+    wanted = lite if detectron2.__version__.endswith("lite") else real
+    assert wanted in findings["detectron2"]["detail"]
+    used = findings["ms_deform_attn on cpu"]
+    assert used["detail"].startswith("cpp is used: the fastest" if is_usable else "reference, ")
+    assert bool(used["advice"]) is not is_usable
+    monkeypatch.setenv("FREESEG_MSDA", "reference")
+    used = findings_of(capsys)["ms_deform_attn on cpu"]
+    assert used["detail"] == "reference is used: FREESEG_MSDA asks for it"
+    monkeypatch.setenv("FREESEG_MSDA", "none")
+    used = findings_of(capsys)["ms_deform_attn on cpu"]
+    assert (used["state"], used["advice"]) == ("problem", "unset FREESEG_MSDA")
+
+
+@pytest.mark.parametrize(("cuda", "advice"), [(None, "pytorch.org"), ("12.1", "nvidia-smi")])
+def test_the_doctor_says_what_to_do_about_no_gpu(capsys, monkeypatch, cuda, advice) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    finding = findings_of(capsys)["gpu"]
+    assert "models run on the CPU" in finding["detail"]
+    assert advice in finding["advice"]
+
+
 def test_the_doctor_says_what_to_do(capsys, monkeypatch, tmp_path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FREESEG_CACHE", str(tmp_path / "file" / "below"))
@@ -144,13 +209,50 @@ def test_the_doctor_says_what_to_do(capsys, monkeypatch, tmp_path) -> None:
 def test_evaluation_and_training_get_their_arguments(monkeypatch, folder) -> None:
     given = []
     monkeypatch.setattr(jobs, "start_job", given.append)
-    assert run("train", "--config-file", "x.yaml", "--resume", "SEED", "3") == 0
-    assert (given[0].config_file, given[0].resume, given[0].opts) == ("x.yaml", True, ["SEED", "3"])
+    config = str(folder / "config.yaml")
+    assert run("train", "--config-file", config, "--resume", "SEED", "3") == 0
+    assert (given[0].config_file, given[0].resume, given[0].opts) == (config, True, ["SEED", "3"])
     assert not given[0].eval_only
     assert run("evaluate", "--model", str(folder), "SEED", "3") == 0
     assert given[1].eval_only
-    assert given[1].config_file == str(folder / "config.yaml")
-    assert given[1].opts == ["SEED", "3", "MODEL.WEIGHTS", str(folder / "model_final.pth")]
+    assert given[1].config_file == config
+    assert given[1].opts == ["MODEL.WEIGHTS", str(folder / "model_final.pth"), "SEED", "3"]
+
+
+UNUSABLE_JOBS = {
+    "nothing to evaluate": (["evaluate"], "name what to evaluate by --model or by --config-file"),
+    "nothing to train": (["train"], "name what to train by --config-file"),
+    "two models": (["evaluate", "--model", "x", "--config-file", "y"], "not by both"),
+    "no such model": (["evaluate", "--model", "bogus"], "there is no model 'bogus'"),
+    "no such file": (["train", "--config-file", "/no/x.yaml"], "/no/x.yaml does not exist"),
+    "no yaml": (["train", "--config-file", "wrong.yaml"], "cannot use wrong.yaml: "),
+    "no such key": (["train", "--config-file", "config.yaml", "SEEED", "3"], "SEEED"),
+    "a key alone": (["train", "--config-file", "config.yaml", "SEED"], "pairs of KEY VALUE"),
+    "no weights": (
+        ["evaluate", "--model", ".", "MODEL.WEIGHTS", "x.pth"],
+        "weights file x.pth does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE_JOBS)
+def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "wrong.yaml").write_text("MODEL: [")
+    command, message = UNUSABLE_JOBS[case]
+    assert run(*command) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("freeseg: error: ")
+    assert message in line
+
+
+def test_what_fails_in_a_job_has_its_traceback(folder, monkeypatch) -> None:
+    def fail(args) -> None:
+        raise ValueError("inside")
+
+    monkeypatch.setattr(jobs, "start_job", fail)
+    with pytest.raises(ValueError, match="inside"):
+        run("evaluate", "--model", str(folder))
 
 
 def test_the_shell_completes_commands_and_options() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import freeseg
 import freeseg.zoo
 from freeseg.cli import find_photos, main, unique_stems
+from freeseg.images import ImageError, read_image
 from freeseg.text import minilm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -216,6 +217,45 @@ def test_formats_are_written_as_asked(photo, arguments, tmp_path, capsys) -> Non
     assert str(tmp_path / "out" / "photo_rle.json") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("task", "name"), [("semantic", "coco"), ("instance", "labelmap")])
+def test_formats_without_content_exit_with_2(
+    photo, arguments, tmp_path, capsys, task, name
+) -> None:
+    command = [*arguments, "--task", task, "--format", name]
+    for source in (photo, tmp_path / "absent.mp4"):
+        assert main(["segment", str(source), *command]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"freeseg: error: the format {name} is of the tasks ")
+        assert error.endswith(f"would hold nothing of {task}\n")
+
+
+def test_without_a_task_it_is_the_first_that_the_model_has(
+    photo, arguments, tmp_path, capsys, monkeypatch
+) -> None:
+    from fixed_model import StrongestChannel
+
+    monkeypatch.setattr(StrongestChannel, "answered_tasks", ("semantic",), raising=False)
+    assert main(["segment", str(photo), *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "semantic"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == SEMANTIC_FILES
+    assert main(["segment", str(photo), *arguments, "--task", "panoptic"]) == 2
+    error = "freeseg: error: the model does not have the task 'panoptic', only semantic\n"
+    assert capsys.readouterr().err == error
+
+
+def test_weights_replace_those_of_a_model(photo, arguments, tmp_path, capsys) -> None:
+    absent, other = tmp_path / "absent.pth", write_weights(tmp_path / "in", gain=(0.0, 1.0, 0.0))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder).rename(folder / "config.yaml")
+    write_weights(folder).rename(folder / "model_final.pth")
+    command = ["segment", str(photo), "--model", str(folder), *arguments[4:], "--task", "semantic"]
+    assert main([*command, "--weights", str(absent)]) == 2
+    assert capsys.readouterr().err == f"freeseg: error: weights file {absent} does not exist\n"
+    assert main([*command, "--weights", str(other)]) == 0
+    assert (np.asarray(Image.open(tmp_path / "out" / "photo_semantic.png")) == 1).all()
+
+
 def test_without_a_model_the_bundled_one_is_used(photo, tmp_path, capsys) -> None:
     command = ["segment", str(photo), "--out", str(tmp_path / "out"), "--format", "rle"]
     assert main([*command, "--opts", "INPUT.MIN_SIZE_TEST", "64"]) == 0
@@ -272,6 +312,49 @@ def test_a_video_becomes_a_video(arguments, tmp_path, capsys) -> None:
         assert (labels[:, edge + 3 :] == 0).all(), number
 
 
+def test_of_a_video_only_a_video_is_written_unless_more_is_asked_for(arguments, tmp_path) -> None:
+    sources = tmp_path / "in"
+    sources.mkdir()
+    for name in ("trip.1.avi", "trip.2.avi"):
+        write_video(sources / name, 2)
+    assert main(["segment", str(sources), *arguments]) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"trip.1.mp4", "trip.2.mp4"}
+
+
+def test_a_video_is_not_written_over_one_that_is_read(arguments, tmp_path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    video = tmp_path / "out" / "v.mp4"
+    write_video(tmp_path / "v.avi", 4)
+    (tmp_path / "v.avi").rename(video)
+    content = video.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video)
+    (tmp_path / "link").mkdir()
+    write_video(tmp_path / "link" / "v.avi", 4)
+    for sources in ([video], [tmp_path / "link" / "v.avi", tmp_path / "link.mp4"]):
+        assert main(["segment", *map(str, sources), *arguments, "--every", "3"]) == 2
+        error = capsys.readouterr().err
+        assert (
+            error == f"freeseg: error: {video} would be replaced: name another folder with --out\n"
+        )
+        assert video.read_bytes() == content
+
+
+def test_a_video_that_is_not_whole_is_not_kept(arguments, tmp_path, monkeypatch) -> None:
+    from fixed_model import StrongestChannel
+
+    old = tmp_path / "out" / "v.mp4"
+    old.parent.mkdir()
+    old.write_bytes(b"of before")
+    write_video(tmp_path / "v.avi", 3)
+    outputs = iter([StrongestChannel.forward] * 2)
+    monkeypatch.setattr(StrongestChannel, "forward", lambda *args: next(outputs)(*args))
+    with pytest.raises(RuntimeError):
+        main(["segment", str(tmp_path / "v.avi"), *arguments])
+    assert [path.name for path in old.parent.iterdir()] == ["v.mp4"]
+    assert old.read_bytes() == b"of before"
+
+
 def test_what_is_no_video_is_one_line(arguments, tmp_path, capsys) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     assert main(["segment", str(tmp_path / "bad.mp4"), *arguments]) == 1
@@ -305,6 +388,16 @@ def test_files_folders_and_patterns_are_found_once_each(tmp_path: Path) -> None:
     assert found("**/*.[tw]*") == ["notes.txt", "sub/c.webp", "sub/deep/d.tif"]
     assert found("e[1].jpg") == ["e[1].jpg"]
     assert found("notes.txt", "*.gif") == ["notes.txt", "*.gif"]
+
+
+def test_a_web_address_is_read_as_python_reads_it(photo, arguments, tmp_path, capsys) -> None:
+    address = "http://127.0.0.1:9/a/x.jpg?size=3"  # nobody listens on the port that discards
+    with pytest.raises(ImageError) as caught:
+        read_image(address)
+    assert main(["segment", address, str(photo), *arguments]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == f"freeseg: {caught.value}"
+    assert address in str(caught.value)
+    assert unique_stems([address, Path("x.png"), "https://example.org"]) == ["x", "x_2", "photo"]
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other() -> None:

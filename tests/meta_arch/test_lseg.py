@@ -208,5 +208,6 @@ def test_photos_are_segmented_into_typed_classes_by_label_maps(model):
     assert shapes == [(40, 60)]  # labels, not scores
     x = {"image": torch.from_numpy(image).permute(2, 0, 1), "vocabulary": result.vocabulary}
     assert (result.semantic == model([x])[0]["sem_seg"].argmax(0).numpy()).all()
-    with pytest.raises(ValueError, match="no result for the task 'panoptic'"):
-        segmenter(image)
+    assert segmenter(image).tasks == ("semantic",)
+    with pytest.raises(ValueError, match="does not have the task 'panoptic', only semantic"):
+        segmenter(image, "panoptic")

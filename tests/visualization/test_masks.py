@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import sys
@@ -115,6 +116,25 @@ def test_only_the_formats_asked_for_are_written(result, tmp_path: Path) -> None:
     assert written("rle", "html") == {"x_rle.json", "x.html"}
     rows = json.loads((tmp_path / "rle-html" / "x_rle.json").read_text())
     assert rows["instance"] == result.to_rle("instance")
-    for wrong in ((), ("gif",)):
-        with pytest.raises(ValueError, match="wanted some of the formats overlay, labelmap, coco"):
+    assert set(result.save(tmp_path / "text", formats="rle, html")) == {"rle_json", "html"}
+    for wrong in ((), ("gif",), "gif"):
+        with pytest.raises(ValueError, match="wanted some of the formats overlay,labelmap,coco"):
             result.save(tmp_path, "x", formats=wrong)
+
+
+def test_a_format_that_would_hold_nothing_is_refused(result, tmp_path: Path) -> None:
+    semantic = dataclasses.replace(result, panoptic=None, instances=None)
+    with pytest.raises(ValueError, match="format coco is of the tasks instance and panoptic and"):
+        semantic.save(tmp_path, formats=["overlay", "coco"])
+    instance = dataclasses.replace(result, panoptic=None, semantic=None)
+    with pytest.raises(ValueError, match="would hold nothing of instance"):
+        instance.save(tmp_path, formats="labelmap")
+    assert not list(tmp_path.iterdir())
+    assert set(semantic.save(tmp_path)) == {"semantic_overlay", "semantic", "semantic_colors"}
+
+
+def test_a_result_is_short_in_a_console(result) -> None:
+    height, width = result.image.shape[:2]
+    classes = len(result.vocabulary)
+    expected = f"{width}x{height} pixels, panoptic, instance, semantic, {classes} classes"
+    assert repr(result) == f"Segmentation({expected})"
