@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import asdict
@@ -16,9 +15,8 @@ from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_f
 from freeseg.model_loading import load_config
 from freeseg.structures import Vocabulary
 from freeseg.zoo.catalog import ModelCard, load_catalog
+from freeseg.zoo.download import sha256_of
 from freeseg.zoo.resolution import ModelFiles, find_model
-
-_CHUNK = 1 << 20
 
 
 def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -55,7 +53,7 @@ def describe_weights(file: Path) -> dict[str, Any]:
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
-        "sha256": _sha256(file),
+        "sha256": sha256_of(file),
         "release": f"{system} ({KEY_MAPS[system].source})" if system else "",
         "tensors": len(state),
         "parameters": sum(value.numel() for value in state.values()),
@@ -90,11 +88,3 @@ def _card_by_content(sha256: str) -> ModelCard | None:
     """The model of the catalogue that a file is."""
     known = {card.weights.sha256: card for card in load_catalog().values() if card.weights.sha256}
     return known.get(sha256)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        for chunk in iter(lambda: content.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
