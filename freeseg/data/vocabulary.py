@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Sequence
 from typing import Union
@@ -14,6 +15,8 @@ from freeseg.structures import ClassEntry, Vocabulary, read_classes
 
 ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[Union[str, ClassEntry]]]
 
+logger = logging.getLogger(__name__)
+
 _TABLES = ("coco_panoptic", "coco_stuff", "ade20k", "cityscapes", "camvid", "voc2012")
 
 
@@ -22,7 +25,7 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
 
     A class that does not say whether it is a thing or stuff is what COCO, ADE20K, Cityscapes,
     Pascal VOC or CamVid count it as, where one of them knows its name and none disagrees; any
-    other is a thing.
+    other is a thing. A class alone is warned of: classes compete, so it gets all that is found.
 
     Args:
         source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
@@ -42,6 +45,9 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         else entry
         for entry in read_classes(source)
     ]
+    if len(entries) == 1:
+        name = entries[0].name
+        logger.warning("%r alone always wins: add classes of what else may be there", name)
     return Vocabulary.from_classes(entries)
 
 
