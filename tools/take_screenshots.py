@@ -20,12 +20,13 @@ from playwright.sync_api import sync_playwright
 from freeseg import Segmenter
 from freeseg.web import create_app
 
-SIZES = {"web_desktop": (1100, 1215), "web_phone": (390, 1930)}  # high enough for all of it
+WIDTHS = {"web_desktop": 1100, "web_phone": 390}
+HEIGHT = 900  # of the window; the pictures are as high as the page
 COLORS = 256  # of the PNG files
 
 
 def main() -> None:
-    """Serves the demo, opens it, and writes one picture per size."""
+    """Serves the demo, opens it, and writes one picture per width."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     parser.add_argument("--model", default="camvid")
@@ -41,8 +42,8 @@ def main() -> None:
     try:
         with sync_playwright() as tools:
             browser = tools.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
-            for name, size in SIZES.items():
-                picture = photograph(browser, f"http://127.0.0.1:{port}", size)
+            for name, width in WIDTHS.items():
+                picture = photograph(browser, f"http://127.0.0.1:{port}", width)
                 small = picture.quantize(COLORS, dither=Image.Dither.NONE)
                 small.save(args.output / f"{name}.png", optimize=True)
             browser.close()
@@ -51,9 +52,9 @@ def main() -> None:
         thread.join()
 
 
-def photograph(browser: Any, address: str, size: tuple[int, int]) -> Image.Image:
+def photograph(browser: Any, address: str, width: int) -> Image.Image:
     """Segments the last example and points at its car."""
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page = browser.new_page(viewport={"width": width, "height": HEIGHT})
     page.set_default_timeout(120_000)
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
@@ -63,7 +64,7 @@ def photograph(browser: Any, address: str, size: tuple[int, int]) -> Image.Image
     canvas = page.locator("canvas")
     frame = canvas.bounding_box()
     canvas.hover(position={"x": 0.8 * frame["width"], "y": 0.61 * frame["height"]})
-    content = page.screenshot()
+    content = page.screenshot(full_page=True)
     page.close()
     return Image.open(io.BytesIO(content)).convert("RGB")
 

@@ -28,25 +28,29 @@ def add_parsers(commands: Any) -> None:
     add("--max-upload", type=positive, default=20, metavar="MB", help="default: %(default)s")
     add("--max-pixels", type=positive, default=20, metavar="MP", help="in millions (%(default)s)")
     add("--queue", type=positive, default=8, metavar="N", help="waiting requests (%(default)s)")
+    add("--max-words", type=positive, default=200, metavar="N", help="of a list (%(default)s)")
     add("--examples", metavar="DIR", help="folder of photos for the gallery")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until interrupted."""
     from freeseg.predictor import Segmenter
-    from freeseg.web import Limits, serve
+    from freeseg.web import Limits, listen, serve
     from freeseg.zoo import DEFAULT_MODEL
 
-    if args.host not in _LOCAL:
-        complain(f"others can reach this server: it listens on {args.host}, without passwords")
-    models = {args.model or args.config_file or DEFAULT_MODEL: load_segmenter(args)}
-    for name in args.more_models:
-        models[name] = Segmenter.from_pretrained(name, args.device)
-    limits = Limits(
-        upload_bytes=args.max_upload << 20,
-        pixels=args.max_pixels * 1_000_000,
-        waiting=args.queue,
-    )
-    say(f"http://{args.host}:{args.port} (stop with Ctrl-C)")
-    serve(models, args.host, args.port, limits, args.examples)
+    with listen(args.host, args.port) as listener:
+        if args.host not in _LOCAL:
+            complain(f"others can reach this server: it listens on {args.host}, without passwords")
+        models = {args.model or args.config_file or DEFAULT_MODEL: load_segmenter(args)}
+        for name in args.more_models:
+            models[name] = Segmenter.from_pretrained(name, args.device)
+        limits = Limits(
+            upload_bytes=args.max_upload << 20,
+            pixels=args.max_pixels * 1_000_000,
+            waiting=args.queue,
+            words=args.max_words,
+        )
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        say(f"http://{host}:{listener.getsockname()[1]} (stop with Ctrl-C)")
+        serve(models, listener, limits, args.examples)
     return DONE

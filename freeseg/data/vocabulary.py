@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Sequence
 from typing import Union
@@ -15,6 +16,8 @@ from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
 
 ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[Union[str, ClassEntry]]]
 
+logger = logging.getLogger(__name__)
+
 _TABLES = ("coco_panoptic", "coco_stuff", "ade20k", "cityscapes", "camvid", "voc2012")
 
 
@@ -25,6 +28,8 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     Pascal VOC or CamVid count it as, where one of them knows its name and none disagrees; any
     other is a thing. A class named "other" that is not flagged as a thing is the vocabulary's
     `other`, where it was written, with its usual texts unless synonyms were given.
+
+    A class alone is warned of: classes compete, so it gets all that is found.
 
     Args:
         source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
@@ -44,6 +49,9 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         else entry
         for entry in read_classes(source)
     ]
+    if len(entries) == 1:
+        name = entries[0].name
+        logger.warning("%r alone always wins: add classes of what else may be there", name)
     return _with_written_other(Vocabulary.from_classes(entries))
 
 

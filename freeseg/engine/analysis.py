@@ -5,14 +5,18 @@ Shapes: B images, Q queries, M heads, D channels per head, L levels, P points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+REST = "rest"  # the name of what is in no part
 _READS = 10  # operations per sampled channel: four neighbours and the weight, two each
 
 
@@ -32,10 +36,10 @@ class PartSize:
 
 
 def analyze(model: nn.Module, inputs: Sequence[Mapping[str, Any]]) -> list[PartSize]:
-    """Returns the size of the whole model and of its parts.
+    """Returns the size of the whole model, of its parts and of the rest: parts and rest add up.
 
     Counted are matrix products, convolutions, attention and our deformable attention; what is
-    elementwise is not. Work in no part (resizing results, say) is in the whole only.
+    elementwise is not. Work that a part does for another is the other's.
 
     Args:
         model: Keeps Detectron2's contract, on any device.
@@ -44,19 +48,21 @@ def analyze(model: nn.Module, inputs: Sequence[Mapping[str, Any]]) -> list[PartS
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.freeseg.ms_deform_attn: _deformable_flops}
     )
-    with counter, torch.no_grad():
+    parts = _parts(model)
+    meter = _Meter(parts, counter)
+    with counter, meter.attached(), torch.no_grad():
         model.eval()(list(inputs))
-    counts = counter.get_flop_counts()
-    root = type(model).__name__
-    parts = {"": model, **_parts(model)}
-    return [
-        PartSize(
-            name,
-            sum(parameter.numel() for parameter in part.parameters()),
-            sum(counts.get(f"{root}.{name}" if name else "Global", {}).values()) // len(inputs),
-        )
+    whole = PartSize("", _parameters(model), counter.get_total_flops() // len(inputs))
+    sizes = [
+        PartSize(name, _parameters(part), meter.flops[name] // len(inputs))
         for name, part in parts.items()
     ]
+    rest = PartSize(
+        REST,
+        whole.parameters - sum(size.parameters for size in sizes),
+        whole.flops - sum(size.flops for size in sizes),
+    )
+    return [whole, *sizes, rest]
 
 
 def sizes_table(sizes: Sequence[PartSize]) -> str:
@@ -70,6 +76,53 @@ def sizes_table(sizes: Sequence[PartSize]) -> str:
             f"| {size.flops / 1e9:.2f} | {_share(size.flops, whole.flops)} |"
         )
     return "\n".join(lines)
+
+
+class _Meter:
+    """Adds up what every part computes in any method of its modules, not in `forward` alone."""
+
+    def __init__(self, parts: Mapping[str, nn.Module], counter: FlopCounterMode) -> None:
+        self.flops = dict.fromkeys(parts, 0)
+        self._owners = {module: name for name, part in parts.items() for module in part.modules()}
+        self._counter = counter
+        self._is_running = False
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Measures while entered."""
+        methods = [(module, name) for module in self._owners for name in _methods(type(module))]
+        for module, name in methods:
+            measured = partial(self._measure, self._owners[module], getattr(module, name))
+            setattr(module, name, measured)
+        try:
+            yield
+        finally:
+            for module, name in methods:
+                delattr(module, name)
+
+    def _measure(self, part: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._is_running:  # for the part that called
+            return method(*args, **kwargs)
+        before, self._is_running = self._counter.get_total_flops(), True
+        try:
+            return method(*args, **kwargs)
+        finally:
+            self._is_running = False
+            self.flops[part] += self._counter.get_total_flops() - before
+
+
+def _methods(kind: type[nn.Module]) -> tuple[str, ...]:
+    """Names of `forward` and of the public methods that other modules do not have."""
+    names = (name for name, _ in inspect.getmembers(kind, inspect.isfunction))
+    return tuple(
+        name
+        for name in names
+        if name == "forward" or not (name.startswith("_") or hasattr(nn.Module, name))
+    )
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:

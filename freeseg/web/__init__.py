@@ -8,7 +8,7 @@ except ImportError as error:
         "the web demo needs FastAPI and uvicorn: pip install 'freeseg[web]'"
     ) from error
 
-from freeseg.web.app import create_app, serve
-from freeseg.web.desk import BusyError, Desk, Limits
+from freeseg.web.app import create_app, listen, serve
+from freeseg.web.desk import BusyError, Desk, GoneError, Limits
 
-__all__ = ["BusyError", "Desk", "Limits", "create_app", "serve"]
+__all__ = ["BusyError", "Desk", "GoneError", "Limits", "create_app", "listen", "serve"]

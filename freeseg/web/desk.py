@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from freeseg.images import read_image
 from freeseg.predictor import Segmenter
+from freeseg.structures.class_list import SEPARATOR
 from freeseg.visualization import TASKS
 from freeseg.visualization.html import data_address, viewer_data
+
+_LOOK = 0.2  # seconds between two looks whether a visitor who waits is still there
 
 
 class BusyError(RuntimeError):
     """Too many requests are waiting."""
+
+
+class GoneError(RuntimeError):
+    """The visitor left before the photo's turn came."""
+
+
+def never() -> bool:
+    """Whether a visitor has left who cannot leave."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -27,12 +39,14 @@ class Limits:
         pixels: Of the photo.
         waiting: Requests that wait while one is worked on.
         text: Characters of a class list.
+        words: Names and synonyms of a class list; time grows with them.
     """
 
     upload_bytes: int = 20 << 20
     pixels: int = 20_000_000
     waiting: int = 8
     text: int = 4000
+    words: int = 200
 
 
 class Desk:
@@ -63,11 +77,18 @@ class Desk:
                 "upload_bytes": self.limits.upload_bytes,
                 "pixels": self.limits.pixels,
                 "text": self.limits.text,
+                "words": self.limits.words,
             },
         }
 
     def segment(
-        self, content: bytes, model: str, task: str, text: str, min_score: float
+        self,
+        content: bytes,
+        model: str,
+        task: str,
+        text: str,
+        min_score: float,
+        has_left: Callable[[], bool] = never,
     ) -> dict[str, Any]:
         """Returns what the page shows of a photo.
 
@@ -76,27 +97,52 @@ class Desk:
             model: Name of one of the models; the first when empty.
             task: One of the tasks or "all".
             text: A class list; the model's own classes when blank.
-            min_score: Instances below are left out.
+            min_score: Instances below are left out; from 0 to 1.
+            has_left: Whether the visitor is gone; asked until the photo's turn comes.
 
         Raises:
             ImageError: It is no photo that can be used.
             ValueError: On anything else that was asked for wrongly.
             BusyError: Too many are waiting.
+            GoneError: The visitor left while the photo waited.
         """
         segmenter = self.models.get(model or next(iter(self.models)))
         if segmenter is None:
             raise ValueError(f"there is no model {model!r}")
-        if len(text) > self.limits.text:
-            raise ValueError(f"the class list has more than {self.limits.text} characters")
+        if not 0 <= min_score <= 1:  # nor NaN
+            raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
+        names = self._names(text) if text.strip() else None
         image = read_image(content, max_pixels=self.limits.pixels)
-        names = _plain_list(text) if text.strip() else None
-        with self._place(), self._turn:
+        with self._place(), self._turn_of(has_left):
             result = segmenter(image, task, names)
         return {
             **viewer_data(result, min_score),
             "image": data_address(result.image),
             "coco": result.to_coco(),
         }
+
+    def _names(self, text: str) -> list[str]:
+        """The classes of a list that is short enough; it is never the name of a file."""
+        if len(text) > self.limits.text:
+            raise ValueError(f"the class list has more than {self.limits.text} characters")
+        names = [name.strip() for name in text.replace("\n", ",").split(",") if name.strip()]
+        words = sum(len(name.split(SEPARATOR)) for name in names)
+        if words > self.limits.words:
+            raise ValueError(
+                f"the class list has {words} names and synonyms, at most {self.limits.words} are "
+                "taken at once"
+            )
+        return names
+
+    @contextmanager
+    def _turn_of(self, has_left: Callable[[], bool]) -> Iterator[None]:
+        while not self._turn.acquire(timeout=_LOOK):
+            _check_presence(has_left)
+        try:
+            _check_presence(has_left)
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -108,7 +154,6 @@ class Desk:
             self._places.release()
 
 
-def _plain_list(text: str) -> list[str]:
-    """What a visitor typed is never the name of a file."""
-    names = (name.strip() for name in text.replace("\n", ",").split(","))
-    return [name for name in names if name]
+def _check_presence(has_left: Callable[[], bool]) -> None:
+    if has_left():
+        raise GoneError("the visitor left while the photo waited")

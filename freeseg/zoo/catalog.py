@@ -31,7 +31,7 @@ class WeightsSource:
         page: A web page that only a person can download from.
         name: What a downloaded file is called; the end of the address when empty.
         revision: Of the hub's repository; its main branch when empty.
-        sha256: Of the file, where it is known.
+        sha256: Of the file, where it is known; not of the hub's.
     """
 
     file: str = ""
@@ -45,6 +45,8 @@ class WeightsSource:
     def __post_init__(self) -> None:
         if sum(bool(getattr(self, kind)) for kind in KINDS) != 1:
             raise ValueError(f"weights have one of {', '.join(KINDS)}, got {self}")
+        if (self.sha256 and self.hub) or (self.revision and not self.hub):
+            raise ValueError(f"the hub is pinned by a revision, files by sha256, got {self}")
 
     @property
     def kind(self) -> str:
@@ -95,6 +97,11 @@ class ModelCard:
     def is_bundled(self) -> bool:
         """Whether it works without the net."""
         return bool(self.weights.file)
+
+    @property
+    def can_be_built(self) -> bool:
+        """Whether there is a configuration, here or beside the weights."""
+        return bool(self.config or self.weights.hub)
 
 
 def card_of(name: str) -> ModelCard:

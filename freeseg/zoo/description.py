@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import asdict
@@ -17,11 +16,9 @@ from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.structures import Vocabulary
 from freeseg.zoo.catalog import ModelCard, load_catalog
-from freeseg.zoo.download import DownloadError
+from freeseg.zoo.download import DownloadError, sha256_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.table import state_of
-
-_CHUNK = 1 << 20
 
 
 def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -82,7 +79,7 @@ def describe_weights(file: Path) -> dict[str, Any]:
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
-        "sha256": _sha256(file),
+        "sha256": sha256_of(file),
         "release": f"{system} ({KEY_MAPS[system].source})" if system else "",
         "tensors": len(state),
         "parameters": sum(value.numel() for value in state.values()),
@@ -117,11 +114,3 @@ def _card_by_content(sha256: str) -> ModelCard | None:
     """The model of the catalogue that a file is."""
     known = {card.weights.sha256: card for card in load_catalog().values() if card.weights.sha256}
     return known.get(sha256)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        for chunk in iter(lambda: content.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -42,7 +42,7 @@ def download(url: str, target: Path, sha256: str = "") -> Path:
     Args:
         url: Where from.
         target: Its path afterwards; beside it an unfinished download has the suffix ".part".
-        sha256: Checked when not empty.
+        sha256: Checked when not empty; otherwise that of what came is logged.
 
     Raises:
         DownloadError: It could not be fetched; what has arrived is kept for the next time.
@@ -66,6 +66,8 @@ def download(url: str, target: Path, sha256: str = "") -> Path:
             part.unlink()
             raise
         os.replace(part, target)
+        if not sha256:
+            logger.warning("%s is not pinned; what came has the SHA-256 %s", url, sha256_of(target))
     return target
 
 
@@ -125,15 +127,21 @@ def check_sha256(path: Path, expected: str) -> None:
     """Complains when a file's SHA-256 is not the expected one; an empty one expects nothing."""
     if not expected:
         return
+    came = sha256_of(path)
+    if came != expected.lower():
+        raise ChecksumError(
+            f"{path.name} is not the file that was published: its SHA-256 is "
+            f"{came[:12]}..., expected {expected[:12]}...; delete it and run again"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
             digest.update(chunk)
-    if digest.hexdigest() != expected.lower():
-        raise ChecksumError(
-            f"{path.name} is not the file that was published: its SHA-256 is "
-            f"{digest.hexdigest()[:12]}..., expected {expected[:12]}...; delete it and run again"
-        )
+    return digest.hexdigest()
 
 
 def _fetch_rest(url: str, part: Path) -> None:

@@ -50,7 +50,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> ModelFiles:
     name = os.fspath(name_or_path)
     if name in load_catalog():
         card = card_of(name)
-        if not card.config and card.weights.kind != "hub":
+        if not card.can_be_built:
             raise FileNotFoundError(f"there is no configuration for {name} here yet")
         weights = local_weights(card.weights)
         config = str(resource(card.config)) if card.config else str(weights)

@@ -64,3 +64,11 @@ def test_other_keeps_what_was_written_about_it():
 def test_a_vocabulary_stands_for_itself():
     vocabulary = Vocabulary(("sky",), (True,))
     assert read_vocabulary(vocabulary) is vocabulary
+
+
+@pytest.mark.parametrize(("text", "count"), [("zebra", 1), ("zebra|horse", 1), ("zebra, sky", 0)])
+def test_a_class_alone_is_warned_of_once(text, count, caplog):
+    read_vocabulary(text)
+    assert [line.getMessage() for line in caplog.records] == count * [
+        "'zebra' alone always wins: add classes of what else may be there"
+    ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from freeseg.engine.analysis import PartSize, analyze, sizes_table
+from freeseg import Segmenter
+from freeseg.engine.analysis import REST, PartSize, analyze, sizes_table
 from freeseg.ops import ms_deform_attn
 
 
@@ -43,7 +45,52 @@ def test_parts_are_counted_by_hand() -> None:
         PartSize("backbone", 216, convolution),
         PartSize("sem_seg_head.pixels", 36, linear[0]),
         PartSize("sem_seg_head.queries", 10, linear[1]),
+        PartSize(REST, 0, deformable),
     ]
+
+
+class Decoder(nn.Module):
+    """What `MaskFormerHead.final` calls is not `forward`; some of it is in no child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 4)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.final(pixels)
+
+    def final(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.embed(pixels) @ pixels.new_zeros(4, 5)
+
+
+@pytest.mark.parametrize("path", ["forward", "final", "embed"])
+def test_a_part_computes_in_any_of_its_methods(path: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = Decoder()
+
+        def forward(self, inputs) -> torch.Tensor:
+            return getattr(self.decoder, path)(inputs[0])
+
+    model = Model()
+    whole, decoder, rest = analyze(model, [torch.zeros(3, 8)])
+    assert decoder.flops == whole.flops >= 2 * 3 * 8 * 4
+    assert rest == PartSize(REST, 0, 0)
+    assert "final" not in vars(model.decoder)  # as it was
+
+
+@pytest.mark.parametrize("name", ["camvid", "camvid-mask2former"])
+def test_parts_of_bundled_models_add_up(name: str) -> None:
+    segmenter = Segmenter.from_pretrained(name)
+    request = {"image": torch.zeros(3, 64, 64, dtype=torch.uint8), "tasks": ("panoptic",)}
+    if segmenter.takes_text:
+        request["vocabulary"] = segmenter.vocabulary
+    whole, *parts = analyze(segmenter.model, [request])
+    flops = {part.name: part.flops for part in parts}
+    assert sum(flops.values()) == whole.flops
+    assert flops["sem_seg_head.predictor"] > 0.05 * whole.flops
+    assert 0 <= flops[REST] < 0.05 * whole.flops
 
 
 def test_the_table_ends_with_the_whole() -> None:

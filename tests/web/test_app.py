@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import select
+import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import NAMES, StrongestChannel, write_config, write_weights
 
 testclient = pytest.importorskip("fastapi.testclient", reason="needs fastapi and httpx")
-from freeseg.web import BusyError, Desk, Limits, create_app  # noqa: E402
+import uvicorn  # noqa: E402
+
+from freeseg.cli.program import main  # noqa: E402
+from freeseg.web import BusyError, Desk, Limits, create_app, listen  # noqa: E402
 
 TYPE = {"content-type": "application/octet-stream"}
 
@@ -81,7 +87,11 @@ REFUSED = {
     "unknown task": ({"content": photo()}, "task=paint", 422, "wanted the task panoptic"),
     "unknown model": ({"content": photo()}, "model=../x", 422, "there is no model"),
     "words for a closed model": ({"content": photo()}, "text=car", 422, "3 classes only"),
-    "too many words": ({"content": photo()}, "text=" + 4001 * "x", 422, "more than 4000"),
+    "too many characters": ({"content": photo()}, "text=" + 4001 * "x", 422, "more than 4000"),
+    "too many words": ({"content": photo()}, "text=a" + 100 * ",x|y", 422, "201 names and syn"),
+    "no score": ({"content": photo()}, "score=nan", 422, "least score from 0 to 1, got nan"),
+    "more than all": ({"content": photo()}, "score=99", 422, "least score from 0 to 1, got 99"),
+    "less than nothing": ({"content": photo()}, "score=-0.1", 422, "from 0 to 1, got -0.1"),
 }
 
 
@@ -158,6 +168,80 @@ def test_one_is_worked_on_some_wait_more_are_sent_away(segmenter, monkeypatch) -
         thread.join(30)
     assert len(results) == 2
     desk.segment(photo(), "", "all", "", 0.5)  # all places are free again
+
+
+@pytest.fixture
+def held_server(segmenter, monkeypatch):
+    """A server on a socket whose model works once it may; (address, started, go_on)."""
+    started, go_on = threading.Semaphore(0), threading.Event()
+    plain = StrongestChannel.forward
+
+    def forward(self, inputs):
+        started.release()
+        assert go_on.wait(60)
+        return plain(self, inputs)
+
+    monkeypatch.setattr(StrongestChannel, "forward", forward)
+    app = create_app({"fixed": segmenter}, Limits(waiting=2))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    with listen("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield address, started, go_on
+        go_on.set()
+        server.should_exit = True
+        thread.join(60)
+
+
+def send(address, content: bytes) -> socket.socket:
+    """A visitor who has sent a photo and does not read yet."""
+    visitor = socket.create_connection(address, timeout=60)
+    head = "POST /api/segment HTTP/1.1", "Host: localhost", f"Content-Type: {TYPE['content-type']}"
+    lines = *head, f"Content-Length: {len(content)}", "Connection: close", "", ""
+    visitor.sendall("\r\n".join(lines).encode() + content)
+    return visitor
+
+
+def status(visitor: socket.socket) -> int:
+    with visitor:
+        return int(visitor.recv(12).split()[1])
+
+
+def test_who_leaves_gives_the_place_up(held_server) -> None:
+    address, started, go_on = held_server
+    first = send(address, photo())
+    assert started.acquire(timeout=60)
+    for _ in range(12):  # more than there are places, each leaves
+        send(address, photo()).close()
+    deadline = time.monotonic() + 60
+    while True:  # until those who left are noticed, the next are sent away
+        waiting = [send(address, photo()) for _ in range(2)]
+        refused, _, _ = select.select(waiting, [], [], 0.5)
+        if not refused:
+            break
+        assert time.monotonic() < deadline
+        for visitor in waiting:
+            visitor.close()
+        time.sleep(1)
+    go_on.set()
+    assert [status(visitor) for visitor in (first, *waiting)] == [200, 200, 200]
+    assert [started.acquire(blocking=False) for _ in range(3)] == [True, True, False]
+
+
+def test_an_address_that_cannot_be_had_is_one_line(capsys) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, message in (
+            (["--port", port], f"cannot listen on 127.0.0.1, port {port}: "),
+            (["--port", "99999"], "wanted a port from 0 to 65535, got 99999"),
+            (["--host", "256.1.1.1"], "cannot listen on 256.1.1.1, port 7860: "),
+        ):
+            assert main(["serve", "--model", "camvid-mask2former", *arguments]) == 2
+            said = capsys.readouterr()
+            assert said.out == ""
+            assert said.err.startswith(f"freeseg: error: {message}")
+            assert said.err.count("\n") == 1
 
 
 def test_nothing_is_written(client, tmp_path, monkeypatch) -> None:

@@ -89,6 +89,20 @@ def test_whether_weights_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert state_of(WeightsSource(page="https://example.org", name="c.pth")) == "by hand"
 
 
+def test_a_model_without_a_configuration_is_not_listed_as_usable() -> None:
+    states = {row["name"]: row["state"] for row in model_rows(CARDS)}
+    lacking = {name for name, state in states.items() if state == "no configuration"}
+    assert lacking == {"lseg-fss-rn101", "lseg-fss-vit-l"}
+    assert all("| no configuration |" in models_table([card_of(name)]) for name in lacking)
+
+
+def test_the_hub_is_pinned_by_a_revision_and_files_by_a_checksum() -> None:
+    assert WeightsSource(hub="a/b", revision="v1").revision == "v1"
+    for pinned in ({"hub": "a/b", "sha256": "0" * 64}, {"file": "a", "revision": "v1"}):
+        with pytest.raises(ValueError, match="hub is pinned by a revision, files by sha256"):
+            WeightsSource(**pinned)
+
+
 def test_figures_name_the_dataset_only_where_there_are_several() -> None:
     assert figures({"A": {"PQ": 50.0, "AP": 3.25}}) == "PQ 50, AP 3.25"
     assert figures({"A": {"PQ": 50.0}, "B": {"AP": 1.0}}) == "A: PQ 50; B: AP 1"

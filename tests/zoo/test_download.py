@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from freeseg.images import ImageError, read_image
 from freeseg.zoo import ChecksumError, DownloadError
+from freeseg.zoo.catalog import WeightsSource
 from freeseg.zoo.download import check_sha256, download, download_from_hub
+from freeseg.zoo.resolution import local_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from file_server import COMMIT, FileServer, running
@@ -110,6 +113,25 @@ def test_a_repository_of_the_hub_is_fetched_once(server, tmp_path, weights) -> N
     first = len([request for request in server.requests if request[0] == "GET"])
     assert download_from_hub("someone/model", "", server.url, tmp_path) == folder
     assert len([request for request in server.requests if request[0] == "GET"]) == first
+
+
+def test_what_no_checksum_pins_says_which_came(server, tmp_path, caplog) -> None:
+    for _ in range(2):
+        download(f"{server.url}/weights.pth", tmp_path / "weights.pth")
+    assert [SHA256 in line.getMessage() for line in caplog.records] == [True]
+    download(f"{server.url}/weights.pth", tmp_path / "pinned.pth", SHA256)
+    assert len(caplog.records) == 1
+
+
+def test_a_row_can_pin_a_revision_of_the_hub(server, tmp_path, monkeypatch) -> None:
+    for name in ("config.json", "model.safetensors"):
+        server.files[f"/someone/model/resolve/v1.5/{name}"] = CONTENT
+    fetch = partial(download_from_hub, endpoint=server.url, cache=tmp_path)
+    monkeypatch.setattr("freeseg.zoo.resolution.download_from_hub", fetch)
+    folder = local_weights(WeightsSource(hub="someone/model", revision="v1.5"))
+    assert (folder / "model.safetensors").read_bytes() == CONTENT
+    with pytest.raises(DownloadError):
+        local_weights(WeightsSource(hub="someone/model"))
 
 
 def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:
