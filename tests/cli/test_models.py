@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_the_doctor_looks_at_everything(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
     code = run("doctor", "--json")
     findings = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert findings["torch"]["detail"] == torch.__version__
+    assert findings["torch"]["detail"] == metadata.version("torch")
     assert findings["cache"]["detail"] == str(tmp_path)
     assert findings["ms_deform_attn reference"]["state"] == "ok"
     assert findings["model camvid-mask2former"]["detail"] == str(WEIGHTS)
