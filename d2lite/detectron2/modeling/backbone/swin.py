@@ -62,6 +62,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.softmax = nn.Softmax(dim=-1)
 
     def forward(self, x, mask=None):
         """Attend inside windows.
@@ -73,12 +74,12 @@ class WindowAttention(nn.Module):
         batch, tokens, channels = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, channels // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B*W', h, N, C/h]
-        bias = self._bias(tokens)
+        logits = (query * self.scale) @ key.transpose(-2, -1) + self._bias(tokens)
         if mask is not None:
-            bias = (bias + mask[:, None]).expand(batch // len(mask), -1, -1, -1, -1).flatten(0, 1)
-        drop = self.attn_drop.p * self.training
-        x = F.scaled_dot_product_attention(query, key, value, bias, drop, scale=self.scale)
-        x = x.transpose(1, 2).reshape(batch, tokens, channels)
+            by_image = logits.view(-1, mask.shape[0], self.num_heads, tokens, tokens)
+            logits = (by_image + mask[None, :, None]).view(batch, self.num_heads, tokens, tokens)
+        weights = self.attn_drop(self.softmax(logits))
+        x = (weights @ value).transpose(1, 2).reshape(batch, tokens, channels)
         return self.proj_drop(self.proj(x))
 
     def _bias(self, tokens):
@@ -308,7 +309,7 @@ class SwinTransformer(Backbone):
         return self._size_divisibility
 
     def forward(self, x):
-        """Return ``{"p0": ..., "p3": ...}`` of images [B, 3, H, W] of any size, channels-last."""
+        """Return ``{"p0": ..., "p3": ...}`` of images [B, 3, H, W] of any size."""
         x = self.patch_embed(x)
         if self.ape:
             x = x + F.interpolate(self.absolute_pos_embed, size=x.shape[2:], mode="bicubic")
@@ -318,7 +319,7 @@ class SwinTransformer(Backbone):
             features, x = layer(x)
             if i in self.out_indices:
                 features = getattr(self, f"norm{i}")(features)
-                outputs[f"p{i}"] = features.permute(0, 3, 1, 2)  # [B, C, H, W]
+                outputs[f"p{i}"] = features.permute(0, 3, 1, 2).contiguous()  # [B, C, H, W]
         return outputs
 
     def _freeze_stages(self):
