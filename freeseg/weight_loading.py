@@ -13,6 +13,22 @@ from freeseg.zoo import weights_path
 logger = logging.getLogger(__name__)
 
 
+def find_weights(name_or_path: str) -> str:
+    """Returns the path of weights, which is there, or their address.
+
+    Args:
+        name_or_path: As `load_weights` takes it, and not empty.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DownloadError: The weights of a name are not here and cannot be fetched.
+    """
+    path = weights_path(name_or_path)
+    if "://" not in path:
+        existing_file(weights_file(path), "weights file")
+    return path
+
+
 def load_weights(model: nn.Module, name_or_path: str, *, allow_misfit: bool = False) -> None:
     """Loads a checkpoint of any known format into a model.
 
@@ -33,9 +49,7 @@ def load_weights(model: nn.Module, name_or_path: str, *, allow_misfit: bool = Fa
     if not name_or_path:
         logger.warning("the model has no weights: it is untrained")
         return
-    path = weights_path(name_or_path)
-    if "://" not in path:
-        existing_file(weights_file(path), "weights file")
+    path = find_weights(name_or_path)
     checkpointer = StrictCheckpointer(model)
     try:
         checkpointer.load(path)

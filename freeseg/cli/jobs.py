@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from detectron2.engine import default_argument_parser
 from freeseg.cli.messages import DONE
 from freeseg.engine import start_job
 from freeseg.model_loading import read_config
+from freeseg.weight_loading import find_weights
 from freeseg.zoo import find_model
 
 _TRAIN_EPILOG = """
@@ -73,10 +73,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     """Runs the job, once it is known that its configuration can be used."""
     cfg = read_config(args.config_file, None, None, args.opts or ())
-    weights = cfg.MODEL.WEIGHTS
-    is_known = not weights or "://" in weights or Path(weights).exists()
-    if not is_known and not args.resume:  # a resumed job has weights of its own
-        raise FileNotFoundError(f"weights file {weights} does not exist")
+    if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
+        find_weights(cfg.MODEL.WEIGHTS)
     args.errors_are_lines = False  # what fails in a job needs its traceback
     start_job(args)
     return DONE

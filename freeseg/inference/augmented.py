@@ -40,15 +40,16 @@ class AugmentedSemantic(nn.Module):
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """``sem_seg`` of every image: [K, H, W], or labels [H, W] where the input asks for them."""
-        return [
-            {"sem_seg": scores.argmax(0) if x.get(LABEL_MAP_KEY) else scores}
-            for x, scores in ((x, self._scores(x)) for x in batched_inputs)
-        ]
+        return [{"sem_seg": self._segment(x)} for x in batched_inputs]
+
+    def _segment(self, x: dict[str, Any]) -> Tensor:
+        scores = self._scores(x)
+        return scores.argmax(0) if x.get(LABEL_MAP_KEY) else scores
 
     def _scores(self, x: dict[str, Any]) -> Tensor:
         height, width = x["image"].shape[-2:]
-        request = {"height": height, "width": width, **x, "tasks": ("semantic",)}
-        request[LABEL_MAP_KEY] = False
+        asked = {"tasks": ("semantic",), LABEL_MAP_KEY: False}
+        request = {"height": height, "width": width, **x, **asked}
         scores = [
             self._mirror(self.model([{**request, "image": image}])[0]["sem_seg"], is_mirrored)
             for image, is_mirrored in self._copies(x["image"])

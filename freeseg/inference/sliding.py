@@ -68,8 +68,8 @@ class SlidingWindow(nn.Module):
                 columns = slice(left, left + self.window[1])
                 part = image[:, rows, columns]
                 size = {"height": part.shape[-2], "width": part.shape[-1]}
-                request = {**x, **size, "image": part, "tasks": ("semantic",)}
-                request[LABEL_MAP_KEY] = False
+                asked = {"tasks": ("semantic",), LABEL_MAP_KEY: False}
+                request = {**x, **size, **asked, "image": part}
                 scores = self.model([request])[0]["sem_seg"]
                 if total is None:
                     total = scores.new_zeros(len(scores), *image.shape[-2:])

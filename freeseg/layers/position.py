@@ -53,8 +53,8 @@ def projected_sine_position(feature_map: Tensor, weight: Tensor) -> tuple[Tensor
 @functools.lru_cache(maxsize=NUM_CACHED)
 @torch.inference_mode(False)  # what inference leaves here, training may find
 def _encode(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    rows = _waves.__wrapped__(height, channels, device)[:, :, None].expand(-1, -1, width)
-    columns = _waves.__wrapped__(width, channels, device)[:, None, :].expand(-1, height, -1)
+    rows = _kept(_waves)(height, channels, device)[:, :, None].expand(-1, -1, width)
+    columns = _kept(_waves)(width, channels, device)[:, None, :].expand(-1, height, -1)
     return torch.cat([rows, columns])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,8 +63,13 @@ def with_seen(vocabulary: Vocabulary, trained: Vocabulary) -> Vocabulary:
     """
     if vocabulary.is_seen is not None:
         return vocabulary
+    return vocabulary.with_seen(_seen_texts(trained))
+
+
+@functools.lru_cache(maxsize=8)  # asked for every image
+def _seen_texts(trained: Vocabulary) -> tuple[str, ...]:
     seen = trained.select(trained.seen_classes())
-    return vocabulary.with_seen((*seen.texts, *seen.with_plain_texts().texts))
+    return (*seen.texts, *seen.with_plain_texts().texts)
 
 
 def task_of(batched_inputs: BatchedInputs) -> str:

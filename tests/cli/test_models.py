@@ -247,6 +247,13 @@ def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) 
     assert message in line
 
 
+def test_a_job_takes_the_weights_of_a_model_by_its_name(folder, monkeypatch) -> None:
+    begun = []
+    monkeypatch.setattr(jobs, "start_job", begun.append)
+    assert run("evaluate", "--model", str(folder), "MODEL.WEIGHTS", "camvid-mask2former") == 0
+    assert begun[0].opts[-2:] == ["MODEL.WEIGHTS", "camvid-mask2former"]
+
+
 def test_what_fails_in_a_job_has_its_traceback(folder, monkeypatch) -> None:
     def fail(args) -> None:
         raise ValueError("inside")
