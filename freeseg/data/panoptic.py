@@ -41,10 +41,40 @@ def rgb2id(rgb: npt.ArrayLike) -> IdMap:
     return channels[..., 0] + 256 * channels[..., 1] + 256**2 * channels[..., 2]
 
 
+def unique_labels(labels: LabelMap) -> tuple[LabelMap, npt.NDArray[np.intp]]:
+    """What `np.unique` finds in a map: its labels, and the place of every pixel's among them.
+
+    Maps are made of long runs, and sorting the runs is much cheaper than sorting the pixels.
+
+    Args:
+        labels: Whole numbers [H, W].
+
+    Returns:
+        Labels [U], sorted, and places [H, W].
+    """
+    starts, lengths = runs(labels)
+    present, places = np.unique(labels.reshape(-1)[starts], return_inverse=True)
+    return present, np.repeat(places, lengths).reshape(labels.shape)
+
+
+def runs(*maps: LabelMap) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where stretches of pixels begin in which none of the maps changes, and how long they are.
+
+    Args:
+        *maps: Of the same shape [H, W]; pixels are taken in the order of rows.
+
+    Returns:
+        First pixels [R] of the stretches, and their lengths [R].
+    """
+    flat = [each.reshape(-1) for each in maps]
+    changes = np.logical_or.reduce([each[1:] != each[:-1] for each in flat])
+    starts = np.flatnonzero(np.concatenate([[flat[0].size > 0], changes]))
+    return starts, np.diff(starts, append=flat[0].size)
+
+
 def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
     """Area and [x, y, width, height] box of every segment except void, in one pass over the map."""
-    present, inverse = np.unique(ids, return_inverse=True)
-    inverse = inverse.reshape(ids.shape)
+    present, inverse = unique_labels(ids)
     areas = np.bincount(inverse.ravel(), minlength=len(present))
     windows = ndimage.find_objects(inverse + 1)  # numbers from 1 on, so none is its background
     geometry: dict[int, tuple[int, list[int]]] = {}
@@ -71,9 +101,9 @@ def panoptic_to_semantic(
         int(segment["id"]): class_of_category.get(int(segment["category_id"]), ignore_label)
         for segment in segments
     }
-    present, inverse = np.unique(ids, return_inverse=True)
+    present, inverse = unique_labels(ids)
     classes = [class_of_segment.get(segment_id, ignore_label) for segment_id in present.tolist()]
-    return np.asarray(classes, dtype=dtype)[inverse.reshape(ids.shape)]
+    return np.asarray(classes, dtype=dtype)[inverse]
 
 
 def components_to_panoptic(

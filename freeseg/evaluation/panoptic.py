@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freeseg.data.panoptic import VOID_ID, IdMap
+from freeseg.data.panoptic import VOID_ID, IdMap, runs
 
 MIN_IOU = 0.5  # above it a match is unique
 MAX_VOID = 0.5  # a prediction that is void or crowd by more than this share is nobody's fault
@@ -61,6 +61,9 @@ class PanopticCounts:
             true_segments: Dicts with "id", "category_id" (a class number), perhaps "iscrowd".
             ids: The same of the prediction.
             segments: Dicts with "id" and "category_id".
+
+        Raises:
+            ValueError: If the maps differ in size.
         """
         overlap = _Overlap(true_ids, true_segments, ids, segments)
         is_match = (overlap.iou > MIN_IOU) & overlap.is_same_class & ~overlap.is_crowd[:, None]
@@ -97,10 +100,14 @@ class _Overlap:
         self.is_crowd = _column(true_segments, "iscrowd").astype(bool)  # [G]
         self.classes = _column(segments, "category_id")  # [P]
         self.is_same_class = self.true_classes[:, None] == self.classes  # [G, P]
-        rows = _places(true_ids, _column(true_segments, "id"))  # 0 for void and unlisted ids
-        columns = _places(ids, _column(segments, "id"))
+        if true_ids.shape != ids.shape:
+            raise ValueError(f"a prediction {list(ids.shape)} for a truth {list(true_ids.shape)}")
+        starts, lengths = runs(true_ids, ids)
+        # 0 for void and unlisted ids
+        rows = _places(true_ids.reshape(-1)[starts], _column(true_segments, "id"))
+        columns = _places(ids.reshape(-1)[starts], _column(segments, "id"))
         shape = len(true_segments) + 1, len(segments) + 1
-        pairs = np.bincount((rows * shape[1] + columns).ravel(), minlength=shape[0] * shape[1])
+        pairs = np.bincount(rows * shape[1] + columns, lengths, minlength=shape[0] * shape[1])
         pairs = pairs.reshape(shape)
         shared = pairs[1:, 1:]  # [G, P]
         self.void = pairs[0, 1:]  # [P]
@@ -116,8 +123,8 @@ def _column(segments: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.i
 
 
 def _places(ids: IdMap, known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """1 + the place of every pixel's id among the known ones, 0 where it is none of them."""
+    """1 + the place of every id among the known ones, 0 where it is none of them."""
     present, inverse = np.unique(ids, return_inverse=True)
     place = {int(each): number for number, each in enumerate(known, start=1) if each != VOID_ID}
     places = np.array([place.get(int(each), 0) for each in present], dtype=np.int64)
-    return places[inverse.reshape(ids.shape)]
+    return places[inverse]

@@ -9,6 +9,7 @@ from freeseg.data.panoptic import (
     panoptic_to_semantic,
     rgb2id,
     segment_geometry,
+    unique_labels,
 )
 
 
@@ -49,6 +50,17 @@ def test_segment_geometry_agrees_with_brute_force():
         width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
         expected[segment] = (len(rows), [columns.min(), rows.min(), width, height])
     assert segment_geometry(ids) == expected
+
+
+@pytest.mark.parametrize("size", [(0, 0), (1, 1), (1, 7), (13, 9), (40, 60)])
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_labels_and_their_places_are_those_of_numpy(size, dtype):
+    labels = np.random.default_rng(0).integers(0, 5, size, dtype=dtype).repeat(2, axis=1)
+    for each in (labels, labels.T, labels[:, ::2]):
+        expected, places = np.unique(each, return_inverse=True)
+        present, found = unique_labels(each)
+        np.testing.assert_array_equal(present, expected)
+        np.testing.assert_array_equal(found, places.reshape(each.shape))
 
 
 def test_semantic_map_keeps_crowds_and_ignores_void_and_unknown_categories():

@@ -72,3 +72,8 @@ def test_sums_of_images_are_counts_of_both_and_absent_classes_are_nan():
 def test_nothing_at_all_is_nothing():
     counts = count([[0, 0]], [], [[0, 0]], [])
     assert np.isnan(counts.quality()["PQ"]).all()
+
+
+def test_a_prediction_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"\[4, 3\] for a truth \[3, 4\]"):
+        PanopticCounts(1).add_image(np.ones((3, 4), int), [], np.ones((4, 3), int), [])

@@ -11,23 +11,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
 
 VOID = 0  # segment id of pixels without ground truth
 _ID_BITS = 24  # ids are the three bytes of an RGB pixel
+_MAX_ID = 2**_ID_BITS - 1
 
 
 def storable_ids(ids):
     """Copy integer ids [H, W] as COCO's PNGs would keep them, uint32 of 24 bits."""
-    return ids.astype(np.uint32) & np.uint32(2**_ID_BITS - 1)
+    return ids.astype(np.uint32) & np.uint32(_MAX_ID)
 
 
 def read_ids(file):
     """Read a COCO-panoptic PNG (path or open file) as segment ids, uint32 [H, W]."""
-    with Image.open(file) as image:
-        rgba = np.asarray(image.convert("RGBA"))  # [H, W, 4], alpha is the highest byte
-    return storable_ids(rgba.view("<u4")[..., 0])
+    content = file.read() if hasattr(file, "read") else Path(file).read_bytes()
+    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"{file} is not a picture that can be read")
+    rgba = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGBA)  # [H, W, 4], alpha is the highest byte
+    ids = rgba.view("<u4")[..., 0]
+    ids &= np.uint32(_MAX_ID)
+    return ids
 
 
 @dataclass(frozen=True)
@@ -239,13 +245,14 @@ def _overlaps(gt_ids, pred_ids, gt, pred, image_id):
         )
     # Maps are made of long runs: sorting the runs is much cheaper than sorting the pixels.
     flat_gt, flat_pred = gt_ids.reshape(-1), pred_ids.reshape(-1)
-    is_new = (flat_gt[1:] != flat_gt[:-1]) | (flat_pred[1:] != flat_pred[:-1])
+    is_new = flat_gt[1:] != flat_gt[:-1]
+    is_new |= flat_pred[1:] != flat_pred[:-1]
     starts = np.concatenate([[0], np.flatnonzero(is_new) + 1])
     lengths = np.diff(starts, append=flat_gt.size)
     joint = (flat_gt[starts].astype(np.int64) << _ID_BITS) | flat_pred[starts].astype(np.int64)
     pairs, inverse = np.unique(joint, return_inverse=True)
     pixels = np.bincount(inverse, weights=lengths)
-    pair_gt, pair_pred = pairs >> _ID_BITS, pairs & (2**_ID_BITS - 1)
+    pair_gt, pair_pred = pairs >> _ID_BITS, pairs & _MAX_ID
 
     rows, columns = gt.rows(pair_gt), pred.rows(pair_pred)
     is_known = columns < len(pred.ids)

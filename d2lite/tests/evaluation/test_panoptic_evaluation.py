@@ -385,4 +385,10 @@ class TestAgainstPanopticApi:
         file = io.BytesIO()
         rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
         Image.fromarray(rgb).save(file, format="PNG")
+        file.seek(0)
         assert (self.ours.read_ids(file) == ids).all()
+
+    def test_what_is_no_picture_is_named(self, tmp_path):
+        (tmp_path / "map.png").write_text("not a PNG")
+        with pytest.raises(ValueError, match="is not a picture"):
+            self.ours.read_ids(tmp_path / "map.png")
