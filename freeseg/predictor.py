@@ -98,7 +98,7 @@ class Segmenter:
             DownloadError: Its weights are not here and cannot be fetched.
             ValueError: It cannot be used; one line says why.
         """
-        found = find_model(name_or_path)
+        found = find_model(name_or_path, needs_weights="MODEL.WEIGHTS" not in opts[::2])
         own = () if found.weights is None else ("MODEL.WEIGHTS", found.weights)
         return cls.from_config(found.config, None, device, (*own, *opts))
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.structures import Boxes, Instances
 
@@ -81,6 +81,8 @@ def _info(ids, label):
 def write_config(folder: Path, **extra: str) -> Path:
     """Writes a configuration of the model and registers its classes."""
     MetadataCatalog.pop(DATASET, None)
+    if DATASET not in DatasetCatalog.list():
+        DatasetCatalog.register(DATASET, list)  # without images
     MetadataCatalog.get(DATASET).set(
         stuff_classes=list(NAMES),
         thing_classes=[NAMES[1]],

@@ -7,6 +7,7 @@ from typing import Any
 
 from detectron2.engine import default_argument_parser
 from freeseg.cli.messages import DONE
+from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
 from freeseg.model_loading import read_config
 from freeseg.weight_loading import find_weights
@@ -61,18 +62,21 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
     if args.model is not None:
-        found = find_model(args.model)
+        opts = args.opts or []
+        found = find_model(args.model, needs_weights="MODEL.WEIGHTS" not in opts[::2])
         if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
             raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
         args.config_file = found.config
         own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
-        args.opts = [*own, *(args.opts or [])]
+        args.opts = [*own, *opts]
     return _start(args)
 
 
 def _start(args: argparse.Namespace) -> int:
     """Runs the job, once it is known that its configuration can be used."""
     cfg = read_config(args.config_file, None, None, args.opts or ())
+    register_custom(cfg.DATASETS.CUSTOM)
+    check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])
     if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
         find_weights(cfg.MODEL.WEIGHTS)
     args.errors_are_lines = False  # what fails in a job needs its traceback

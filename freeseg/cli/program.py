@@ -14,6 +14,7 @@ from freeseg.cli.model_info import add_parsers as add_model_info
 from freeseg.cli.models import add_parsers as add_models
 from freeseg.cli.segment import add_parsers as add_segment
 from freeseg.cli.serve import add_parsers as add_serve
+from freeseg.data.datasets.json_rows import MissingDataError
 
 _COMMANDS = (add_segment, add_models, add_model_info, add_jobs, add_serve, add_doctor)
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except (OSError, ValueError, ImportError) as error:
-        if not args.errors_are_lines:
+        if not args.errors_are_lines and not isinstance(error, MissingDataError):
             raise
         complain(f"error: {error}")
         return USAGE_ERROR

@@ -21,6 +21,7 @@ from freeseg.cli.video import segment_video, video_target
 from freeseg.images import ImageError
 from freeseg.predictor import Segmenter, parse_task
 from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS, choose_formats
+from freeseg.visualization.export import picture_keys
 from freeseg.visualization.summary import describe, summarize
 
 _EPILOG = f"""examples:
@@ -70,13 +71,12 @@ class _Outcome:
 def run(args: argparse.Namespace) -> int:
     """Segments what the arguments name."""
     out, photos = Path(args.out), find_photos(args.photos)
-    if "overlay" in (args.format or USUAL_FORMATS):
-        _refuse_replacing(photos, out)
-    out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter(args)
     tasks = parse_task(args.task, segmenter.tasks)
     args.task = args.task or tasks[0]
-    choose_formats(args.format, tasks)  # said before a photo is looked at
+    formats = choose_formats(args.format, tasks)
+    _refuse_replacing(photos, out, formats, picture_keys(formats, tasks))
+    out.mkdir(parents=True, exist_ok=True)
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
     outcome = _segment_all(photos, segmenter, out, args)
@@ -91,13 +91,19 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if outcome.failed else DONE
 
 
-def _refuse_replacing(photos: Sequence[Photo], out: Path) -> None:
-    """Refuses a folder in which a video that is written would replace one that is read."""
+def _refuse_replacing(
+    photos: Sequence[Photo], out: Path, formats: Sequence[str], pictures: Sequence[str]
+) -> None:
+    """Refuses a folder in which what is written would replace a photo or a video that is read."""
     sources = {photo.resolve() for photo in photos if isinstance(photo, Path)}
     for photo, stem in zip(photos, unique_stems(photos)):
-        target = video_target(out / stem)
-        if is_video(photo) and target.resolve() in sources:
-            raise ValueError(f"{target} would be replaced: name another folder with --out")
+        if is_video(photo):
+            targets = [video_target(out / stem)] if "overlay" in formats else []
+        else:
+            targets = [out / f"{stem}_{key}.png" for key in pictures]
+        for target in targets:
+            if target.resolve() in sources:
+                raise ValueError(f"{target} would be replaced: name another folder with --out")
 
 
 def _segment_all(

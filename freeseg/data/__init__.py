@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freeseg.data.datasets.custom import register_custom
-from freeseg.data.datasets.registration import register_all
+from freeseg.data.datasets.registration import check_registered, register_all
 from freeseg.data.loader import build_test_loader, build_train_loader
 from freeseg.data.mapper import SegmentationMapper
 from freeseg.data.vocabulary import ClassSource, read_vocabulary
@@ -13,6 +13,7 @@ __all__ = [
     "SegmentationMapper",
     "build_test_loader",
     "build_train_loader",
+    "check_registered",
     "read_vocabulary",
     "register_all",
     "register_custom",

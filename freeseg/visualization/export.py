@@ -112,6 +112,17 @@ def choose_formats(
     return names
 
 
+def picture_keys(formats: Sequence[str], tasks: Sequence[str]) -> tuple[str, ...]:
+    """Returns the KEYs of the files STEM_KEY.png that are written of results for some tasks."""
+    mapped = [task for task in tasks if task in _TASKS_OF_FORMAT["labelmap"]]
+    keys = {
+        "overlay": [f"{task}_overlay" for task in tasks],
+        "labelmap": [f"{task}{suffix}" for task in mapped for suffix in ("", "_colors")],
+        "coco": [task for task in tasks if task == "panoptic"],
+    }
+    return tuple(dict.fromkeys(key for name in formats for key in keys.get(name, ())))
+
+
 def _holds_any(name: str, tasks: Sequence[str]) -> bool:
     return name not in _TASKS_OF_FORMAT or not _TASKS_OF_FORMAT[name].isdisjoint(tasks)
 

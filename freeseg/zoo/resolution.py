@@ -36,12 +36,13 @@ class ModelFiles:
     card: ModelCard | None = None
 
 
-def find_model(name_or_path: str | os.PathLike[str]) -> ModelFiles:
+def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = True) -> ModelFiles:
     """Finds a model, and fetches its weights where they are not here yet.
 
     Args:
         name_or_path: A name of the catalogue, "owner/name" on the hub, a folder, a checkpoint with
             its config.yaml beside it, or a yaml file with MODEL.WEIGHTS.
+        needs_weights: False where others take their place: then a configuration is enough.
 
     Raises:
         FileNotFoundError: There is no such model; the message says what was looked for.
@@ -52,12 +53,14 @@ def find_model(name_or_path: str | os.PathLike[str]) -> ModelFiles:
         card = card_of(name)
         if not card.can_be_built:
             raise FileNotFoundError(f"there is no configuration for {name} here yet")
+        if card.config and not needs_weights:
+            return ModelFiles(str(resource(card.config)), None, card)
         weights = local_weights(card.weights)
         config = str(resource(card.config)) if card.config else str(weights)
         return ModelFiles(config, str(weights), card)
     path = Path(name)
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path, needs_weights)
     if path.is_file():
         return _beside(path)
     if _HUB_NAME.fullmatch(name) and path.suffix not in (".pth", ".yaml", ".safetensors", ".pkl"):
@@ -104,7 +107,7 @@ def local_weights(source: WeightsSource) -> Path:
     return target
 
 
-def _in_folder(folder: Path) -> ModelFiles:
+def _in_folder(folder: Path, needs_weights: bool) -> ModelFiles:
     if (folder / "config.json").is_file():  # Hugging Face's layout
         return ModelFiles(str(folder), str(folder))
     config = folder / "config.yaml"
@@ -113,7 +116,7 @@ def _in_folder(folder: Path) -> ModelFiles:
             f"folder {folder} has no model: wanted config.yaml and weights, as a training leaves "
             "them, or config.json of Hugging Face"
         )
-    return _with_classes(config, _weights_in(folder))
+    return _with_classes(config, str(_weights_in(folder)) if needs_weights else None)
 
 
 def _weights_in(folder: Path) -> Path:
@@ -135,14 +138,14 @@ def _beside(path: Path) -> ModelFiles:
             f"{path} has no config.yaml beside it; name its configuration with --config-file (or "
             "Segmenter.from_config)"
         )
-    return _with_classes(config, path)
+    return _with_classes(config, str(path))
 
 
-def _with_classes(config: Path, weights: Path) -> ModelFiles:
+def _with_classes(config: Path, weights: str | None) -> ModelFiles:
     """Names the classes by the folder's own list where it has one, else by the dataset."""
     classes = config.with_name(CLASSES_FILE)
     if not classes.is_file():
-        return ModelFiles(str(config), str(weights))
+        return ModelFiles(str(config), weights)
     rows = json.loads(classes.read_text(encoding="utf-8"))
     dataset = f"classes of {config.parent.resolve()}"
     MetadataCatalog.pop(dataset, None)
@@ -157,4 +160,4 @@ def _with_classes(config: Path, weights: Path) -> ModelFiles:
     cfg = load_config(config)
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (dataset,)
     cfg.DATASETS.CUSTOM = []
-    return ModelFiles(cfg, str(weights))
+    return ModelFiles(cfg, weights)

@@ -229,6 +229,21 @@ UNUSABLE_JOBS = {
     "no yaml": (["train", "--config-file", "wrong.yaml"], "cannot use wrong.yaml: "),
     "no such key": (["train", "--config-file", "config.yaml", "SEEED", "3"], "SEEED"),
     "a key alone": (["train", "--config-file", "config.yaml", "SEED"], "pairs of KEY VALUE"),
+    "no such dataset": (
+        ["evaluate", "--model", ".", "DATASETS.TEST", "('camvid_panoptic',)"],
+        "no dataset is registered as 'camvid_panoptic'; did you mean camvid_val_panoptic, ",
+    ),
+    "nothing like it": (
+        ["train", "--config-file", "config.yaml", "DATASETS.TRAIN", "('zzzz',)"],
+        "no dataset is registered as 'zzzz'; see datasets/README.md",
+    ),
+    "no files of a dataset": (
+        [
+            *("evaluate", "--model", ".", "DATASETS.TEST", "('mine',)"),
+            *("DATASETS.CUSTOM", "[['mine', '/no/x.json', '/no', '/no']]"),
+        ],
+        "/no/x.json does not exist; ",
+    ),
     "no weights": (
         ["evaluate", "--model", ".", "MODEL.WEIGHTS", "x.pth"],
         "weights file x.pth does not exist",

@@ -322,6 +322,31 @@ def test_of_a_video_only_a_video_is_written_unless_more_is_asked_for(arguments, 
     assert written == {"trip.1.mp4", "trip.2.mp4"}
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("photo_panoptic_overlay.png", []),
+        ("photo_panoptic.png", ["--format", "coco"]),
+        ("photo_semantic_colors.png", ["--task", "semantic", "--format", "labelmap"]),
+    ],
+)
+def test_a_photo_is_not_written_over_one_that_is_read(
+    photo, arguments, tmp_path, capsys, name, options
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    other = photo.rename(out / "photo.png").with_name(name)
+    Image.new("RGB", (3, 3)).save(other)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert main(["segment", str(out), *arguments, *options]) == 2
+    assert capsys.readouterr().err == (
+        f"freeseg: error: {other} would be replaced: name another folder with --out\n"
+    )
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert main(["segment", str(out), *arguments, "--format", "html"]) == 0
+    assert main(["segment", str(other), *arguments, *options]) == 0  # its own has another name
+
+
 def test_a_video_is_not_written_over_one_that_is_read(arguments, tmp_path, capsys) -> None:
     (tmp_path / "out").mkdir()
     video = tmp_path / "out" / "v.mp4"

@@ -16,6 +16,8 @@ from pycocotools import mask as rle_codec
 sys.path.insert(0, str(Path(__file__).parent))
 from sample import HEIGHT, WIDTH, sample_result
 
+from freeseg.visualization.export import picture_keys
+
 
 @pytest.fixture
 def result():
@@ -103,6 +105,8 @@ def test_only_the_formats_asked_for_are_written(result, tmp_path: Path) -> None:
         folder = tmp_path / "-".join(formats)
         paths = result.save(folder, "x", formats=formats)
         assert {path.name for path in paths.values()} == {p.name for p in folder.iterdir()}
+        pictures = {f"x_{key}.png" for key in picture_keys(formats, result.tasks)}
+        assert pictures == {path.name for path in folder.glob("*.png")}
         return {path.name for path in folder.iterdir()}
 
     assert written("overlay") == {f"x_{task}_overlay.png" for task in result.tasks}

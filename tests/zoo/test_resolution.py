@@ -121,6 +121,24 @@ def test_weights_are_downloaded_into_the_cache(tmp_path: Path, monkeypatch) -> N
     assert (tmp_path / "cache" / "models" / "x.pth").is_file()
 
 
+def test_weights_that_others_replace_are_not_downloaded(tmp_path: Path, monkeypatch) -> None:
+    config, weights = write_config(tmp_path), write_weights(tmp_path, gain=(0.0, 1.0, 0.0))
+    card = card_with(WeightsSource(url="http://127.0.0.1:9/x.pth"), "fixed.yaml")
+    monkeypatch.setattr(module, "load_catalog", lambda: {"x": card})
+    monkeypatch.setattr(module, "card_of", lambda name: card)
+    monkeypatch.setattr(module, "resource", lambda relative: config)
+    segmenter = Segmenter.from_pretrained("x", opts=["MODEL.WEIGHTS", str(weights)])
+    assert torch.equal(segmenter.model.gain.data, torch.tensor([0.0, 1.0, 0.0]))
+    with pytest.raises(DownloadError):
+        Segmenter.from_pretrained("x", opts=["SEED", "3"])
+
+
+def test_a_folder_without_weights_takes_others(folder: Path, tmp_path: Path) -> None:
+    weights = (folder / "model_final.pth").rename(tmp_path / "mine.pth")
+    segmenter = Segmenter.from_pretrained(folder, opts=["MODEL.WEIGHTS", str(weights)])
+    assert segmenter.vocabulary.names == NAMES
+
+
 def test_what_only_a_person_can_download_says_where_to_put_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FREESEG_CACHE", str(tmp_path))
     source = WeightsSource(page="https://example.org/page", name="y.pth")

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog
 from freeseg.data.categories import from_json
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
-from freeseg.data.datasets.json_rows import read_json, rows_of
+from freeseg.data.datasets.json_rows import MissingDataError, read_json, rows_of
 
 ROW = "[name, json_file, image_root, panoptic_root]"
 HINT = f"a DATASETS.CUSTOM row is {ROW}"
@@ -86,4 +86,4 @@ def _checked_categories(content: Any, source: Path) -> list[dict[str, Any]]:
 
 def _require_folder(path: Path) -> None:
     if not path.is_dir():
-        raise FileNotFoundError(f"folder {path} does not exist; {HINT}")
+        raise MissingDataError(f"folder {path} does not exist; {HINT}")

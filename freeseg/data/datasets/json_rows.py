@@ -23,7 +23,7 @@ def read_json(path: Path, hint: str) -> Any:
     """Content of a JSON file.
 
     Raises:
-        FileNotFoundError: When there is none; the message says what to do.
+        MissingDataError: When there is none; the message says what to do.
         ValueError: When it is no JSON, or was cut off.
     """
     require_file(path, hint)
@@ -33,10 +33,14 @@ def read_json(path: Path, hint: str) -> Any:
         raise ValueError(f"{path} is no JSON, or was cut off: {error}") from error
 
 
+class MissingDataError(FileNotFoundError):
+    """Files of a dataset are not where they are looked for; the message says what to do."""
+
+
 def require_file(path: str | Path, hint: str) -> None:
-    """Raise FileNotFoundError with a hint unless `path` is a file."""
+    """Raise MissingDataError with a hint unless `path` is a file."""
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} does not exist; {hint}")
+        raise MissingDataError(f"{path} does not exist; {hint}")
 
 
 def rows_of(content: Any, key: str, fields: Mapping[str, type], source: Path) -> list[Json]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from detectron2.data import DatasetCatalog
 from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
@@ -34,3 +37,17 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
     register_shapes(folder if root else generated_root())
     register_published_splits()
     register_fold_training_sets()
+
+
+def check_registered(names: Sequence[str]) -> None:
+    """Refuses names that no dataset is registered under.
+
+    Raises:
+        ValueError: On the first of them; the message has those that look alike.
+    """
+    known = DatasetCatalog.list()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(near)}?" if near else "see datasets/README.md"
+            raise ValueError(f"no dataset is registered as {name!r}; {hint}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
-from freeseg.data.datasets.json_rows import require_file
+from freeseg.data.datasets.json_rows import MissingDataError, require_file
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SemanticFiles:
             require_file(self.split_file, self.hint)
             return self.split_file.read_text(encoding="utf-8").split()
         if not self.sem_seg_root.is_dir():
-            raise FileNotFoundError(f"{self.sem_seg_root} does not exist; {self.hint}")
+            raise MissingDataError(f"{self.sem_seg_root} does not exist; {self.hint}")
         return sorted(path.stem for path in self.sem_seg_root.glob("*.png"))
 
 
