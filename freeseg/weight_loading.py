@@ -55,7 +55,4 @@ def load_weights(model: nn.Module, name_or_path: str, *, allow_misfit: bool = Fa
         checkpointer.load(path)
     except Exception as error:  # whatever unpickling a broken file comes up with
         raise ValueError(f"cannot load weights {path}: {first_line(error)}") from error
-    if allow_misfit:
-        checkpointer.accept_misfit(path)
-    else:
-        checkpointer.refuse_misfit(path)
+    checkpointer.check_fit(path, allow_misfit=allow_misfit)

@@ -101,15 +101,19 @@ class ReleaseCheckpointer(DetectionCheckpointer):
             problems.append(f"{len(self.unused)} weights are unknown to it: {_listed(self.unused)}")
         return "; ".join(problems)
 
-    def refuse_misfit(self, path: str) -> None:
-        """Complains about a `misfit` of the file that was loaded.
+    def check_fit(self, path: str, *, allow_misfit: bool = False) -> None:
+        """Complains about a `misfit` of the file that was loaded, or just logs it where allowed.
 
         Raises:
             ValueError: With the first names of what is missing and of what is unknown.
         """
         misfit = self.misfit()
-        if misfit:
-            raise ValueError(f"weights {path} do not fit the model: {misfit}")
+        if not misfit:
+            return
+        message = f"weights {path} do not fit the model: {misfit}"
+        if not allow_misfit:
+            raise ValueError(message)
+        logger.warning(message)
 
     def _load_model(self, checkpoint: Any) -> Any:
         weights, is_matched = checkpoint["model"], checkpoint.get("matching_heuristics", False)
@@ -133,12 +137,6 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
 class StrictCheckpointer(ReleaseCheckpointer):
     """Leaves it to its user to tell what a file and the model do not have in common."""
-
-    def accept_misfit(self, path: str) -> None:
-        """Warns of a `misfit` of the file that was loaded."""
-        misfit = self.misfit()
-        if misfit:
-            logger.warning("weights %s do not fit the model: %s", path, misfit)
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         pass

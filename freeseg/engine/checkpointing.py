@@ -46,7 +46,7 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         last = self.get_checkpoint_file()
         try:
             extra = self.load(last)
-            self.refuse_misfit(last)
+            self.check_fit(last)
         except ValueError as error:
             tag = Path(self.save_dir) / "last_checkpoint"
             raise ValueError(

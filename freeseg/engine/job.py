@@ -94,10 +94,7 @@ def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
         logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
     checkpointer.resume_or_load(weights_path(cfg.MODEL.WEIGHTS), resume=resume)
-    if cfg.MODEL.ALLOW_MISFIT:
-        checkpointer.accept_misfit(cfg.MODEL.WEIGHTS)
-    else:
-        checkpointer.refuse_misfit(cfg.MODEL.WEIGHTS)
+    checkpointer.check_fit(cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
     results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}
     if comm.is_main_process() and results:
         report_results(cfg, results)

@@ -78,4 +78,4 @@ class Golden:
         path = str(self.folder / WEIGHTS)
         checkpointer = StrictCheckpointer(model)
         checkpointer.load(path)
-        checkpointer.refuse_misfit(path)
+        checkpointer.check_fit(path)

@@ -236,11 +236,11 @@ class Normed(nn.Module):
 
 
 def checked(model, state, path):
-    """What `refuse_misfit` says of weights that were written to a path."""
+    """What `check_fit` says of weights that were written to a path."""
     write_checkpoint(state, path)
     checkpointer = StrictCheckpointer(model)
     checkpointer.load(str(path))
-    checkpointer.refuse_misfit(str(path))
+    checkpointer.check_fit(str(path))
 
 
 def test_statistics_of_norms_are_weights(tmp_path):

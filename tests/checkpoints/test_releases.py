@@ -66,7 +66,7 @@ def test_release_files_load_into_a_fresh_model(tmp_path, trained, form):
     assert not same(model, trained)
     checkpointer = StrictCheckpointer(model)
     checkpointer.load(str(path))
-    checkpointer.refuse_misfit(str(path))
+    checkpointer.check_fit(str(path))
     assert same(model, trained)
 
 
@@ -114,7 +114,7 @@ def test_missing_and_unused_weights_are_named(tmp_path, trained):
     with pytest.raises(
         ValueError, match=r"1 of its .* task_mlp\.layers\.0\.bias; 1 weights are .*extra"
     ):
-        checkpointer.refuse_misfit(str(path))
+        checkpointer.check_fit(str(path))
     options = ["MODEL.TEXT_ENCODER.VOCAB_SIZE", "8"]
     with pytest.raises(ValueError, match="do not fit the model"):
         Segmenter.from_config(str(CONFIG), path, opts=options)
