@@ -36,5 +36,6 @@ LSEG = KeyMap(
         r"(net\.)?clip_pretrained\.(visual\..*|logit_scale)",
         r"(net\.)?clip_pretrained\.(input_resolution|context_length|vocab_size)",
     ),
-    mark=r"(net\.)?(pretrained\.(model|act_postprocess1|layer1)|scratch\.(head1|layer1_rn))\.",
+    mark=r"((net\.)?(pretrained\.(model|act_postprocess1|layer1)|scratch\.(head1|layer1_rn))|"
+    r"sem_seg_head\.head1)\.",  # the last is of what was trained here
 )

@@ -20,6 +20,8 @@ from freeseg.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
+from freeseg.resources import resource
+from freeseg.zoo import load_catalog
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/convert_weights.py"
 
@@ -204,6 +206,19 @@ def test_a_file_of_another_release_is_refused(tmp_path, named):
     with pytest.raises(ValueError, match=rf"a\.pth is not of {named}: .*freeseg, such as clip_"):
         convert_file(named, tmp_path / "a.pth", tmp_path / "b.pth")
     assert not (tmp_path / "b.pth").exists()
+
+
+@pytest.mark.parametrize(
+    "card",
+    [card for card in load_catalog().values() if card.is_bundled],
+    ids=lambda card: card.name,
+)
+def test_what_was_trained_here_is_converted_as_it_is(card):
+    """As `weights/README.md` does before it is stored."""
+    own = read_checkpoint(resource(card.weights.file))
+    conversion = convert_state(card.system.lower(), own, card.weights.file)
+    assert conversion.state.keys() == own.keys()
+    assert not conversion.renamed
 
 
 def test_names_of_no_release_are_refused(tmp_path):
