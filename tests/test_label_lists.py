@@ -18,7 +18,7 @@ from detectron2.data.detection_utils import read_image
 from freeseg import Segmenter
 from freeseg.data.panoptic import rgb2id
 from freeseg.data.shapes import UNSEEN
-from freeseg.evaluation.behaviour import Probes, measure_behaviour
+from freeseg.evaluation.behaviour import VOID, Probes, measure_behaviour
 from freeseg.text.minilm import PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,6 +119,37 @@ def test_what_has_no_label_is_other_and_other_words_find_the_same(measured):
 @pytest.mark.slow
 def test_a_plural_finds_the_same():
     assert _measure("LSeg", Probes(synonyms={"tree": "trees"}))["synonym-tree"] >= 80.0
+
+
+def test_a_model_of_drawn_shapes_reads_labels():
+    """LSeg with the toy CLIP's texts, against the truth."""
+    segmenter = Segmenter.from_pretrained("toy-lseg")
+    names = segmenter.vocabulary.names
+    scenes = []
+    for record in DatasetCatalog.get("shapes_val_panoptic")[:8]:
+        ids = rgb2id(read_image(record["pan_seg_file_name"], "RGB"))
+        labels = np.full(ids.shape, VOID)
+        for segment in record["segments_info"]:
+            labels[ids == segment["id"]] = segment["category_id"]
+        scenes.append(({"path": record["file_name"]}, torch.from_numpy(labels)))
+
+    def ask(photo, vocabulary):
+        return torch.from_numpy(segmenter(photo["path"], "semantic", text=vocabulary).semantic)
+
+    probes = Probes(
+        absent=("giraffe", "computer"),
+        missing=("grass", "brick", "water"),
+        synonyms={"grass": "lawn", "sky": "clouds", "water": "sea", "brick": "wall"},
+        wider={"red": ("red circle", "red square", "red triangle", "red star", "red heart")},
+    )
+    results = measure_behaviour(ask, scenes, names, probes)
+    assert results["absent"] < 1.0
+    assert results["kept"] > 95.0
+    for name in probes.missing:
+        assert results[f"missing-{name}"] > 85.0, name
+    for name in probes.synonyms:
+        assert results[f"synonym-{name}"] > 85.0, name
+    assert results["wider-red"] > 40.0
 
 
 def test_the_toy_model_finds_classes_that_it_never_saw():
