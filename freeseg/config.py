@@ -391,6 +391,7 @@ def assembly_arguments(cfg: CfgNode) -> dict[str, Any]:
     return {
         "min_score": test.OBJECT_MASK_THRESHOLD,
         "min_visible_share": test.OVERLAP_THRESHOLD,
+        "min_area": test.MIN_AREA,
         "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
         "resize_masks_first": bool(
             test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE or test.PANOPTIC_ON or test.INSTANCE_ON

@@ -64,6 +64,7 @@ def add_mask_former_keys(cfg: CfgNode) -> None:
     node.TEST.PANOPTIC_ON = False
     node.TEST.OBJECT_MASK_THRESHOLD = 0.0  # least class score of a panoptic segment
     node.TEST.OVERLAP_THRESHOLD = 0.0  # least visible share of a panoptic segment's mask
+    node.TEST.MIN_AREA = 0  # least pixels of a panoptic segment
     node.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = False  # resize masks, then score pixels
     head = cfg.MODEL.SEM_SEG_HEAD
     head.MASK_DIM = 256  # channels of the per-pixel mask embedding

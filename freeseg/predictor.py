@@ -32,7 +32,7 @@ from freeseg.modeling import fuse_for_inference
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 from freeseg.weight_loading import load_weights
-from freeseg.zoo import find_model
+from freeseg.zoo import find_configured
 
 # task -> what the model's output calls its result
 _OUTPUT_KEYS = {"panoptic": "panoptic_seg", "instance": "instances", "semantic": "sem_seg"}
@@ -98,9 +98,8 @@ class Segmenter:
             DownloadError: Its weights are not here and cannot be fetched.
             ValueError: It cannot be used; one line says why.
         """
-        found = find_model(name_or_path, needs_weights="MODEL.WEIGHTS" not in opts[::2])
-        own = () if found.weights is None else ("MODEL.WEIGHTS", found.weights)
-        return cls.from_config(found.config, None, device, (*own, *opts))
+        found, opts = find_configured(name_or_path, opts)
+        return cls.from_config(found.config, None, device, opts)
 
     @classmethod
     def from_config(

@@ -58,9 +58,10 @@ def test_there_are_configurations():
 def test_every_configuration_trains_a_step_when_shrunk(name):
     cfg = shrunk(name)
     model = build_model(cfg).train()
-    assert set(model.vocabularies) == set(cfg.DATASETS.TRAIN)
+    datasets = cfg.DATASETS.TRAIN or cfg.DATASETS.TEST
+    assert set(model.vocabularies) == set(datasets)
     batch = []
-    for dataset in cfg.DATASETS.TRAIN:
+    for dataset in datasets:
         instances = Instances((64, 64))
         instances.gt_classes = torch.tensor(model.vocabularies[dataset].seen_classes()[:1])
         instances.gt_masks = BitMasks(torch.ones(1, 64, 64, dtype=torch.bool))
@@ -73,6 +74,16 @@ def test_every_configuration_trains_a_step_when_shrunk(name):
     rates = {group["lr"] for group in parameter_groups(cfg, model)}
     wanted = {cfg.SOLVER.BASE_LR, cfg.SOLVER.BASE_LR * cfg.SOLVER.BACKBONE_MULTIPLIER}
     assert rates == wanted
+
+
+@pytest.mark.parametrize("name", ["pascal_5i/rn101.yaml", "fss_1000/vitl16.yaml"])
+def test_a_picture_of_any_size_is_segmented(name):
+    model = build_model(shrunk(name)).eval()
+    assert model.size_divisibility == 32
+    with torch.no_grad():
+        for height, width in ((75, 64), (61, 107)):  # no multiples of a stride
+            (output,) = model([{"image": torch.zeros(3, height, width)}])
+            assert output["sem_seg"].shape == (21, height, width)
 
 
 def test_the_base_is_the_releases_recipe():

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--task", default="panoptic", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("output/results"))
     args = parser.parse_args()
-    config = find_model(args.model).config
+    config = find_model(args.model, needs_weights=False).config
     cfg = load_config(Path(config)) if isinstance(config, str) else config
     register_custom(cfg.DATASETS.CUSTOM)
     name = args.dataset or cfg.DATASETS.TEST[0]

@@ -11,7 +11,7 @@ from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
 from freeseg.model_loading import read_config
 from freeseg.weight_loading import find_weights
-from freeseg.zoo import find_model
+from freeseg.zoo import find_configured
 
 _TRAIN_EPILOG = """
 examples:
@@ -62,13 +62,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
     if args.model is not None:
-        opts = args.opts or []
-        found = find_model(args.model, needs_weights="MODEL.WEIGHTS" not in opts[::2])
+        found, args.opts = find_configured(args.model, args.opts or [])
         if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
             raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
         args.config_file = found.config
-        own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
-        args.opts = [*own, *opts]
     return _start(args)
 
 

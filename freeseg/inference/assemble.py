@@ -33,12 +33,14 @@ class Thresholds:
         min_visible_share: Least share of a panoptic segment's mask that other segments leave it.
         max_instances: Instances kept per image, before stuff is dropped.
         min_probability: Of a panoptic thing's class where `min_score` is of sharpened ones.
+        min_area: Pixels of a panoptic segment, least.
     """
 
     min_score: float
     min_visible_share: float
     max_instances: int
     min_probability: float = 0.0
+    min_area: int = 0
 
 
 def assemble(
@@ -77,7 +79,7 @@ def assemble(
                 is_thing,
                 thresholds.min_score,
                 thresholds.min_visible_share,
-            )
+            ).without_small(thresholds.min_area)
             if "panoptic" in tasks
             else None
         ),

@@ -73,7 +73,7 @@ def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> 
 
     A mask keeps the pixels of its own class. It is dropped when these are less than
     ``min_visible_share`` of it, or when it is a thing whose label does not stand out or is less
-    probable than ``min_probability``.
+    probable than ``min_probability``. Segments that keep less than ``min_area`` are dropped.
 
     Args:
         proposals: Classified masks.
@@ -89,10 +89,8 @@ def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> 
     for query in shown.nonzero()[:, 0].tolist():
         segment_ids[kept[query]] = number[query]
     left = segment_ids.flatten().bincount(minlength=len(segments) + 1).tolist()
-    return PanopticMap(
-        segment_ids,
-        tuple(replace(segment, area=left[segment.id]) for segment in segments if left[segment.id]),
-    )
+    painted = tuple(replace(segment, area=left[segment.id]) for segment in segments)
+    return PanopticMap(segment_ids, painted).without_small(max(thresholds.min_area, 1))
 
 
 def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> InstanceSet:

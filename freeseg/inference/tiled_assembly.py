@@ -260,6 +260,7 @@ class _Panoptic:
         )
         self.is_thing = is_thing
         self.min_visible_share = thresholds.min_visible_share
+        self.min_area = thresholds.min_area
         counts = class_probs.new_zeros((3, len(self.queries)), dtype=torch.int64)
         self.won, self.area, self.original = counts  # [P] each
         # the winner of every pixel, P where no mask is
@@ -310,7 +311,7 @@ class _Panoptic:
         ids = torch.empty_like(self.winner, dtype=torch.int32)
         for part, winner in zip(ids.split(SIDE), self.winner.split(SIDE)):
             part.copy_(number[winner.long()])  # indices are int64: not all at once
-        return PanopticMap(ids, segments)
+        return PanopticMap(ids, segments).without_small(self.min_area)
 
 
 class _Instances:

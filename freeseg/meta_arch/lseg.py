@@ -71,10 +71,12 @@ class LSeg(ImageSystem):
     @classmethod
     def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
         backbone = build_backbone(cfg)
+        head = build_sem_seg_head(cfg, backbone.output_shape())
+        coarsest = max(backbone.output_shape()[name].stride for name in head.in_features)
         cache = TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None)
         return {
             "backbone": backbone,
-            "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
+            "sem_seg_head": head,
             "text_adapter": ClipAdapter(
                 clip_model=text_encoder or build_text_encoder(cfg),
                 prompt_learner=TemplatePrompts(cfg.MODEL.LSEG.TEMPLATES),
@@ -84,7 +86,8 @@ class LSeg(ImageSystem):
             ),
             "vocabularies": _read_vocabularies(cfg),
             "withholding": withholding_arguments(cfg),
-            "size_divisibility": -1,
+            # Detectron2's ResNet takes any size; the fusion doubles its maps
+            "size_divisibility": backbone.size_divisibility or coarsest,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
@@ -176,9 +179,9 @@ class LSeg(ImageSystem):
 
 
 def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
-    """Label lists of the training sets; without any, numbered classes under an empty name."""
+    """Label lists of the training sets, else of the test sets, else numbered classes under ""."""
     found = {}
-    for name in cfg.DATASETS.TRAIN:
+    for name in cfg.DATASETS.TRAIN or cfg.DATASETS.TEST:
         metadata = MetadataCatalog.get(name)
         vocabulary = Vocabulary.of_dataset(metadata)
         found[name] = vocabulary or Vocabulary.from_metadata(

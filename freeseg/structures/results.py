@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
@@ -30,6 +31,15 @@ class PanopticMap:
 
     segment_ids: Tensor  # int32 [H, W], 0 is unassigned
     segments: tuple[Segment, ...]
+
+    def without_small(self, min_area: int) -> PanopticMap:
+        """This map without segments of fewer pixels; their pixels are unassigned."""
+        small = [segment.id for segment in self.segments if segment.area < min_area]
+        if not small:
+            return self
+        is_small = torch.isin(self.segment_ids, self.segment_ids.new_tensor(small))
+        kept = tuple(segment for segment in self.segments if segment.area >= min_area)
+        return PanopticMap(self.segment_ids.masked_fill(is_small, 0), kept)
 
 
 @dataclass(frozen=True)

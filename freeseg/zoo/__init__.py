@@ -4,7 +4,13 @@ from freeseg.zoo.catalog import CLOSED_MODEL, DEFAULT_MODEL, ModelCard, card_of,
 from freeseg.zoo.description import describe_model
 from freeseg.zoo.download import ChecksumError, DownloadError
 from freeseg.zoo.packing import convert_model
-from freeseg.zoo.resolution import ModelFiles, find_model, local_weights, weights_path
+from freeseg.zoo.resolution import (
+    ModelFiles,
+    find_configured,
+    find_model,
+    local_weights,
+    weights_path,
+)
 from freeseg.zoo.table import model_rows, models_table
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "card_of",
     "convert_model",
     "describe_model",
+    "find_configured",
     "find_model",
     "load_catalog",
     "local_weights",

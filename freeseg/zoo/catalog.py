@@ -31,7 +31,8 @@ class WeightsSource:
         page: A web page that only a person can download from.
         name: What a downloaded file is called; the end of the address when empty.
         revision: Of the hub's repository; its main branch when empty.
-        sha256: Of the file, where it is known; not of the hub's.
+        sha256: Of the file, on the hub of the weights', where it is known.
+        md5: Its first digits, where that is what the publisher states; not of the hub's.
     """
 
     file: str = ""
@@ -41,17 +42,25 @@ class WeightsSource:
     name: str = ""
     revision: str = ""
     sha256: str = ""
+    md5: str = ""
 
     def __post_init__(self) -> None:
         if sum(bool(getattr(self, kind)) for kind in KINDS) != 1:
             raise ValueError(f"weights have one of {', '.join(KINDS)}, got {self}")
-        if (self.sha256 and self.hub) or (self.revision and not self.hub):
-            raise ValueError(f"the hub is pinned by a revision, files by sha256, got {self}")
+        if (self.md5 and self.hub) or (self.revision and not self.hub):
+            raise ValueError(f"a revision is of the hub, an md5 of a single file, got {self}")
 
     @property
     def kind(self) -> str:
         """Which of `KINDS` it is."""
         return next(kind for kind in KINDS if getattr(self, kind))
+
+    @property
+    def checksum(self) -> str:
+        """What a file is checked by, as "sha256:..." or "md5:..."; empty where nothing is known."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else ""
 
     @property
     def file_name(self) -> str:
@@ -97,11 +106,6 @@ class ModelCard:
     def is_bundled(self) -> bool:
         """Whether it works without the net."""
         return bool(self.weights.file)
-
-    @property
-    def can_be_built(self) -> bool:
-        """Whether there is a configuration, here or beside the weights."""
-        return bool(self.config or self.weights.hub)
 
 
 def card_of(name: str) -> ModelCard:

@@ -16,7 +16,7 @@ from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.structures import Vocabulary
 from freeseg.zoo.catalog import ModelCard, load_catalog
-from freeseg.zoo.download import DownloadError, sha256_of
+from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.table import state_of
 
@@ -79,7 +79,7 @@ def describe_weights(file: Path) -> dict[str, Any]:
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
-        "sha256": sha256_of(file),
+        "sha256": digest_of(file, "sha256"),
         "release": f"{system} ({KEY_MAPS[system].source})" if system else "",
         "tensors": len(state),
         "parameters": sum(value.numel() for value in state.values()),

@@ -36,13 +36,13 @@ class ChecksumError(DownloadError):
     """A file is not the one that the catalogue names."""
 
 
-def download(url: str, target: Path, sha256: str = "") -> Path:
+def download(url: str, target: Path, checksum: str = "") -> Path:
     """Fetches a file unless it is there.
 
     Args:
         url: Where from.
         target: Its path afterwards; beside it an unfinished download has the suffix ".part".
-        sha256: Checked when not empty; otherwise that of what came is logged.
+        checksum: As of `check_file`; when empty the SHA-256 of what came is logged.
 
     Raises:
         DownloadError: It could not be fetched; what has arrived is kept for the next time.
@@ -61,24 +61,30 @@ def download(url: str, target: Path, sha256: str = "") -> Path:
             reason = getattr(error, "reason", None) or error
             raise DownloadError(_failure(url, target, str(reason))) from None
         try:
-            check_sha256(part, sha256)
+            check_file(part, checksum)
         except ChecksumError:
             part.unlink()
             raise
         os.replace(part, target)
-        if not sha256:
-            logger.warning("%s is not pinned; what came has the SHA-256 %s", url, sha256_of(target))
+        if not checksum:
+            came = digest_of(target, "sha256")
+            logger.warning("%s is not pinned; what came has the SHA-256 %s", url, came)
     return target
 
 
 def download_from_hub(
-    repository: str, revision: str = "", endpoint: str | None = None, cache: Path | None = None
+    repository: str,
+    revision: str = "",
+    checksum: str = "",
+    endpoint: str | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """Fetches configuration and weights of a repository on Hugging Face's hub, or finds them.
 
     Args:
         repository: "owner/name".
         revision: Branch, tag or commit; the main branch when empty.
+        checksum: Of the one file of weights, as of `check_file`.
         endpoint: Another hub.
         cache: Where to; huggingface_hub's own cache when None.
 
@@ -87,6 +93,7 @@ def download_from_hub(
 
     Raises:
         DownloadError: They are not here and cannot be fetched.
+        ChecksumError: The weights are others.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -120,24 +127,36 @@ def download_from_hub(
             f"cannot fetch {repository} from the hub ({reason}); with a connection run it again, "
             "without one copy its folder here and name that"
         ) from None
+    check_file(weights, checksum)
     return config.parent
 
 
-def check_sha256(path: Path, expected: str) -> None:
-    """Complains when a file's SHA-256 is not the expected one; an empty one expects nothing."""
-    if not expected:
+def check_file(path: Path, checksum: str) -> None:
+    """Complains when a file's digest does not begin as it should.
+
+    Args:
+        path: Of the file.
+        checksum: "sha256:" or "md5:" and the digits of the digest, perhaps only the first of them;
+            an empty one expects nothing.
+
+    Raises:
+        ChecksumError: It is another file.
+    """
+    if not checksum:
         return
-    came = sha256_of(path)
-    if came != expected.lower():
+    algorithm, _, expected = checksum.partition(":")
+    came = digest_of(path, algorithm)
+    if not came.startswith(expected.lower()):
+        name = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
         raise ChecksumError(
-            f"{path.name} is not the file that was published: its SHA-256 is "
+            f"{path.name} is not the file that was published: its {name} is "
             f"{came[:12]}..., expected {expected[:12]}...; delete it and run again"
         )
 
 
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
+def digest_of(path: Path, algorithm: str) -> str:
+    """Returns the digest of a file in hexadecimal digits, by `hashlib`'s name of the algorithm."""
+    digest = hashlib.new(algorithm)
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
             digest.update(chunk)

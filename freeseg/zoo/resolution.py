@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.text.cache import cache_root
 from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
-from freeseg.zoo.download import DownloadError, check_sha256, download, download_from_hub
+from freeseg.zoo.download import DownloadError, check_file, download, download_from_hub
 
 CLASSES_FILE = "classes.json"  # names of a folder's classes, where the dataset need not be there
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
@@ -51,8 +52,6 @@ def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = Tr
     name = os.fspath(name_or_path)
     if name in load_catalog():
         card = card_of(name)
-        if not card.can_be_built:
-            raise FileNotFoundError(f"there is no configuration for {name} here yet")
         if card.config and not needs_weights:
             return ModelFiles(str(resource(card.config)), None, card)
         weights = local_weights(card.weights)
@@ -68,6 +67,19 @@ def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = Tr
         return ModelFiles(folder, folder)
     card_of(name)  # says which names look alike
     raise AssertionError(name)
+
+
+def find_configured(
+    name_or_path: str | os.PathLike[str], opts: Sequence[str]
+) -> tuple[ModelFiles, list[str]]:
+    """Finds a model as `find_model`, and the overrides KEY VALUE ... that give it its weights.
+
+    These are `opts` behind the model's own MODEL.WEIGHTS, which are not fetched where `opts` have
+    others.
+    """
+    found = find_model(name_or_path, needs_weights="MODEL.WEIGHTS" not in opts[::2])
+    own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
+    return found, [*own, *opts]
 
 
 def weights_path(name_or_path: str) -> str:
@@ -91,19 +103,19 @@ def local_weights(source: WeightsSource) -> Path:
     """
     if source.kind == "file":
         path = resource(source.file)
-        check_sha256(path, source.sha256)
+        check_file(path, source.checksum)
         return path
     if source.kind == "hub":
-        return download_from_hub(source.hub, source.revision)
+        return download_from_hub(source.hub, source.revision, source.checksum)
     target = cache_root() / "models" / source.file_name
     if source.kind == "url":
-        return download(source.url, target, source.sha256)
+        return download(source.url, target, source.checksum)
     if not target.is_file():
         raise DownloadError(
             f"{source.file_name} can only be downloaded by hand: open {source.page} and save the "
             f"file as {target}"
         )
-    check_sha256(target, source.sha256)
+    check_file(target, source.checksum)
     return target
 
 

@@ -16,7 +16,7 @@ _LETTERS = {"panoptic": "P", "instance": "I", "semantic": "S"}
 
 def model_rows(cards: Iterable[ModelCard]) -> list[dict[str, Any]]:
     """Returns everything that is known of the models, as JSON can hold it."""
-    return [{**asdict(card), "state": _state(card)} for card in cards]
+    return [{**asdict(card), "state": state_of(card.weights)} for card in cards]
 
 
 def models_table(cards: Iterable[ModelCard]) -> str:
@@ -30,7 +30,7 @@ def models_table(cards: Iterable[ModelCard]) -> str:
             card.data,
             "".join(_LETTERS[task] for task in card.tasks),
             "any" if card.takes_text else "",
-            _state(card),
+            state_of(card.weights),
             figures(card.metrics),
         )
         lines.append("| " + " | ".join(cells) + " |")
@@ -46,10 +46,6 @@ def state_of(source: WeightsSource) -> str:
     if (cache_root() / "models" / source.file_name).is_file():
         return "downloaded"
     return "download" if source.kind == "url" else "by hand"
-
-
-def _state(card: ModelCard) -> str:
-    return state_of(card.weights) if card.can_be_built else "no configuration"
 
 
 def figures(metrics: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -165,3 +167,15 @@ def test_mask_boxes_are_tight_and_half_open():
     masks[0, 2:4, 1:6] = True
     masks[1, 5, 6] = True
     assert mask_boxes(masks).tolist() == [[1, 2, 6, 4], [6, 5, 7, 6], [0, 0, 0, 0]]
+
+
+def test_panoptic_segments_of_too_few_pixels_are_left_out():
+    masks = torch.stack([box_mask(0, 4, 0, 5), box_mask(0, 1, 5, 8), box_mask(4, 8, 0, 10)])
+    logits = logits_of([0, 0, 2])
+    for min_area, areas in ((0, [20, 3, 40]), (3, [20, 3, 40]), (4, [20, 40]), (41, [])):
+        thresholds = replace(LOOSE, min_area=min_area)
+        found = assemble(["panoptic"], logits, masks, VOCABULARY, thresholds).panoptic
+        assert [segment.area for segment in found.segments] == areas
+        counted = [int((found.segment_ids == one.id).sum()) for one in found.segments]
+        assert counted == areas
+        assert int((found.segment_ids > 0).sum()) == sum(areas)

@@ -47,14 +47,17 @@ def painted(classes, masks, thresholds):
         segment_ids[own] = len(segments)
         if not is_thing:
             number_of_stuff[label] = len(segments)
+    for one in segments:
+        if (segment_ids == one[0]).sum() < thresholds.min_area:
+            segment_ids[segment_ids == one[0]] = 0
     return segment_ids, [one for one in segments if (segment_ids == one[0]).any()]
 
 
-@pytest.mark.parametrize("min_probability", [0.0, 0.6])
+@pytest.mark.parametrize(("min_probability", "min_area"), [(0.0, 0), (0.6, 0), (0.0, 40)])
 @pytest.mark.parametrize("seed", range(6))
-def test_panoptic_map_follows_the_rules(seed, min_probability):
+def test_panoptic_map_follows_the_rules(seed, min_probability, min_area):
     classes, masks = random_proposals(seed)
-    thresholds = replace(THRESHOLDS, min_probability=min_probability)
+    thresholds = replace(THRESHOLDS, min_probability=min_probability, min_area=min_area)
     found = assemble_by_class_map("panoptic", classes, masks, VOCABULARY, thresholds).panoptic
     expected, segments = painted(classes, masks, thresholds)
     assert torch.equal(found.segment_ids.long(), expected)

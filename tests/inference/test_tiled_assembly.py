@@ -55,7 +55,9 @@ def enlarged(mask_logits, padded, image, output):
     cut=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     output=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     tile=st.sampled_from([1, 7, 16, 1000]),
-    thresholds=st.sampled_from([PUBLISHED, Thresholds(0.0, 0.0, 5), Thresholds(0.3, 0.5, 1)]),
+    thresholds=st.sampled_from(
+        [PUBLISHED, Thresholds(0.0, 0.0, 5), Thresholds(0.3, 0.5, 1, min_area=30)]
+    ),
     sharpness=st.sampled_from([1.0, 6.0, 30.0]),
     seed=st.integers(0, 10_000),
 )

@@ -38,11 +38,13 @@ def test_a_row_is_complete(card) -> None:
     assert set(card.tasks) <= {"panoptic", "instance", "semantic"}
     assert card.source.startswith("https://") or (ROOT / card.source).is_file()
     assert not card.config or (ROOT / card.config).is_file()
-    assert card.config or card.weights.kind == "hub" or card.system == "LSeg"
+    assert card.config or card.weights.kind == "hub"
     assert "/" not in card.weights.file_name
     for values in card.metrics.values():
         assert values
         assert all(0 < figure < 100 for figure in values.values())
+    assert re.fullmatch("([0-9a-f]{40})?", card.weights.revision)
+    assert re.fullmatch("([0-9a-f]{64})?", card.weights.sha256)
     if card.is_bundled:
         content = (ROOT / card.weights.file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == card.weights.sha256
@@ -89,18 +91,22 @@ def test_whether_weights_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert state_of(WeightsSource(page="https://example.org", name="c.pth")) == "by hand"
 
 
-def test_a_model_without_a_configuration_is_not_listed_as_usable() -> None:
-    states = {row["name"]: row["state"] for row in model_rows(CARDS)}
-    lacking = {name for name, state in states.items() if state == "no configuration"}
-    assert lacking == {"lseg-fss-rn101", "lseg-fss-vit-l"}
-    assert all("| no configuration |" in models_table([card_of(name)]) for name in lacking)
-
-
-def test_the_hub_is_pinned_by_a_revision_and_files_by_a_checksum() -> None:
+def test_the_hub_has_revisions_and_files_have_checksums() -> None:
     assert WeightsSource(hub="a/b", revision="v1").revision == "v1"
-    for pinned in ({"hub": "a/b", "sha256": "0" * 64}, {"file": "a", "revision": "v1"}):
-        with pytest.raises(ValueError, match="hub is pinned by a revision, files by sha256"):
+    assert WeightsSource(hub="a/b", sha256="ab").checksum == "sha256:ab"
+    assert WeightsSource(url="https://x/a", md5="0a").checksum == "md5:0a"
+    assert not WeightsSource(url="https://x/a").checksum
+    for pinned in ({"hub": "a/b", "md5": "0a"}, {"file": "a", "revision": "v1"}):
+        with pytest.raises(ValueError, match="a revision is of the hub, an md5 of a single file"):
             WeightsSource(**pinned)
+
+
+def test_files_of_mask2former_have_the_md5_that_their_names_end_in() -> None:
+    cards = [card for card in CARDS if "dl.fbaipublicfiles.com" in card.weights.url]
+    assert len(cards) == 47
+    for card in cards:
+        assert card.weights.file_name.endswith(f"_{card.weights.md5}.pkl")
+        assert re.fullmatch("[0-9a-f]{6}", card.weights.md5)
 
 
 def test_figures_name_the_dataset_only_where_there_are_several() -> None:

@@ -13,7 +13,7 @@ import pytest
 from freeseg.images import ImageError, read_image
 from freeseg.zoo import ChecksumError, DownloadError
 from freeseg.zoo.catalog import WeightsSource
-from freeseg.zoo.download import check_sha256, download, download_from_hub
+from freeseg.zoo.download import check_file, download, download_from_hub
 from freeseg.zoo.resolution import local_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,6 +21,7 @@ from file_server import COMMIT, FileServer, running
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PINNED = f"sha256:{SHA256}"
 NOBODY = "http://127.0.0.1:9"  # the port that discards; nothing listens
 
 
@@ -34,7 +35,7 @@ def server():
 def test_a_file_is_fetched_once(server: FileServer, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "weights.pth"
     for _ in range(2):
-        assert download(f"{server.url}/weights.pth", target, SHA256) == target
+        assert download(f"{server.url}/weights.pth", target, PINNED) == target
     assert target.read_bytes() == CONTENT
     assert server.requests == [("GET", "/weights.pth", None)]
     assert not list(target.parent.glob("*.part"))
@@ -44,10 +45,10 @@ def test_a_broken_connection_is_an_error_and_the_next_call_goes_on(server, tmp_p
     target = tmp_path / "weights.pth"
     server.cut_after = 4000
     with pytest.raises(DownloadError, match=r"4,000 of 10,240 bytes.*run it again to go on"):
-        download(f"{server.url}/weights.pth", target, SHA256)
+        download(f"{server.url}/weights.pth", target, PINNED)
     assert not target.exists()
     assert target.with_name("weights.pth.part").read_bytes() == CONTENT[:4000]
-    download(f"{server.url}/weights.pth", target, SHA256)
+    download(f"{server.url}/weights.pth", target, PINNED)
     assert target.read_bytes() == CONTENT
     assert server.requests[-1] == ("GET", "/weights.pth", "bytes=4000-")
 
@@ -56,7 +57,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path) -> None
     target = tmp_path / "weights.pth"
     target.with_name("weights.pth.part").write_bytes(CONTENT[:100])
     server.knows_ranges = False
-    download(f"{server.url}/weights.pth", target, SHA256)
+    download(f"{server.url}/weights.pth", target, PINNED)
     assert target.read_bytes() == CONTENT
 
 
@@ -66,7 +67,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path) -> None
 def test_a_part_that_is_complete_or_of_another_file(server, tmp_path, kept, requests) -> None:
     target = tmp_path / "weights.pth"
     target.with_name("weights.pth.part").write_bytes(kept)
-    download(f"{server.url}/weights.pth", target, SHA256)
+    download(f"{server.url}/weights.pth", target, PINNED)
     assert target.read_bytes() == CONTENT
     assert len(server.requests) == requests
 
@@ -74,7 +75,7 @@ def test_a_part_that_is_complete_or_of_another_file(server, tmp_path, kept, requ
 def test_another_file_than_the_published_one_is_refused_and_not_kept(server, tmp_path) -> None:
     target = tmp_path / "weights.pth"
     with pytest.raises(ChecksumError, match=r"its SHA-256 is .*, expected 000000000000"):
-        download(f"{server.url}/weights.pth", target, "0" * 64)
+        download(f"{server.url}/weights.pth", target, "sha256:" + "0" * 64)
     assert list(tmp_path.glob("weights.pth*")) in ([], [tmp_path / "weights.pth.lock"])
 
 
@@ -88,10 +89,13 @@ def test_what_is_missing_or_unreachable_is_said_with_what_to_do(server, tmp_path
 
 def test_checksums_of_files_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(CONTENT)
-    check_sha256(tmp_path / "a", "")
-    check_sha256(tmp_path / "a", SHA256.upper())
-    with pytest.raises(ChecksumError, match="a is not the file that was published"):
-        check_sha256(tmp_path / "a", SHA256[:-1] + "x")
+    file = tmp_path / "a"
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    for checksum in ("", f"sha256:{SHA256.upper()}", f"md5:{md5}", f"md5:{md5[:6]}"):
+        check_file(file, checksum)
+    for checksum in (PINNED[:-1] + "x", f"md5:{SHA256[:6]}", f"md5:{md5[1:7]}"):
+        with pytest.raises(ChecksumError, match="a is not the file that was published"):
+            check_file(file, checksum)
 
 
 @pytest.mark.parametrize(
@@ -107,11 +111,11 @@ def test_a_repository_of_the_hub_is_fetched_once(server, tmp_path, weights) -> N
     files = {"config.json": b"{}", **weights}
     for name, content in files.items():
         server.files[f"/someone/model/resolve/main/{name}"] = content
-    folder = download_from_hub("someone/model", "", server.url, tmp_path)
+    folder = download_from_hub("someone/model", endpoint=server.url, cache=tmp_path)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert folder.name == COMMIT
     first = len([request for request in server.requests if request[0] == "GET"])
-    assert download_from_hub("someone/model", "", server.url, tmp_path) == folder
+    assert download_from_hub("someone/model", endpoint=server.url, cache=tmp_path) == folder
     assert len([request for request in server.requests if request[0] == "GET"]) == first
 
 
@@ -119,7 +123,7 @@ def test_what_no_checksum_pins_says_which_came(server, tmp_path, caplog) -> None
     for _ in range(2):
         download(f"{server.url}/weights.pth", tmp_path / "weights.pth")
     assert [SHA256 in line.getMessage() for line in caplog.records] == [True]
-    download(f"{server.url}/weights.pth", tmp_path / "pinned.pth", SHA256)
+    download(f"{server.url}/weights.pth", tmp_path / "pinned.pth", PINNED)
     assert len(caplog.records) == 1
 
 
@@ -132,20 +136,25 @@ def test_a_row_can_pin_a_revision_of_the_hub(server, tmp_path, monkeypatch) -> N
     assert (folder / "model.safetensors").read_bytes() == CONTENT
     with pytest.raises(DownloadError):
         local_weights(WeightsSource(hub="someone/model"))
+    pinned = WeightsSource(hub="someone/model", revision="v1.5", sha256=SHA256)
+    assert local_weights(pinned) == folder
+    (folder / "model.safetensors").write_bytes(CONTENT[1:])
+    with pytest.raises(ChecksumError, match="not the file that was published"):
+        local_weights(pinned)
 
 
 def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:
     with pytest.raises(DownloadError, match="cannot fetch someone/nothing from the hub"):
-        download_from_hub("someone/nothing", "", server.url, tmp_path)
+        download_from_hub("someone/nothing", endpoint=server.url, cache=tmp_path)
     with pytest.raises(DownloadError, match=r"without one copy its folder here"):
-        download_from_hub("someone/model", "", NOBODY, tmp_path)
+        download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path)
 
 
 def test_a_repository_in_the_cache_needs_no_net(server, tmp_path) -> None:
     for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
         server.files[f"/someone/model/resolve/main/{name}"] = b"{}"
-    folder = download_from_hub("someone/model", "", server.url, tmp_path)
-    assert download_from_hub("someone/model", "", NOBODY, tmp_path) == folder
+    folder = download_from_hub("someone/model", endpoint=server.url, cache=tmp_path)
+    assert download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path) == folder
 
 
 def test_photos_of_the_web(server: FileServer) -> None:
