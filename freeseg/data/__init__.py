@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import check_registered, register_all
-from freeseg.data.loader import build_test_loader, build_train_loader
+from freeseg.data.loader import build_test_loader, build_train_loader, evenly_spread
 from freeseg.data.mapper import SegmentationMapper
 from freeseg.data.vocabulary import ClassSource, read_vocabulary
 
@@ -14,6 +14,7 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "check_registered",
+    "evenly_spread",
     "read_vocabulary",
     "register_all",
     "register_custom",

@@ -36,6 +36,11 @@ Mapper = Callable[[Record], Any]
 ENDLESS = 2**62  # nominal length of the sequence of positions
 
 
+def evenly_spread(records: Sequence[Record], limit: int) -> Sequence[Record]:
+    """At most `limit` of the records, in steps of one length; all of them when it is 0."""
+    return records[:: max(1, len(records) // limit)][:limit] if limit else records
+
+
 class PositionDataset(torch_data.Dataset):  # type: ignore[type-arg]
     """The mapped sample at a position: one shuffled pass over the records after another."""
 

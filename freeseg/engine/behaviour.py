@@ -13,7 +13,7 @@ from torch import Tensor
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
-from freeseg.data import SegmentationMapper
+from freeseg.data import SegmentationMapper, evenly_spread
 from freeseg.engine.few_shot import load_model
 from freeseg.evaluation.behaviour import Probes, measure_behaviour
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
@@ -46,10 +46,8 @@ def behaviour_table(results: Mapping[str, float]) -> str:
 
 
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[dict[str, Any], Tensor]]:
-    records = DatasetCatalog.get(name)
-    chosen = records[:: max(1, len(records) // limit)][:limit] if limit else records
     mapper = SegmentationMapper(cfg, is_train=False)
-    for record in chosen:
+    for record in evenly_spread(DatasetCatalog.get(name), limit):
         truth = torch.from_numpy(np.array(utils.read_image(record["sem_seg_file_name"])))
         size = {"height": truth.shape[0], "width": truth.shape[1]}
         inputs = {**mapper(record), **size, "tasks": ("semantic",), LABEL_MAP_KEY: True}

@@ -1,0 +1,55 @@
+"""Runs `freeseg.evaluation.regions` on a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.detection_utils import read_image
+from detectron2.data.transforms import NoOpTransform
+from freeseg.config import region_arguments
+from freeseg.data import evenly_spread
+from freeseg.data.mapper import read_annotation
+from freeseg.evaluation.regions import measure_regions
+from freeseg.modeling import ClipAdapter, RegionCrops
+from freeseg.structures import Vocabulary
+
+
+def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
+    """Percentages on the first of DATASETS.TEST, see `measure_regions`.
+
+    Args:
+        cfg: Of `FreeSeg`, with MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT or templates.
+        limit: Photos, evenly spread over the set; 0: all.
+
+    Raises:
+        ValueError: There are no trained prompts or no classes.
+    """
+    node = cfg.MODEL.CLIP_ADAPTER
+    if node.PROMPT_LEARNER == "learnable" and not node.PROMPT_CHECKPOINT:
+        raise ValueError("the prompts are not trained: name MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT")
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST names no set of annotated photos")
+    name = cfg.DATASETS.TEST[0]
+    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    if vocabulary is None:
+        raise ValueError(f"{name} names no classes")
+    adapter = ClipAdapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
+    crops = RegionCrops(**region_arguments(cfg))
+    with torch.no_grad():
+        return measure_regions(adapter, crops, _photos(name, limit, cfg.MODEL.DEVICE), vocabulary)
+
+
+def _photos(name: str, limit: int, device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    ignore_label = MetadataCatalog.get(name).get("ignore_label", 255)
+    for record in evenly_spread(DatasetCatalog.get(name), limit):
+        image = np.ascontiguousarray(read_image(record["file_name"], "RGB").transpose(2, 0, 1))
+        annotation, tasks = read_annotation(record, image.shape[1:], ignore_label)
+        segments = annotation.apply(NoOpTransform(), image.shape[1:])
+        classes, masks = segments.targets("panoptic" if "panoptic" in tasks else tasks[0])
+        yield tuple(torch.from_numpy(each).to(device) for each in (image, masks, classes))  # type: ignore[misc]
