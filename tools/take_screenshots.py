@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--model", default="camvid")
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
     app = create_app({args.model: Segmenter.from_pretrained(args.model)})
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
@@ -44,7 +45,10 @@ def main() -> None:
             browser = tools.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
             for name, width in WIDTHS.items():
                 picture = photograph(browser, f"http://127.0.0.1:{port}", width)
-                small = picture.quantize(COLORS, dither=Image.Dither.NONE)
+                # the legend's small squares keep their colours, which a median cut gives away
+                small = picture.quantize(
+                    COLORS, Image.Quantize.MAXCOVERAGE, kmeans=5, dither=Image.Dither.NONE
+                )
                 small.save(args.output / f"{name}.png", optimize=True)
             browser.close()
     finally:
