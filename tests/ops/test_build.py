@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from freeseg.ops import build
+from freeseg.ops import build, ms_deform_attn, ms_deform_attn_reference, native
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_compiler = pytest.mark.skipif(
@@ -34,6 +36,31 @@ def test_built_library_has_its_functions_and_replaces_older_ones(folder, monkeyp
     library = ctypes.CDLL(str(path))
     library.freeseg_cpu_instruction_set.restype = ctypes.c_char_p
     assert library.freeseg_cpu_instruction_set() == b"baseline"
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_kernels_are_right_with_vectors_of_any_machine(size, folder, random_case, monkeypatch):
+    """Those of this machine's instruction set are one size; a compiler splits the longer ones."""
+    monkeypatch.setattr(build.platform, "machine", lambda: "unheard")
+    monkeypatch.setattr(build, "CPU_FLAGS", (*build.CPU_FLAGS, f"-DFREESEG_VECTOR_BYTES={size}"))
+    monkeypatch.setenv("FREESEG_MSDA", "cpp")
+    build.build_cpp()
+    native.load.cache_clear()
+    try:
+        for dtype, channels in itertools.product((torch.float32, torch.float64), (5, 16, 32, 64)):
+            case = random_case([(7, 5), (3, 4)], channels=channels, queries=70, dtype=dtype)
+            value, shapes, _, locations, weights = case
+            leaves = [tensor.requires_grad_() for tensor in (value, locations, weights)]
+            outputs = (
+                ms_deform_attn(*case),
+                ms_deform_attn_reference(value, shapes, locations, weights),
+            )
+            torch.testing.assert_close(*outputs)
+            gradients = [torch.autograd.grad((one**2).sum(), leaves) for one in outputs]
+            torch.testing.assert_close(*gradients)
+    finally:
+        native.load.cache_clear()
 
 
 def test_library_of_other_sources_is_not_taken(monkeypatch, tmp_path):

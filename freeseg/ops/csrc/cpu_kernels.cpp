@@ -9,6 +9,8 @@
 
 #include "cpu_kernels.h"
 
+#include <utility>
+
 namespace freeseg {
 namespace FREESEG_ISA {
 namespace {
@@ -60,13 +62,28 @@ struct Part {
   }
 };
 
-// Sixteen numbers; a compiler splits them where the machine's vectors are shorter.
+// Vectors as long as the machine's, since a compiler keeps longer ones in memory.
+#if defined(FREESEG_VECTOR_BYTES)
+constexpr int kVectorBytes = FREESEG_VECTOR_BYTES;
+#elif defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
 template <typename T>
 struct Vector {
-  typedef T Type __attribute__((vector_size(16 * sizeof(T)), aligned(alignof(T)), may_alias));
+  typedef T Type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+  typedef int32_t Ints __attribute__((vector_size(4 * kLanes<T>), aligned(4), may_alias));
 };
 template <typename T>
 using Vec = typename Vector<T>::Type;
+template <typename T>
+using VecOfInts = typename Vector<T>::Ints;  // as many
 
 template <typename T>
 inline Vec<T>& vec(T* address) {
@@ -76,28 +93,56 @@ template <typename T>
 inline const Vec<T>& vec(const T* address) {
   return *reinterpret_cast<const Vec<T>*>(address);
 }
+template <typename T>
+inline VecOfInts<T>& ints(int32_t* address) {
+  return *reinterpret_cast<VecOfInts<T>*>(address);
+}
+
+template <int... kLane>
+using Lanes = std::integer_sequence<int, kLane...>;
+template <typename T>
+using AllLanes = std::make_integer_sequence<int, kLanes<T>>;
+
+// Every second number of two vectors in a row, from number kFirst on.
+template <int kFirst, typename T, int... kLane>
+inline Vec<T> every_second(const Vec<T>& low, const Vec<T>& high, Lanes<kLane...>) {
+  return __builtin_shufflevector(low, high, (2 * kLane + kFirst)...);
+}
+
+// Which number of two vectors in a row, made of segments, is number `lane` of the first halves of
+// all their segments.
+constexpr int in_first_half(int lane, int segment) {
+  return lane / (segment / 2) * segment + lane % (segment / 2);
+}
+
+// The first halves of all segments of two vectors plus the second halves.
+template <int kSegment, typename T, int... kLane>
+inline Vec<T> fold(const Vec<T>& a, const Vec<T>& b, Lanes<kLane...>) {
+  return __builtin_shufflevector(a, b, in_first_half(kLane, kSegment)...) +
+         __builtin_shufflevector(a, b, (in_first_half(kLane, kSegment) + kSegment / 2)...);
+}
 
 // The sums of four vectors, together in fewer steps than one by one.
 template <typename T>
 inline void sum_four(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c, const Vec<T>& d, T* sums) {
-  const auto ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-                  __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  const auto cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-                  __builtin_shufflevector(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  const auto four = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-                    __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  const auto two = __builtin_shufflevector(four, four, 0, 1, 4, 5, 8, 9, 12, 13) +
-                   __builtin_shufflevector(four, four, 2, 3, 6, 7, 10, 11, 14, 15);
-  const auto one = __builtin_shufflevector(two, two, 0, 2, 4, 6) +
-                   __builtin_shufflevector(two, two, 1, 3, 5, 7);
-  for (int k = 0; k < 4; ++k) sums[k] = one[k];
+  constexpr int kNumbers = kLanes<T>;
+  const AllLanes<T> lanes;
+  const Vec<T> ab = fold<kNumbers, T>(a, b, lanes), cd = fold<kNumbers, T>(c, d, lanes);
+  if constexpr (kNumbers == 2) {
+    sums[0] = ab[0], sums[1] = ab[1], sums[2] = cd[0], sums[3] = cd[1];
+  } else {
+    Vec<T> all = fold<kNumbers / 2, T>(ab, cd, lanes);  // a quarter of the numbers for each
+    if constexpr (kNumbers == 16) all = fold<4, T>(all, all, lanes);
+    if constexpr (kNumbers >= 8) all = fold<2, T>(all, all, lanes);
+    for (int k = 0; k < 4; ++k) sums[k] = all[k];
+  }
 }
 
 template <typename T>
 inline Vec<T> round_down(const Vec<T>& numbers) {
-  typedef int32_t Ints __attribute__((vector_size(64)));
   const Vec<T> zero = {}, one = zero + 1;
-  const Vec<T> towards_0 = __builtin_convertvector(__builtin_convertvector(numbers, Ints), Vec<T>);
+  const Vec<T> towards_0 =
+      __builtin_convertvector(__builtin_convertvector(numbers, VecOfInts<T>), Vec<T>);
   return towards_0 - (numbers < towards_0 ? one : zero);
 }
 
@@ -119,16 +164,17 @@ struct Run {
   T has_left[kRun], has_right[kRun], has_up[kRun], has_down[kRun];
 };
 
-// Where the samples fall, on a map of height x width pixels, sixteen at a time.
+// Where the samples fall, on a map of height x width pixels.
 template <typename T, bool kGradients>
 void locate(Run<T>& run, int64_t height, int64_t width) {
-  typedef int32_t Ints __attribute__((vector_size(64)));
+  typedef VecOfInts<T> Ints;
+  constexpr AllLanes<T> kAll;
   const Vec<T> zero = {}, one = zero + 1;
   const T rows = static_cast<T>(height), columns = static_cast<T>(width);
-  for (int i = 0; i < run.count; i += 16) {  // numbers after the last are computed and not used
-    const Vec<T> low = vec(run.xy + 2 * i), high = vec(run.xy + 2 * i + 16);
-    const Vec<T> x = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) * columns - T(0.5);
-    const Vec<T> y = __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31) * rows - T(0.5);
+  for (int i = 0; i < run.count; i += kLanes<T>) {  // numbers after the last are not used
+    const Vec<T> low = vec(run.xy + 2 * i), high = vec(run.xy + 2 * i + kLanes<T>);
+    const Vec<T> x = every_second<0, T>(low, high, kAll) * columns - T(0.5);
+    const Vec<T> y = every_second<1, T>(low, high, kAll) * rows - T(0.5);
     const auto is_hit = (x > -one) & (x < columns) & (y > -one) & (y < rows);  // false for NaN
     const Vec<T> column = is_hit ? x : zero, row = is_hit ? y : zero;
     const Vec<T> left = round_down<T>(column), up = round_down<T>(row);
@@ -144,9 +190,9 @@ void locate(Run<T>& run, int64_t height, int64_t width) {
     const Ints first_column = __builtin_convertvector(left * has_left, Ints);
     const Ints first_row = __builtin_convertvector(up * has_up, Ints);
     const Ints pixel = first_row * static_cast<int32_t>(width) + first_column;
-    vec(run.pixel + i) = pixel | ~__builtin_convertvector(is_hit, Ints);  // -1 where there is no hit
-    vec(run.right + i) = __builtin_convertvector(has_left * has_right, Ints);
-    vec(run.down + i) = __builtin_convertvector(has_up * has_down, Ints) * static_cast<int32_t>(width);
+    ints<T>(run.pixel + i) = pixel | ~__builtin_convertvector(is_hit, Ints);  // -1 where there is no hit
+    ints<T>(run.right + i) = __builtin_convertvector(has_left * has_right, Ints);
+    ints<T>(run.down + i) = __builtin_convertvector(has_up * has_down, Ints) * static_cast<int32_t>(width);
     if (kGradients) {
       vec(run.left_share + i) = left_share, vec(run.right_share + i) = right_share;
       vec(run.up_share + i) = up_share, vec(run.down_share + i) = down_share;
@@ -205,10 +251,10 @@ inline void prefetch(const T* row, int64_t channels) {
   for (int64_t c = 0; c < channels; c += 64 / sizeof(T)) __builtin_prefetch(row + c, kToWrite);
 }
 
-// kVectors is the number of channels by 16 where it is known to the compiler, else 0.
+// kVectors is the number of a pixel's vectors where it is known to the compiler, else 0.
 template <typename T, int kVectors>
 void forward_part(const Typed<T>& arrays, const Part& part, int64_t first, int64_t last) {
-  const int64_t channels = kVectors ? 16 * kVectors : part.shape.channels;
+  const int64_t channels = kVectors ? kLanes<T> * kVectors : part.shape.channels;
   const int64_t points = part.shape.points;
   const T* map = arrays.value + part.map();
   for_each_run<false>(arrays, part, first, last, [&](const Run<T>& run) {
@@ -218,7 +264,7 @@ void forward_part(const Typed<T>& arrays, const Part& part, int64_t first, int64
       T* __restrict out = arrays.output + part.row(query);
       prefetch<1>(arrays.output + part.row(query + kAhead), channels);
       Vec<T> sum[kVectors ? kVectors : 1];
-      for (int k = 0; k < kVectors; ++k) sum[k] = vec(out + 16 * k);
+      for (int k = 0; k < kVectors; ++k) sum[k] = vec(out + kLanes<T> * k);
       for (; i < end; ++i) {
         if (run.pixel[i] < 0) continue;
         const T* v0 = map + run.pixel[i] * channels;
@@ -228,8 +274,8 @@ void forward_part(const Typed<T>& arrays, const Part& part, int64_t first, int64
         const T s0 = run.share[0][i], s1 = run.share[1][i];
         const T s2 = run.share[2][i], s3 = run.share[3][i];
         for (int k = 0; k < kVectors; ++k) {
-          sum[k] += (s0 * vec(v0 + 16 * k) + s1 * vec(v1 + 16 * k)) +
-                    (s2 * vec(v2 + 16 * k) + s3 * vec(v3 + 16 * k));
+          sum[k] += (s0 * vec(v0 + kLanes<T> * k) + s1 * vec(v1 + kLanes<T> * k)) +
+                    (s2 * vec(v2 + kLanes<T> * k) + s3 * vec(v3 + kLanes<T> * k));
         }
         if (kVectors) continue;
 #pragma omp simd
@@ -237,7 +283,7 @@ void forward_part(const Typed<T>& arrays, const Part& part, int64_t first, int64
           out[c] += (s0 * v0[c] + s1 * v1[c]) + (s2 * v2[c] + s3 * v3[c]);
         }
       }
-      for (int k = 0; k < kVectors; ++k) vec(out + 16 * k) = sum[k];
+      for (int k = 0; k < kVectors; ++k) vec(out + kLanes<T> * k) = sum[k];
     }
   });
 }
@@ -254,9 +300,9 @@ void forward(const FreesegProblem& shape, int64_t task) {
   }
   for (; part.level < shape.levels; ++part.level) {
     switch (shape.channels) {
-      case 16: forward_part<T, 1>(arrays, part, first, last); break;
-      case 32: forward_part<T, 2>(arrays, part, first, last); break;
-      case 64: forward_part<T, 4>(arrays, part, first, last); break;
+      case 16: forward_part<T, 16 / kLanes<T>>(arrays, part, first, last); break;
+      case 32: forward_part<T, 32 / kLanes<T>>(arrays, part, first, last); break;
+      case 64: forward_part<T, 64 / kLanes<T>>(arrays, part, first, last); break;
       default: forward_part<T, 0>(arrays, part, first, last);
     }
   }
@@ -296,7 +342,7 @@ void write_gradients(const Typed<T>& arrays, const Part& part, const Run<T>& run
 
 template <typename T, int kVectors>
 void backward_part(const Typed<T>& arrays, const Part& part) {
-  const int64_t channels = kVectors ? 16 * kVectors : part.shape.channels;
+  const int64_t channels = kVectors ? kLanes<T> * kVectors : part.shape.channels;
   const T* map = arrays.value + part.map();
   T* grad_map = arrays.grad_value + part.map();
   for (int64_t i = 0; i < part.height() * part.width() * channels; ++i) grad_map[i] = 0;
@@ -320,16 +366,16 @@ void backward_part(const Typed<T>& arrays, const Part& part) {
       if (kVectors) {
         Vec<T> c0 = {}, c1 = {}, c2 = {}, c3 = {};
         for (int k = 0; k < kVectors; ++k) {
-          const Vec<T> g = vec(grad + 16 * k);
-          c0 += g * vec(map + o0 + 16 * k);
-          c1 += g * vec(map + o1 + 16 * k);
-          c2 += g * vec(map + o2 + 16 * k);
-          c3 += g * vec(map + o3 + 16 * k);
+          const Vec<T> g = vec(grad + kLanes<T> * k);
+          c0 += g * vec(map + o0 + kLanes<T> * k);
+          c1 += g * vec(map + o1 + kLanes<T> * k);
+          c2 += g * vec(map + o2 + kLanes<T> * k);
+          c3 += g * vec(map + o3 + kLanes<T> * k);
         }
         sum_four<T>(c0, c1, c2, c3, changes[i]);
         for (int corner = 0; corner < 4; ++corner) {  // in turn: at a border two are one pixel
           for (int k = 0; k < kVectors; ++k) {
-            vec(grad_map + at[corner] + 16 * k) += run.share[corner][i] * vec(grad + 16 * k);
+            vec(grad_map + at[corner] + kLanes<T> * k) += run.share[corner][i] * vec(grad + kLanes<T> * k);
           }
         }
         continue;
@@ -357,9 +403,9 @@ void backward(const FreesegProblem& shape, int64_t task) {
   const int64_t map = task / shape.levels;
   const Part part{shape, map / shape.heads, map % shape.heads, task % shape.levels};
   switch (shape.channels) {
-    case 16: backward_part<T, 1>(arrays, part); break;
-    case 32: backward_part<T, 2>(arrays, part); break;
-    case 64: backward_part<T, 4>(arrays, part); break;
+    case 16: backward_part<T, 16 / kLanes<T>>(arrays, part); break;
+    case 32: backward_part<T, 32 / kLanes<T>>(arrays, part); break;
+    case 64: backward_part<T, 64 / kLanes<T>>(arrays, part); break;
     default: backward_part<T, 0>(arrays, part);
   }
 }
