@@ -41,6 +41,7 @@ setup(
         "omegaconf>=2.1",
         "hydra-core>=1.1",
         "pycocotools>=2.0.2",
+        "kornia-rs>=0.2",  # reads panoptic PNGs
         "shapely",  # fvcore crops polygons with it
         "tensorboard",
     ],

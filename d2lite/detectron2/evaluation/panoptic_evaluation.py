@@ -17,7 +17,6 @@ from tabulate import tabulate
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation._panoptic_quality import (
     AnnotatedMaps,
-    matching_pool,
     pq_compute,
     read_ids,
     storable_ids,
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 class COCOPanopticEvaluator(DatasetEvaluator):
     """Scores "panoptic_seg" outputs by PQ, SQ and RQ; must run on every rank.
 
-    Predictions are matched to the truth beside the inference, in threads, and never become files.
+    A prediction is matched to the truth as it comes, and never becomes a file.
 
     Args:
         dataset_name: a dataset whose metadata has panoptic_json, panoptic_root and the maps
@@ -51,14 +50,12 @@ class COCOPanopticEvaluator(DatasetEvaluator):
             PathManager.mkdirs(output_dir)
 
     def reset(self):
-        self._predictions = []  # what COCO's JSON has of every image, and its matching to come
+        self._predictions = []  # what COCO's JSON has of every image, and its matching
         self._annotated_maps = None
-        self._matching_pool = None
 
     def process(self, inputs, outputs):
-        if self._matching_pool is None:
+        if self._annotated_maps is None:
             self._annotated_maps = self._read_annotated_maps()
-            self._matching_pool = matching_pool()
         for image, output in zip(inputs, outputs):
             panoptic, segments = output["panoptic_seg"]
             panoptic = panoptic.cpu().numpy()
@@ -71,18 +68,12 @@ class COCOPanopticEvaluator(DatasetEvaluator):
                 "file_name": stem + ".png",
                 "segments_info": [self._convert_category_id(s) for s in segments],
             }
-            matching = self._matching_pool.submit(
-                self._annotated_maps.match, prediction, storable_ids(panoptic)
-            )
+            matching = self._annotated_maps.match(prediction, storable_ids(panoptic))
             self._predictions.append((prediction, matching))
 
     def evaluate(self):
         comm.synchronize()
-        matched = [(prediction, matching.result()) for prediction, matching in self._predictions]
-        if self._matching_pool is not None:
-            self._matching_pool.shutdown()
-            self._matching_pool = None
-        self._predictions = list(itertools.chain(*comm.gather(matched)))
+        self._predictions = list(itertools.chain(*comm.gather(self._predictions)))
         if not comm.is_main_process():
             return None
 

@@ -380,13 +380,31 @@ class TestAgainstPanopticApi:
         with pytest.raises(ValueError, match="shape"):
             self.ours.match_segments(np.zeros((4, 5), int), np.ones((5, 4), int), [], [])
 
-    def test_ids_survive_the_png(self):
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+    def test_ids_survive_the_png(self, mode):
         ids = np.array([[0, 1, 256], [65536, 2**24 - 1, 3_000_000]])
+        file = io.BytesIO()
+        rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+        colours = {"palette": Image.Palette.ADAPTIVE, "colors": 6} if mode == "P" else {}
+        Image.fromarray(rgb).convert(mode, **colours).save(file, format="PNG")
+        file.seek(0)
+        assert (self.ours.read_ids(file) == ids).all()
+
+    def test_any_rows_of_a_png_are_read(self):
+        ids = np.random.default_rng(0).integers(0, 2**24, (37, 53)).cumsum(0) % 2**24
+        ids[10:20] = ids[10]  # so that an encoder chooses different filters
         file = io.BytesIO()
         rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
         Image.fromarray(rgb).save(file, format="PNG")
         file.seek(0)
         assert (self.ours.read_ids(file) == ids).all()
+
+    def test_half_a_picture_is_named(self, tmp_path):
+        file = io.BytesIO()
+        Image.fromarray(np.ones((9, 9, 3), np.uint8)).save(file, format="PNG")
+        (tmp_path / "map.png").write_bytes(file.getvalue()[:-25])
+        with pytest.raises(ValueError, match=r"map\.png is not a picture"):
+            self.ours.read_ids(tmp_path / "map.png")
 
     def test_what_is_no_picture_is_named(self, tmp_path):
         (tmp_path / "map.png").write_text("not a PNG")
