@@ -1,17 +1,20 @@
 """FreeSeg's post-processing: segments are masks cut to where the class map agrees with them.
 
-Pure functions on tensors. Shapes: Q queries, K classes, N instances, H W image size.
+Shapes: Q queries, K classes, P of the queries, N instances, h w mask size, H W output size,
+y x tile size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
-from freeseg.inference.tiled_assembly import best_labels
+from freeseg.inference.painting import Painter, Range, Resizing, Rivals, Tile, flags, paint
+from freeseg.inference.tiled_assembly import class_scores
 from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
@@ -19,107 +22,172 @@ SHARPNESS = 0.01  # temperature of the class scores, in the release
 MAX_COVERED = 0.8  # share of an instance that better ones of its class may cover
 
 
-@dataclass(frozen=True)
-class Proposals:
-    """Classified masks, and the class map they vote for.
-
-    Attributes:
-        mask_probs: [Q, H, W].
-        class_map: int64 [H, W], the semantic winner of every pixel.
-        labels: int64 [Q].
-        scores: [Q], probability of the label.
-        is_sure: Bool [Q], whether the label stands out of the others enough for a thing.
-    """
-
-    mask_probs: Tensor
-    class_map: Tensor
-    labels: Tensor
-    scores: Tensor
-    is_sure: Tensor
-
-
 def assemble_by_class_map(
     task: str,
     class_probs: Tensor,
-    mask_probs: Tensor,
+    mask_logits: Tensor,
+    resizing: Resizing,
     vocabulary: Vocabulary,
     thresholds: Thresholds,
+    tile: int = 0,
 ) -> SegmentationResult:
     """The result of one task.
 
     Args:
         task: "semantic", "instance" or "panoptic".
         class_probs: [Q, K], "no object" is already taken off; rows need not sum to 1.
-        mask_probs: [Q, H, W].
+        mask_logits: [Q, h, w].
+        resizing: Of the masks, to the size at which the results are made.
         vocabulary: The K classes.
         thresholds: What is kept.
+        tile: Pixels of a tile's side; 0 chooses.
+
+    Raises:
+        ValueError: On an unknown task.
     """
     check_tasks([task])
-    if task == "semantic":
-        scores = torch.einsum("qk,qhw->khw", class_probs, mask_probs)
-        return SegmentationResult(semantic=scores)
-    scores, labels = class_probs.max(-1)
-    is_sure = (class_probs / SHARPNESS).softmax(-1).amax(-1) >= thresholds.min_score
-    class_map = best_labels(class_probs, mask_probs)
-    proposals = Proposals(mask_probs, class_map, labels, scores, is_sure)
     is_thing = vocabulary.thing_mask(like=class_probs)
-    if task == "panoptic":
-        return SegmentationResult(panoptic=panoptic(proposals, is_thing, thresholds))
-    return SegmentationResult(instances=instances(proposals, is_thing, thresholds))
+    painter: Painter
+    with torch.autocast(mask_logits.device.type, enabled=False):
+        mask_logits = mask_logits.float()
+        resizing = resizing.to(mask_logits)
+        size = len(resizing.rows), len(resizing.columns)
+        arguments = class_probs.float(), is_thing, thresholds, size
+        if task == "semantic":
+            scores = class_scores(class_probs.float(), mask_logits, resizing)
+            return SegmentationResult(semantic=scores)
+        if task == "panoptic":
+            painter = panoptic = _Panoptic(*arguments)
+            paint([painter], mask_logits, resizing, tile)
+            return SegmentationResult(panoptic=panoptic.result())
+        painter = instances = _Instances(*arguments)
+        paint([painter], mask_logits, resizing, tile)
+        return SegmentationResult(instances=instances.result())
 
 
-def panoptic(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> PanopticMap:
+class _OwnPixels:
+    """Of masks that may be shown: their pixels, and those where their class wins the class map."""
+
+    def __init__(
+        self, class_probs: Tensor, allowed: Tensor, thresholds: Thresholds, size: tuple[int, int]
+    ) -> None:
+        self.class_probs, self.thresholds, self.size = class_probs, thresholds, size
+        self.queries = allowed.nonzero()[:, 0]  # [P]
+        self.scores, self.labels = class_probs[self.queries].max(-1)  # [P]
+        self.area, self.original = self.queries.new_zeros(2, len(self.queries))
+        self.parts: list[tuple[Tile, Tensor, Tensor]] = []  # a tile, some [A] of P, [A, y, x]
+        self.present = self.queries
+        self._rivals: Rivals
+
+    def wanted(self, tile: Tile, bounds: Range) -> Tensor:
+        self.present = (~(bounds.high[self.queries] < IN_MASK)).nonzero()[:, 0]
+        if not len(self.present):
+            return flags(bounds, self.present)
+        self._rivals = Rivals.among(self.class_probs, bounds)
+        is_wanted = flags(bounds, self._rivals.queries)
+        is_wanted[self.queries[self.present]] = True
+        return is_wanted
+
+    def paint(self, tile: Tile, bounds: Range, probs: Tensor, place: Tensor) -> None:
+        if not len(self.present):
+            return
+        winner = self._rivals.classes[0]  # everywhere, or [y, x]
+        if len(self._rivals.classes) > 1:
+            votes = self._rivals.scores(probs[place[self._rivals.queries]])
+            winner = self._rivals.classes[votes.max(0).indices]
+        masks = probs[place[self.queries[self.present]]]  # [A, y, x]
+        inside = masks >= IN_MASK
+        own = inside & (winner == self.labels[self.present][:, None, None])
+        self.original[self.present] += mask_areas(inside)
+        self.area[self.present] += mask_areas(own)
+        self.keep(tile, masks, inside, own)
+
+    def keep(self, tile: Tile, masks: Tensor, inside: Tensor, own: Tensor) -> None:
+        """Takes what the result is made of from a tile's [A, y, x] of the present masks."""
+        raise NotImplementedError
+
+    def is_visible(self) -> Tensor:
+        """Bool [P]: enough of the mask is its own."""
+        enough = self.area >= self.thresholds.min_visible_share * self.original
+        return (self.area > 0) & enough
+
+
+class _Panoptic(_OwnPixels):
     """Paints the masks one over another in their order; stuff of one class is one segment.
 
     A mask keeps the pixels of its own class. It is dropped when these are less than
     ``min_visible_share`` of it, or when it is a thing whose label does not stand out or is less
     probable than ``min_probability``. Segments that keep less than ``min_area`` are dropped.
-
-    Args:
-        proposals: Classified masks.
-        is_thing: Bool [K].
-        thresholds: What is kept.
     """
-    kept, area, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
-    is_stuff = ~is_thing[proposals.labels]
-    is_probable = proposals.scores >= thresholds.min_probability
-    shown = is_visible & (is_stuff | (proposals.is_sure & is_probable))
-    segments, number = number_segments(proposals.labels, proposals.scores, area, shown, is_thing)
-    segment_ids = torch.zeros(kept.shape[1:], dtype=torch.int32, device=kept.device)
-    for query in shown.nonzero()[:, 0].tolist():
-        segment_ids[kept[query]] = number[query]
-    left = segment_ids.flatten().bincount(minlength=len(segments) + 1).tolist()
-    painted = tuple(replace(segment, area=left[segment.id]) for segment in segments)
-    return PanopticMap(segment_ids, painted).without_small(max(thresholds.min_area, 1))
+
+    def __init__(
+        self, class_probs: Tensor, is_thing: Tensor, thresholds: Thresholds, size: tuple[int, int]
+    ) -> None:
+        scores, labels = class_probs.max(-1)
+        is_probable = scores >= thresholds.min_probability
+        is_sure = _is_sure(class_probs, thresholds.min_score) & is_probable
+        super().__init__(class_probs, ~is_thing[labels] | is_sure, thresholds, size)
+        self._is_thing = is_thing
+
+    def keep(self, tile: Tile, masks: Tensor, inside: Tensor, own: Tensor) -> None:
+        self.parts.append((tile, self.present, own))
+
+    def result(self) -> PanopticMap:
+        shown = self.is_visible()
+        segments, number = number_segments(
+            self.labels, self.scores, self.area, shown, self._is_thing
+        )
+        number = F.pad(number, (1, 0))  # of nobody: 0
+        segment_ids = number.new_zeros(self.size)
+        order = torch.arange(1, len(number), device=number.device, dtype=torch.int16)
+        for tile, present, own in self.parts:
+            is_shown = shown[present]
+            if is_shown.any():
+                last = (own[is_shown] * order[present[is_shown]][:, None, None]).amax(0)
+                segment_ids[tile.target] = number[last.long()]
+        left = segment_ids.flatten().bincount(minlength=len(segments) + 1).tolist()
+        painted = tuple(replace(segment, area=left[segment.id]) for segment in segments)
+        return PanopticMap(segment_ids, painted).without_small(max(self.thresholds.min_area, 1))
 
 
-def instances(proposals: Proposals, is_thing: Tensor, thresholds: Thresholds) -> InstanceSet:
-    """Whole masks of things, scored by class times mean mask probability, best first.
+class _Instances(_OwnPixels):
+    """Whole masks of things, scored by class times mean mask probability, best first."""
 
-    Args:
-        proposals: Classified masks.
-        is_thing: Bool [K].
-        thresholds: What is kept.
-    """
-    _, _, is_visible = _own_pixels(proposals, thresholds.min_visible_share)
-    keep = is_visible & is_thing[proposals.labels] & proposals.is_sure
-    masks = proposals.mask_probs[keep] >= IN_MASK
-    labels = proposals.labels[keep]
-    quality = (proposals.mask_probs[keep] * masks).flatten(1).sum(1) / mask_areas(masks)
-    scores = proposals.scores[keep] * quality
-    order = scores.argsort(descending=True, stable=True)
-    masks, labels, scores = masks[order], labels[order], scores[order]
-    chosen = _without_duplicates(masks, labels)[: thresholds.max_instances]
-    masks = masks[chosen]
-    return InstanceSet(masks, mask_boxes(masks), labels[chosen], scores[chosen])
+    def __init__(
+        self, class_probs: Tensor, is_thing: Tensor, thresholds: Thresholds, size: tuple[int, int]
+    ) -> None:
+        is_sure = _is_sure(class_probs, thresholds.min_score)
+        super().__init__(class_probs, is_thing[class_probs.argmax(-1)] & is_sure, thresholds, size)
+        self.mass = class_probs.new_zeros(len(self.queries))  # of the probabilities in the mask
+
+    def keep(self, tile: Tile, masks: Tensor, inside: Tensor, own: Tensor) -> None:
+        self.mass[self.present] += (masks * inside).flatten(1).sum(1)
+        self.parts.append((tile, self.present, inside))
+
+    def result(self) -> InstanceSet:
+        kept = self.is_visible().nonzero()[:, 0]
+        scores = self.scores[kept] * self.mass[kept] / self.original[kept]
+        order = scores.argsort(descending=True, stable=True)
+        kept, scores = kept[order], scores[order]
+        labels, masks = self.labels[kept], self._masks(kept)
+        chosen = _without_duplicates(masks, labels)[: self.thresholds.max_instances]
+        masks = masks[chosen]
+        return InstanceSet(masks, mask_boxes(masks), labels[chosen], scores[chosen])
+
+    def _masks(self, kept: Tensor) -> Tensor:
+        """Bool [N, H, W] of some [N] of P."""
+        masks = torch.zeros((len(kept), *self.size), dtype=torch.bool, device=kept.device)
+        row = torch.full_like(self.queries, -1)
+        row[kept] = torch.arange(len(kept), device=kept.device)
+        for tile, present, inside in self.parts:
+            is_kept = row[present] >= 0
+            masks[(row[present[is_kept]], *tile.target)] = inside[is_kept]
+        return masks
 
 
-def _own_pixels(proposals: Proposals, min_visible_share: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every mask: its pixels of its own class [Q, H, W], their number, whether they suffice."""
-    inside = proposals.mask_probs >= IN_MASK
-    kept = inside & (proposals.class_map == proposals.labels[:, None, None])
-    original, area = mask_areas(inside), mask_areas(kept)
-    return kept, area, (area > 0) & (area >= min_visible_share * original)
+def _is_sure(class_probs: Tensor, min_score: float) -> Tensor:
+    """Bool [Q], whether the label stands out of the others enough for a thing."""
+    return (class_probs / SHARPNESS).softmax(-1).amax(-1) >= min_score
 
 
 def _without_duplicates(masks: Tensor, labels: Tensor) -> list[int]:

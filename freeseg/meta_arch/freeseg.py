@@ -153,7 +153,9 @@ class FreeSeg(Mask2Former):
         self, features: ImageFeatures, requests: Sequence[Request], text: Tensor
     ) -> EmbeddedMasks:
         """Final masks of R requests under their texts [R, T+1, D]; the image is encoded already."""
-        return self.sem_seg_head.final(features.select([one.index for one in requests]), text)
+        images = [one.index for one in requests]
+        wanted = images[:1] if len(set(images)) == 1 else images  # one image is normalised once
+        return self.sem_seg_head.final(features.select(wanted), text)
 
     def tune(
         self, tuner: PromptTuner, requests: Sequence[Request], text: Tensor, masks: EmbeddedMasks
@@ -183,15 +185,19 @@ class FreeSeg(Mask2Former):
         """The result of one request at the size that its input asks for."""
         wanted = batched_inputs[request.index]
         height, width = features.image_sizes[request.index]
-        mask_probs = to_size(masks.mask_logits[row, None], features.padded_size)[0]
-        mask_probs = mask_probs[:, :height, :width].sigmoid_()  # [Q, H, W]
+        mask_logits = masks.mask_logits[row]  # [Q, h, w]
+
+        def mask_probs() -> Tensor:
+            whole = to_size(mask_logits[None], features.padded_size)[0]
+            return whole[:, :height, :width].sigmoid_()  # [Q, H, W]
+
         logits = self.classify(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
         class_probs = logits.float().softmax(-1)[:, :-1]
         if self.ensemble is not None:
             class_probs = self.ensemble(
                 self.clip_adapter.clip_model,
                 wanted["image"].to(self.device),
-                mask_probs,
+                mask_probs(),
                 class_probs,
                 text[row, :-1],
                 request.vocabulary,
@@ -199,9 +205,17 @@ class FreeSeg(Mask2Former):
         size = int(wanted.get("height", height)), int(wanted.get("width", width))
         if request.task == "semantic" and wanted.get(LABEL_MAP_KEY):
             resizing = Resizing.of((height, width), (height, width), (height, width), size)
-            return SegmentationResult(semantic=best_labels(class_probs, mask_probs, resizing))
+            return SegmentationResult(semantic=best_labels(class_probs, mask_probs(), resizing))
+        mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
+        resizing = Resizing.of(
+            mask_size,
+            features.padded_size,
+            (height, width),
+            (height, width),
+            align_corners=True,  # as `to_size` does
+        )
         result = assemble_by_class_map(
-            request.task, class_probs, mask_probs, request.vocabulary, self.thresholds
+            request.task, class_probs, mask_logits, resizing, request.vocabulary, self.thresholds
         )
         return resize_result(result, size)
 

@@ -18,7 +18,6 @@ from freeseg.config import assembly_arguments, criterion_arguments, default_task
 from freeseg.inference import (
     Resizing,
     Thresholds,
-    assemble,
     assemble_in_tiles,
     best_labels,
     crop_and_resize,
@@ -155,20 +154,21 @@ class Mask2Former(ImageSystem):
         class_logits = prediction.class_logits[row].float()
         mask_logits = prediction.mask_logits[row].float()
         padded_size = features.padded_size
-        scores_first = not self.resize_masks_first and tuple(tasks) == ("semantic",)
-        wants_scores = "semantic" in tasks and not wanted.get(LABEL_MAP_KEY)
-        if not scores_first and not wants_scores:
+        wants_scores = not wanted.get(LABEL_MAP_KEY)
+        if self.resize_masks_first or tuple(tasks) != ("semantic",):
             mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
-            resizing = Resizing.of(mask_size, padded_size, image_size, output_size)
             return assemble_in_tiles(
-                tasks, class_logits, mask_logits, resizing, self.vocabulary, self.thresholds
+                tasks,
+                class_logits,
+                mask_logits,
+                Resizing.of(mask_size, padded_size, image_size, output_size),
+                self.vocabulary,
+                self.thresholds,
+                wants_scores=wants_scores,
             )
         mask_logits = F.interpolate(
             mask_logits[None], size=padded_size, mode="bilinear", align_corners=False
         )[0]
-        if not scores_first:
-            mask_logits = crop_and_resize(mask_logits, image_size, output_size)
-            return assemble(tasks, class_logits, mask_logits, self.vocabulary, self.thresholds)
         class_probs, mask_probs = class_logits.softmax(-1), mask_logits.sigmoid()
         if wants_scores:
             scores = semantic_scores(class_probs, mask_probs)

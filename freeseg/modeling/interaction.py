@@ -56,6 +56,8 @@ class ContextInteraction(nn.Module):
     def forward(self, features: ImageFeatures, text: Tensor) -> ImageFeatures:
         """Features of the same sizes that have read `text` [B, K, D].
 
+        Those of a single image may read several texts [R, K, D]; then they are of R images.
+
         Parity: the release normalises the texts once more for every map, so that the fourth map,
         the mask features, reads texts that went through the layer norm four times; and it adds
         what was read to the normalised pixels.
@@ -64,10 +66,10 @@ class ContextInteraction(nn.Module):
         for pixels in (*features.levels, features.mask_features):
             text = self.layer_norm_k_1(text)
             query = self.layer_norm_q_1(pixels.flatten(2).mT)  # [B, h*w, C]
-            read = self.attn(query, text)
-            mixed = query + (read if self.gamma is None else self.gamma * read)
+            mixed = self.attn(query, text, 1.0 if self.gamma is None else self.gamma)
             maps.append(mixed.mT.unflatten(2, pixels.shape[-2:]))  # [B, C, h, w]
-        return ImageFeatures(tuple(maps[:-1]), maps[-1], features.padded_size, features.image_sizes)
+        image_sizes = features.image_sizes * (len(text) // features.batch_size)
+        return ImageFeatures(tuple(maps[:-1]), maps[-1], features.padded_size, image_sizes)
 
 
 class TextAttention(nn.Module):
@@ -97,11 +99,17 @@ class TextAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
-    def forward(self, query: Tensor, text: Tensor) -> Tensor:
-        """What each of `query` [B, S, C] reads in `text` [B, K, D]: [B, S, C].
+    def forward(self, query: Tensor, text: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """Each of `query` [B, S, C] plus what it reads in `text` [B, K, D]: [B, S, C].
 
-        There are many more pixels than texts, so both projections of pixels are done to texts
-        instead: ``(Wq x) . k = x . (Wq^T k)``, and ``Wo`` of a mean of values is one of ``Wo v``.
+        There are many more pixels than texts, so what is linear is done to texts instead of
+        pixels: ``(Wq x) . k = x . (Wq^T k)``, ``Wo`` of a mean of values is one of ``Wo v``, and so
+        is a scaled one.
+
+        Args:
+            query: Of as many images as there are texts, or of one.
+            text: [B, K, D].
+            scale: [C], or one for all, factor of what is read.
         """
         heads = (self.num_heads, -1)
         keys, values = (
@@ -112,15 +120,23 @@ class TextAttention(nn.Module):
         query_bias = self.q_proj.bias.unflatten(0, heads)[:, :, None]  # [M, E/M, 1]
         shift = (keys @ query_bias).flatten(1)[:, None]  # [B, 1, M*K]
         keys = (keys @ self.q_proj.weight.unflatten(0, heads)).flatten(1, 2)  # [B, M*K, C]
-        output_weight = self.out_proj.weight.unflatten(1, heads).permute(1, 2, 0)  # [M, E/M, C]
+        output_weight = (scale * self.out_proj.weight.T).unflatten(0, heads)  # [M, E/M, C]
+        output_bias = scale * self.out_proj.bias
         values = (values @ output_weight).flatten(1, 2)  # [B, M*K, C]
+        query = query.expand(len(text), -1, -1)
 
-        def read(pixels: Tensor) -> Tensor:
+        def read(pixels: Tensor, out: Tensor | None = None) -> Tensor:
             logits = torch.baddbmm(shift, pixels, keys.mT).unflatten(-1, heads)
             weights = F.dropout(logits.softmax(-1), self.dropout, self.training)
-            return weights.flatten(2) @ values
+            return torch.baddbmm(pixels, weights.flatten(2), values, out=out).add_(output_bias)
 
-        # An exported program knows no sizes, so it has one tile.
+        if torch.compiler.is_compiling():
+            return read(query)  # an exported program knows no sizes, so it has one tile
         tile = max(1, TILE // keys.shape[:2].numel())
-        parts = [query] if torch.compiler.is_compiling() else query.split(tile, dim=1)
-        return torch.cat([read(part) for part in parts], dim=1) + self.out_proj.bias
+        parts = query.split(tile, dim=1)
+        if torch.is_grad_enabled():
+            return torch.cat([read(part) for part in parts], dim=1)
+        mixed = query.new_empty(query.shape)
+        for part, place in zip(parts, mixed.split(tile, dim=1)):
+            read(part, place)
+        return mixed

@@ -41,7 +41,10 @@ class MaskFormerInteractionHead(MaskFormerHead):
     def forward(  # type: ignore[override]
         self, features: ImageFeatures, text: Tensor
     ) -> list[EmbeddedMasks]:
-        """Masks of every decoder layer for images whose texts are `text` [B, K+1, D]."""
+        """Masks of every decoder layer for images whose texts are `text` [B, K+1, D].
+
+        Features of a single image may have several texts.
+        """
         return self.predictor(self._interact(features, text))
 
     def final(  # type: ignore[override]
@@ -51,4 +54,7 @@ class MaskFormerInteractionHead(MaskFormerHead):
         return self.predictor.final(self._interact(features, text))  # type: ignore[operator]
 
     def _interact(self, features: ImageFeatures, text: Tensor) -> ImageFeatures:
-        return features if self.interaction is None else self.interaction(features, text)
+        if self.interaction is not None:
+            return self.interaction(features, text)
+        is_shared = features.batch_size == 1
+        return features.select([0] * len(text)) if is_shared else features

@@ -6,19 +6,28 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from freeseg.inference import Thresholds, assemble_by_class_map
-from freeseg.structures import Vocabulary
+from freeseg.inference import Resizing, Thresholds, assemble_by_class_map
+from freeseg.structures import TASKS, Vocabulary
 
 VOCABULARY = Vocabulary(("cat", "dog", "sky", "sea"), (True, True, False, False))
 THRESHOLDS = Thresholds(min_score=0.5, min_visible_share=0.5, max_instances=100)
+
+
+def assemble(task, classes, masks, thresholds=THRESHOLDS, vocabulary=VOCABULARY, tile=0):
+    """The result of masks [Q, H, W] of probabilities, which are not resized."""
+    size = tuple(masks.shape[1:])
+    resizing = Resizing.of(size, size, size, size)
+    logits = masks.logit(eps=1e-6)
+    return assemble_by_class_map(task, classes, logits, resizing, vocabulary, thresholds, tile)
 
 
 def random_proposals(seed: int, num_queries: int = 12):
     generator = torch.Generator().manual_seed(seed)
     classes = torch.rand(num_queries, 4, generator=generator) ** 2
     coarse = torch.randn(1, num_queries, 4, 5, generator=generator) * 4
-    masks = torch.nn.functional.interpolate(coarse, (16, 20), mode="bilinear")[0].sigmoid()
+    masks = F.interpolate(coarse, (16, 20), mode="bilinear")[0].sigmoid()
     return classes, masks
 
 
@@ -54,11 +63,12 @@ def painted(classes, masks, thresholds):
 
 
 @pytest.mark.parametrize(("min_probability", "min_area"), [(0.0, 0), (0.6, 0), (0.0, 40)])
+@pytest.mark.parametrize("tile", [0, 7])
 @pytest.mark.parametrize("seed", range(6))
-def test_panoptic_map_follows_the_rules(seed, min_probability, min_area):
+def test_panoptic_map_follows_the_rules(seed, tile, min_probability, min_area):
     classes, masks = random_proposals(seed)
     thresholds = replace(THRESHOLDS, min_probability=min_probability, min_area=min_area)
-    found = assemble_by_class_map("panoptic", classes, masks, VOCABULARY, thresholds).panoptic
+    found = assemble("panoptic", classes, masks, thresholds, tile=tile).panoptic
     expected, segments = painted(classes, masks, thresholds)
     assert torch.equal(found.segment_ids.long(), expected)
     assert [(one.id, one.category_id, one.isthing) for one in found.segments] == segments
@@ -70,14 +80,15 @@ def test_panoptic_map_follows_the_rules(seed, min_probability, min_area):
 def test_more_than_255_segments_have_their_own_numbers():
     masks = torch.eye(400).reshape(400, 20, 20)
     classes = torch.tensor([[1.0, 0, 0, 0]]).expand(400, -1)
-    found = assemble_by_class_map("panoptic", classes, masks, VOCABULARY, THRESHOLDS).panoptic
+    found = assemble("panoptic", classes, masks).panoptic
     assert len(found.segments) == 400
     assert found.segment_ids.unique().tolist() == list(range(1, 401))
 
 
-def test_semantic_scores_are_the_votes():
+@pytest.mark.parametrize("tile", [0, 7])
+def test_semantic_scores_are_the_votes(tile):
     classes, masks = random_proposals(0)
-    found = assemble_by_class_map("semantic", classes, masks, VOCABULARY, THRESHOLDS)
+    found = assemble("semantic", classes, masks, tile=tile)
     votes = (classes[:, :, None, None] * masks[:, None]).sum(0)
     torch.testing.assert_close(found.semantic, votes)
     assert found.panoptic is found.instances is None
@@ -90,14 +101,15 @@ def boxes(*corners, size=(10, 10)):
     return masks
 
 
-def instances(labels, masks, thresholds=THRESHOLDS):
+def instances(labels, masks, thresholds=THRESHOLDS, tile=0):
     classes = torch.eye(4)[torch.tensor(labels)]
-    return assemble_by_class_map("instance", classes, masks, VOCABULARY, thresholds).instances
+    return assemble("instance", classes, masks, thresholds, tile=tile).instances
 
 
-def test_instances_are_things_scored_by_their_masks():
+@pytest.mark.parametrize("tile", [0, 3])
+def test_instances_are_things_scored_by_their_masks(tile):
     masks = boxes((0, 0, 5, 5, 0.6), (5, 5, 9, 9, 0.9), (0, 6, 4, 10, 1.0))
-    found = instances([0, 1, 2], masks)
+    found = instances([0, 1, 2], masks, tile=tile)
     assert found.labels.tolist() == [1, 0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.6])
     assert found.boxes.tolist() == [[5, 5, 9, 9], [0, 0, 5, 5]]
@@ -116,9 +128,7 @@ def test_the_last_class_is_a_class():
     """The release cuts it off in instance inference."""
     things = Vocabulary(("sky", "cat"), (False, True))
     masks = boxes((0, 0, 5, 5, 0.9))
-    found = assemble_by_class_map(
-        "instance", torch.tensor([[0.0, 1.0]]), masks, things, THRESHOLDS
-    ).instances
+    found = assemble("instance", torch.tensor([[0.0, 1.0]]), masks, vocabulary=things).instances
     assert found.labels.tolist() == [1]
 
 
@@ -128,10 +138,34 @@ def test_limits_are_kept():
     assert instances([0, 0, 1], masks, few).scores.tolist() == pytest.approx([0.9, 0.8])
 
 
-@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_masks_are_enlarged_before_they_vote(task, align_corners):
+    generator = torch.Generator().manual_seed(2)
+    classes = torch.rand(12, 4, generator=generator) ** 2
+    coarse = torch.randn(12, 4, 5, generator=generator) * 4
+    sizes = (16, 20), (15, 18)
+    resizing = Resizing.of((4, 5), *sizes, sizes[1], align_corners=align_corners)
+    few = replace(THRESHOLDS, min_visible_share=0.1)
+    result = assemble_by_class_map(task, classes, coarse, resizing, VOCABULARY, few, tile=7)
+    large = F.interpolate(coarse[None], sizes[0], mode="bilinear", align_corners=align_corners)[0]
+    wanted = assemble(task, classes, large[:, :15, :18].sigmoid(), few)
+    if task == "semantic":
+        torch.testing.assert_close(result.semantic, wanted.semantic)
+    elif task == "instance":
+        assert len(wanted.instances.scores) > 1
+        assert torch.equal(result.instances.masks, wanted.instances.masks)
+        assert torch.equal(result.instances.labels, wanted.instances.labels)
+        torch.testing.assert_close(result.instances.scores, wanted.instances.scores)
+    else:
+        assert len(wanted.panoptic.segments) > 1
+        assert torch.equal(result.panoptic.segment_ids, wanted.panoptic.segment_ids)
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_no_proposals_give_empty_results(task):
     classes, masks = torch.zeros(0, 4), torch.zeros(0, 6, 7)
-    result = assemble_by_class_map(task, classes, masks, VOCABULARY, THRESHOLDS)
+    result = assemble(task, classes, masks)
     if task == "semantic":
         assert result.semantic.abs().sum() == 0
     elif task == "instance":

@@ -44,7 +44,7 @@ def _context_interaction() -> Contest:
             for x in (attention.q_proj(pixels), attention.k_proj(text), attention.v_proj(text))
         )
         read = F.scaled_dot_product_attention(queries, keys, values)
-        return attention.out_proj(read.transpose(1, 2).flatten(2))
+        return pixels + attention.out_proj(read.transpose(1, 2).flatten(2))
 
     return Contest(ours, theirs, _same)
 
