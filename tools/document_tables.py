@@ -19,8 +19,9 @@ from freeseg.zoo import load_catalog
 from freeseg.zoo.catalog import CATALOG_FILE
 from freeseg.zoo.table import systems_table
 
-SPEED_FILE = Path(__file__).resolve().parents[1] / "docs" / "speed.json"
-MARKS = re.compile(r"(<!-- (systems|speed): .*? -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SPEED_FILES = {"speed": DOCS / "speed.json", "speed-avx2": DOCS / "speed_avx2.json"}
+MARKS = re.compile(r"(<!-- (systems|speed|speed-avx2): .*? -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
 
 
 def main() -> int:
@@ -32,18 +33,23 @@ def main() -> int:
     for name in ("--write", "--check"):
         action.add_argument(name, type=Path, metavar="FILE", nargs="+")
     args = parser.parse_args()
-    speed = json.loads(SPEED_FILE.read_text(encoding="utf-8"))
+    speeds = {
+        mark: json.loads(path.read_text(encoding="utf-8")) for mark, path in SPEED_FILES.items()
+    }
     systems = json.loads(CATALOG_FILE.read_text(encoding="utf-8"))["systems"]
     cards = load_catalog().values()
     tables = {
-        "systems": systems_table(systems, cards, recorded_ratios(speed)),
-        "speed": recorded_table(speed),
+        "systems": systems_table(systems, cards, recorded_ratios(speeds["speed"])),
+        **{mark: recorded_table(speed) for mark, speed in speeds.items()},
     }
     wrong = 0
     for path in args.write or args.check:
         text = path.read_text(encoding="utf-8")
         if not MARKS.search(text):
-            print(f"{path} has no marks <!-- systems: --> or <!-- speed: -->", file=sys.stderr)
+            print(
+                f"{path} has none of the marks <!-- {': -->, <!-- '.join(tables)}: -->",
+                file=sys.stderr,
+            )
             wrong += 1
             continue
         new = MARKS.sub(lambda match: match[1] + tables[match[2]] + match[4], text)

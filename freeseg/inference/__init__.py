@@ -6,10 +6,11 @@ from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, geometric_ensemble
 from freeseg.inference.label_map import label_map, to_size, upsample
+from freeseg.inference.painting import Resizing
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
 from freeseg.inference.resize import crop_and_resize, resize_result
 from freeseg.inference.sliding import SlidingWindow
-from freeseg.inference.tiled_assembly import Resizing, assemble_in_tiles, best_labels
+from freeseg.inference.tiled_assembly import assemble_in_tiles, best_labels, class_scores
 from freeseg.inference.tiles import is_out_of_memory, segment_in_tiles, segment_within_memory
 from freeseg.ops import mask_boxes
 
@@ -26,6 +27,7 @@ __all__ = [
     "assemble_in_tiles",
     "best_labels",
     "check_tasks",
+    "class_scores",
     "crop_and_resize",
     "geometric_ensemble",
     "groups_by_padded_size",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
-from freeseg.inference.painting import Painter, Range, Resizing, Rivals, Tile, flags, paint
+from freeseg.inference.painting import Range, Resizing, Rivals, Tile, flags, paint
 from freeseg.inference.tiled_assembly import class_scores
 from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
@@ -47,21 +47,18 @@ def assemble_by_class_map(
     """
     check_tasks([task])
     is_thing = vocabulary.thing_mask(like=class_probs)
-    painter: Painter
     with torch.autocast(mask_logits.device.type, enabled=False):
-        mask_logits = mask_logits.float()
+        class_probs, mask_logits = class_probs.float(), mask_logits.float()
         resizing = resizing.to(mask_logits)
         size = len(resizing.rows), len(resizing.columns)
-        arguments = class_probs.float(), is_thing, thresholds, size
         if task == "semantic":
-            scores = class_scores(class_probs.float(), mask_logits, resizing)
-            return SegmentationResult(semantic=scores)
+            return SegmentationResult(semantic=class_scores(class_probs, mask_logits, resizing))
         if task == "panoptic":
-            painter = panoptic = _Panoptic(*arguments)
-            paint([painter], mask_logits, resizing, tile)
+            panoptic = _Panoptic(class_probs, is_thing, thresholds, size)
+            paint([panoptic], mask_logits, resizing, tile)
             return SegmentationResult(panoptic=panoptic.result())
-        painter = instances = _Instances(*arguments)
-        paint([painter], mask_logits, resizing, tile)
+        instances = _Instances(class_probs, is_thing, thresholds, size)
+        paint([instances], mask_logits, resizing, tile)
         return SegmentationResult(instances=instances.result())
 
 
@@ -181,7 +178,8 @@ class _Instances(_OwnPixels):
         row[kept] = torch.arange(len(kept), device=kept.device)
         for tile, present, inside in self.parts:
             is_kept = row[present] >= 0
-            masks[(row[present[is_kept]], *tile.target)] = inside[is_kept]
+            rows, columns = tile.target
+            masks[row[present[is_kept]], rows, columns] = inside[is_kept]
         return masks
 
 

@@ -36,6 +36,7 @@ from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
 STRIP = 2**13  # pixels for which all masks are computed at once
+STRIP_ON_GPU = 2**20
 
 
 def assemble_in_tiles(
@@ -104,11 +105,11 @@ def class_scores(weights: Tensor, mask_logits: Tensor, resizing: Resizing) -> Te
     """
     size = len(resizing.rows), len(resizing.columns)
     scores = _empty(weights, (weights.shape[1], *size))
-    for tile in tiles(resizing, max(1, STRIP // size[1]), size[1]):
-        window = mask_logits[:, tile.source[0], tile.source[1]]
-        probs = (tile.rows @ window @ tile.columns.T).sigmoid_()  # [Q, y, W]
-        part = scores[:, tile.target[0]].flatten(1)  # a view: of whole rows
-        torch.mm(weights.T, probs.flatten(1), out=part)
+    wide = mask_logits @ resizing.columns.T  # [Q, h, W]
+    strip = STRIP if wide.device.type == "cpu" else STRIP_ON_GPU
+    for tile in tiles(resizing, max(1, strip // size[1]), size[1]):
+        probs = (tile.rows @ wide[:, tile.source[0]]).sigmoid_()  # [Q, y, W]
+        scores[:, tile.target[0]] = (weights.T @ probs.flatten(1)).unflatten(1, probs.shape[1:])
     return scores
 
 

@@ -17,6 +17,7 @@ from freeseg.inference import (
     assemble,
     assemble_in_tiles,
     best_labels,
+    class_scores,
     semantic_scores,
 )
 from freeseg.structures import TASKS, Vocabulary
@@ -123,6 +124,23 @@ def test_labels_are_those_of_the_resized_scores(output, tile):
     found = best_labels(class_probs[:, :-1], mask_probs, resizing, tile)
     assert (found == wanted).float().mean() > 0.999
     assert torch.equal(best_labels(class_probs[:, :-1], mask_probs), scores.argmax(0))
+
+
+def test_scores_are_those_of_all_masks_at_once_and_have_gradients():
+    class_logits, mask_logits = prediction(9, 7, (6, 8), 1, 6.0)
+    sizes = (24, 32), (23, 30), (150, 200)
+    resizing = Resizing.of((6, 8), *sizes)
+    gradients = []
+    for by_tiles in (True, False):
+        leaves = class_logits.clone().requires_grad_(), mask_logits.clone().requires_grad_()
+        weights = leaves[0].softmax(-1)
+        if by_tiles:
+            scores = class_scores(weights[:, :-1], leaves[1], resizing)
+        else:
+            scores = semantic_scores(weights, enlarged(leaves[1], *sizes).sigmoid())
+        (scores**2).mean().backward()
+        gradients.append([scores.detach(), *(leaf.grad for leaf in leaves)])
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
