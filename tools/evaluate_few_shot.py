@@ -7,23 +7,21 @@ tools/evaluate_few_shot.py --config-file FILE.yaml --benchmark pascal_5i --root 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import sys
 from pathlib import Path
 
-from freeseg.engine import load_config
+from measuring import measure_and_print
+
 from freeseg.engine.few_shot import FewShotJob, few_shot_table
 
 
-def read_arguments() -> argparse.Namespace:
-    """The command line."""
+def main() -> int:
+    """Reads the arguments, runs the folds and prints the table."""
     parser = argparse.ArgumentParser(
         description="Evaluates a model on a few-shot benchmark: mIoU over the classes of every "
         "fold and FB-IoU. Models that read texts are told the class's name (zero-shot).",
         epilog='"{fold}" in MODEL.WEIGHTS becomes the name of the fold.',
     )
-    parser.add_argument("--config-file", required=True)
     parser.add_argument("--benchmark", required=True, choices=("pascal_5i", "coco_20i", "fss_1000"))
     parser.add_argument("--root", type=Path, required=True, help="folder of the datasets")
     parser.add_argument("--folds", default="", help="separated by commas; all")
@@ -33,17 +31,13 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=480, help="of the square; 0: the image's size")
     parser.add_argument("--background", default="others", help="text for all but the class")
     parser.add_argument("--release-texts", action="store_true", help="names as LSeg's release")
-    parser.add_argument("--output", type=Path, help="JSON file of all results")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE ...")
-    return parser.parse_args()
+    return measure_and_print(
+        parser, lambda cfg, arguments: _job(arguments).run(cfg), few_shot_table
+    )
 
 
-def main() -> int:
-    """Reads the arguments, runs the folds and prints the table."""
-    arguments = read_arguments()
-    arguments.eval_only = True
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    job = FewShotJob(
+def _job(arguments: argparse.Namespace) -> FewShotJob:
+    return FewShotJob(
         benchmark=arguments.benchmark,
         root=arguments.root,
         folds=tuple(filter(None, arguments.folds.split(","))),
@@ -54,15 +48,6 @@ def main() -> int:
         background=arguments.background,
         uses_release_texts=arguments.release_texts,
     )
-    try:
-        results = job.run(load_config(arguments))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(few_shot_table(results))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":
