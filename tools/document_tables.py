@@ -21,7 +21,8 @@ from freeseg.zoo.table import systems_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SPEED_FILES = {"speed": DOCS / "speed.json", "speed-avx2": DOCS / "speed_avx2.json"}
-MARKS = re.compile(r"(<!-- (systems|speed|speed-avx2): .*? -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
+NAMES = "|".join(["systems", *SPEED_FILES])
+MARKS = re.compile(rf"(<!-- ({NAMES}): .*? -->\n)(.*?)(\n<!-- /\2 -->)", re.DOTALL)
 
 
 def main() -> int:

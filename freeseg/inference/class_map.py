@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
-from freeseg.inference.painting import Range, Resizing, Rivals, Tile, flags, paint
+from freeseg.inference.painting import Range, Resizing, Rivals, Tile, flags, join_masks, paint
 from freeseg.inference.tiled_assembly import class_scores
 from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
@@ -166,21 +166,11 @@ class _Instances(_OwnPixels):
         scores = self.scores[kept] * self.mass[kept] / self.original[kept]
         order = scores.argsort(descending=True, stable=True)
         kept, scores = kept[order], scores[order]
-        labels, masks = self.labels[kept], self._masks(kept)
+        labels = self.labels[kept]
+        masks = join_masks(self.parts, kept, len(self.queries), self.size)
         chosen = _without_duplicates(masks, labels)[: self.thresholds.max_instances]
         masks = masks[chosen]
         return InstanceSet(masks, mask_boxes(masks), labels[chosen], scores[chosen])
-
-    def _masks(self, kept: Tensor) -> Tensor:
-        """Bool [N, H, W] of some [N] of P."""
-        masks = torch.zeros((len(kept), *self.size), dtype=torch.bool, device=kept.device)
-        row = torch.full_like(self.queries, -1)
-        row[kept] = torch.arange(len(kept), device=kept.device)
-        for tile, present, inside in self.parts:
-            is_kept = row[present] >= 0
-            rows, columns = tile.target
-            masks[row[present[is_kept]], rows, columns] = inside[is_kept]
-        return masks
 
 
 def _is_sure(class_probs: Tensor, min_score: float) -> Tensor:

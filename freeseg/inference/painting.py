@@ -158,6 +158,27 @@ class Rivals:
         return (self.weights.T @ probs.flatten(1)).view(-1, *probs.shape[1:])
 
 
+def join_masks(
+    parts: Sequence[tuple[Tile, Tensor, Tensor]], rows: Tensor, count: int, size: tuple[int, int]
+) -> Tensor:
+    """Bool [N, H, W] of masks whose tiles were kept; where no tile is, they are empty.
+
+    Args:
+        parts: A tile, int64 [A] which masks are in it, bool [A, y, x].
+        rows: int64 [N], which masks are wanted; they may repeat.
+        count: Of all masks.
+        size: (H, W).
+    """
+    masks = torch.zeros((len(rows), *size), dtype=torch.bool, device=rows.device)
+    place = rows.new_empty(count)  # of a mask in the tile
+    for tile, present, part in parts:
+        place.fill_(-1)
+        place[present] = torch.arange(len(present), device=place.device)
+        shown = (place[rows] >= 0).nonzero()[:, 0]
+        masks[:, tile.target[0], tile.target[1]][shown] = part[place[rows[shown]]]
+    return masks
+
+
 def flags(bounds: Range, queries: Tensor) -> Tensor:
     """Bool [Q], true for some queries."""
     flags = torch.zeros_like(bounds.low, dtype=torch.bool)

@@ -29,6 +29,7 @@ from freeseg.inference.painting import (
     Rivals,
     Tile,
     flags,
+    join_masks,
     paint,
     tiles,
 )
@@ -263,13 +264,7 @@ class _Instances:
     def result(self) -> InstanceSet:
         order, scores = ranked_instances(self.scores, self.mass, self.area, self.row)
         row = self.row[order]  # [N]
-        masks = torch.zeros((len(row), *self.size), dtype=torch.bool, device=row.device)
-        place = torch.empty_like(self.queries)
-        for tile, present, parts in self._parts:
-            place.fill_(-1)
-            place[present] = torch.arange(len(present), device=place.device)
-            shown = (place[row] >= 0).nonzero()[:, 0]
-            masks[:, tile.target[0], tile.target[1]][shown] = parts[place[row[shown]]]
+        masks = join_masks(self._parts, row, len(self.queries), self.size)
         return InstanceSet(masks, mask_boxes(masks), self.labels[order], scores)
 
 

@@ -6,6 +6,7 @@ H W image size.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -187,6 +188,7 @@ class FreeSeg(Mask2Former):
         height, width = features.image_sizes[request.index]
         mask_logits = masks.mask_logits[row]  # [Q, h, w]
 
+        @functools.cache
         def mask_probs() -> Tensor:
             whole = to_size(mask_logits[None], features.padded_size)[0]
             return whole[:, :height, :width].sigmoid_()  # [Q, H, W]

@@ -85,10 +85,9 @@ def test_more_than_255_segments_have_their_own_numbers():
     assert found.segment_ids.unique().tolist() == list(range(1, 401))
 
 
-@pytest.mark.parametrize("tile", [0, 7])
-def test_semantic_scores_are_the_votes(tile):
+def test_semantic_scores_are_the_votes():
     classes, masks = random_proposals(0)
-    found = assemble("semantic", classes, masks, tile=tile)
+    found = assemble("semantic", classes, masks)
     votes = (classes[:, :, None, None] * masks[:, None]).sum(0)
     torch.testing.assert_close(found.semantic, votes)
     assert found.panoptic is found.instances is None

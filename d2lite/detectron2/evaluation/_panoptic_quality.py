@@ -61,6 +61,8 @@ def _decode(content):
         width, height = struct.unpack_from(">II", content, 16)
         return kornia_rs.io.decode_image_png_u8(content, (height, width), "rgb")
     bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("of no known format")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
@@ -250,7 +252,8 @@ class _SegmentTable:
         """Return the column of every id [2^24]: 0 for unknown ones, 1 for void, then segments."""
         columns = np.zeros(_MAX_ID + 1, dtype=np.uint32)  # only what is written takes memory
         columns[VOID] = 1
-        columns[self.ids] = np.arange(2, len(self.ids) + 2)
+        rows = np.flatnonzero((self.ids >= 0) & (self.ids <= _MAX_ID))  # others are in no PNG
+        columns[self.ids[rows]] = rows + 2
         return columns
 
 

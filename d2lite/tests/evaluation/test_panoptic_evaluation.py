@@ -380,6 +380,13 @@ class TestAgainstPanopticApi:
         with pytest.raises(ValueError, match="shape"):
             self.ours.match_segments(np.zeros((4, 5), int), np.ones((5, 4), int), [], [])
 
+    def test_an_id_that_no_png_can_hold_is_a_miss_or_named(self):
+        ids, large = np.ones((4, 5), int), [{"id": 2**24 + 5, "category_id": 2, "area": 9}]
+        matching = self.ours.match_segments(ids, ids * 0, large, [])
+        assert matching.fn_categories.tolist() == [2]
+        with pytest.raises(KeyError, match="16777221"):
+            self.ours.match_segments(ids, ids * 0, [], large)
+
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
     def test_ids_survive_the_png(self, mode):
         ids = np.array([[0, 1, 256], [65536, 2**24 - 1, 3_000_000]])
