@@ -6,6 +6,8 @@ import contextlib
 import copy
 import io
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -336,8 +338,11 @@ class TestAgainstPanopticApi:
         (folder / "a.json").write_text(json.dumps(content))
         return folder / "a.json", folder / "png"
 
+    @pytest.mark.parametrize("cpus", [{0}, {0, 1, 2}])
     @pytest.mark.parametrize("corruption", CORRUPTIONS)
-    def test_equal(self, corruption, tmp_path, monkeypatch):
+    def test_equal(self, corruption, cpus, tmp_path, monkeypatch):
+        monkeypatch.setattr(self.ours, "_IMAGES_PER_PROCESS", 1)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: cpus, raising=False)
         rng = np.random.default_rng(100 + sorted(CORRUPTIONS).index(corruption))
         truths = random_maps(rng, num_images=4)
         predictions = [CORRUPTIONS[corruption](*as_prediction(*t), rng) for t in truths]
@@ -364,6 +369,31 @@ class TestAgainstPanopticApi:
             assert result["per_class"][category] == pytest.approx(values, abs=1e-12)
         for group in ("All", "Things", "Stuff"):
             assert result[group] == pytest.approx(expected[group], abs=1e-12)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+    def test_two_processes_share_the_images(self, monkeypatch):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+        items = list(range(2 * self.ours._IMAGES_PER_PROCESS + 1))
+        done = self.ours._map(lambda item: (item, os.getpid()), items)
+        assert [item for item, _ in done] == items
+        pids = [pid for _, pid in done]
+        assert set(pids[::2]) == {os.getpid()}
+        assert len(set(pids[1::2])) == 1
+        assert set(pids[1::2]) != {os.getpid()}
+
+    @pytest.mark.parametrize("cpus", [{0}, {0, 1}])
+    @pytest.mark.parametrize("wrong", [0, 1])  # of the first process, and of the second
+    def test_an_error_of_any_process_is_raised(self, wrong, cpus, tmp_path, monkeypatch):
+        monkeypatch.setattr(self.ours, "_IMAGES_PER_PROCESS", 1)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: cpus, raising=False)
+        maps = random_maps(np.random.default_rng(0), num_images=2)
+        gt = self.write(tmp_path / "gt", maps, list)
+        pred = self.write(tmp_path / "pred", maps, list)
+        content = json.loads(pred[0].read_text())
+        content["annotations"][wrong]["segments_info"][0]["category_id"] = 999
+        pred[0].write_text(json.dumps(content))
+        with pytest.raises(KeyError, match=f"image {wrong}: unknown category_id 999"):
+            self.ours.pq_compute(gt[0], pred[0], gt[1], pred[1])
 
     def test_image_without_ground_truth_segments(self):
         matching = self.ours.match_segments(
