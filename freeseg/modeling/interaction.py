@@ -123,20 +123,27 @@ class TextAttention(nn.Module):
         output_weight = (scale * self.out_proj.weight.T).unflatten(0, heads)  # [M, E/M, C]
         output_bias = scale * self.out_proj.bias
         values = (values @ output_weight).flatten(1, 2)  # [B, M*K, C]
+        texts = (shift, keys, values)
         query = query.expand(len(text), -1, -1)
 
-        def read(pixels: Tensor, out: Tensor | None = None) -> Tensor:
+        def read(
+            pixels: Tensor, out: Tensor | None, shift: Tensor, keys: Tensor, values: Tensor
+        ) -> Tensor:
             logits = torch.baddbmm(shift, pixels, keys.mT).unflatten(-1, heads)
             weights = F.dropout(logits.softmax(-1), self.dropout, self.training)
             return torch.baddbmm(pixels, weights.flatten(2), values, out=out).add_(output_bias)
 
         if torch.compiler.is_compiling():
-            return read(query)  # an exported program knows no sizes, so it has one tile
-        tile = max(1, TILE // keys.shape[:2].numel())
-        parts = query.split(tile, dim=1)
+            # an exported program knows no sizes, so it has one tile
+            return read(query, None, *texts)
         if torch.is_grad_enabled():
-            return torch.cat([read(part) for part in parts], dim=1)
+            tile = max(1, TILE // keys.shape[:2].numel())
+            parts = query.split(tile, dim=1)
+            return torch.cat([read(part, None, *texts) for part in parts], dim=1)
+        # One text after another: threads share a product, but not three of them evenly.
         mixed = query.new_empty(query.shape)
-        for part, place in zip(parts, mixed.split(tile, dim=1)):
-            read(part, place)
+        tile = max(1, TILE // keys.shape[1])
+        for pixels, place, *text_of_one in zip(*(x.split(1) for x in (query, mixed, *texts))):
+            for part, out in zip(pixels.split(tile, dim=1), place.split(tile, dim=1)):
+                read(part, out, *text_of_one)
         return mixed

@@ -60,6 +60,30 @@ def test_parity_texts_are_normalised_once_more_for_every_map(interaction):
 
 
 @torch.no_grad()
+def test_one_image_reads_several_texts(interaction):
+    features, text = pyramid(batch=1), torch.randn(3, 4, TEXT)
+    found = interaction(features, text)
+    assert found.image_sizes == features.image_sizes * 3
+    for row in range(3):
+        alone = interaction(features, text[row, None])
+        torch.testing.assert_close(found.mask_features[row, None], alone.mask_features)
+        for several, one in zip(found.levels, alone.levels):
+            torch.testing.assert_close(several[row, None], one)
+
+
+@pytest.mark.parametrize("weights", [1, 40, 100])  # at a time: of a pixel, of a few, of many
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_tiles_of_pixels_make_no_difference(interaction, monkeypatch, weights, has_gradient):
+    features, text = pyramid(), torch.randn(2, 4, TEXT)
+    with torch.set_grad_enabled(has_gradient):
+        whole = interaction(features, text).mask_features
+        monkeypatch.setattr("freeseg.modeling.interaction.TILE", weights)
+        found = interaction(features, text).mask_features
+    torch.testing.assert_close(found, whole)
+    assert found.requires_grad == has_gradient
+
+
+@torch.no_grad()
 def test_order_of_the_texts_does_not_matter(interaction):
     features, text = pyramid(), torch.randn(2, 4, TEXT)
     one, other = interaction(features, text), interaction(features, text[:, [2, 0, 3, 1]])
