@@ -102,6 +102,7 @@ def _add_freeseg_keys(cfg: CfgNode) -> None:
     ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
     ours.MIN_SCORE = 0.5  # how far a thing's class must stand out; a constant of the release
     ours.MIN_PROBABILITY = 0.0  # of a panoptic thing's class; the release keeps all
+    ours.REGION_OBJECTNESS = False  # CLIP names a region only as far as the model sees an object
     cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
     tuning.ENABLED = False  # adapt the class tokens to each test image
     tuning.STEPS = 1

@@ -33,6 +33,7 @@ def freeseg() -> Study:
         *("MODEL.CLIP_ADAPTER.PREDEFINED_PROMPT_TEMPLATES", "['a photo of a {}.']"),
     )
     no_interaction = ("MODEL.FREESEG.CONTEXT_INTERACTION", "False")
+    objectness = ("MODEL.FREESEG.REGION_OBJECTNESS", "True")
     no_clip = ("MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE", "False")
     tuned = ("TEST.PROMPT_TUNING.ENABLED", "True")
     untuned = ("TEST.PROMPT_TUNING.ENABLED", "False")
@@ -54,6 +55,9 @@ def freeseg() -> Study:
                 "no context interaction", "no_interaction", (*no_interaction, *tuned), "prompts"
             ),
             Variant("no region CLIP", "no_clip", (*no_clip, *tuned), "prompts", "full"),
+            Variant(
+                "region CLIP of objects", "objectness", (*objectness, *tuned), "prompts", "full"
+            ),
             Variant("no prompt tuning", "no_tuning", untuned, "prompts", "full"),
             *(Variant(f"{task} alone", task, alone(task), "prompts") for task in TASKS),
         ),

@@ -22,10 +22,14 @@ class RegionEnsemble:
     Attributes:
         crops: How proposals are shown to CLIP.
         weight: Of the trained model on classes that it has seen; 0 leaves CLIP alone.
+        objectness: CLIP, which must name every region, says what it is if it is an object: its
+            probabilities are multiplied by the trained model's that it is one, as FC-CLIP
+            (Yu et al. 2023, arXiv 2308.02487) has it. The release lets them count in full.
     """
 
     crops: RegionCrops
     weight: float
+    objectness: bool = False
 
     def __call__(
         self,
@@ -42,7 +46,7 @@ class RegionEnsemble:
             encoder: With an image tower.
             image: RGB [3, H, W], 0..255.
             mask_probs: [Q, H, W].
-            query_probs: [Q, K], of the trained model.
+            query_probs: [Q, K], of the trained model; what a row lacks to 1 is "no object".
             text: Unit vectors [T, D] of the classes' texts.
             vocabulary: The K classes.
         """
@@ -51,6 +55,8 @@ class RegionEnsemble:
         region_probs = query_probs.new_ones(query_probs.shape)
         region_logits = class_logits(vocabulary, found, text)  # [N, K]
         region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
+        if self.objectness:
+            region_probs = region_probs * query_probs.sum(-1, keepdim=True)
         if self.weight <= 0:
             return region_probs * is_shown[:, None]
         is_seen = vocabulary.seen_mask(like=query_probs)

@@ -237,7 +237,11 @@ def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
     node = cfg.MODEL.CLIP_ADAPTER
     if not node.CLIP_ENSEMBLE:
         return None
-    return RegionEnsemble(RegionCrops(**region_arguments(cfg)), node.CLIP_ENSEMBLE_WEIGHT)
+    return RegionEnsemble(
+        RegionCrops(**region_arguments(cfg)),
+        node.CLIP_ENSEMBLE_WEIGHT,
+        cfg.MODEL.FREESEG.REGION_OBJECTNESS,
+    )
 
 
 def _build_tuner(cfg: CfgNode) -> PromptTuner | None:

@@ -84,6 +84,26 @@ def test_an_empty_mask_leaves_the_models_opinion(scene):
 
 
 @torch.no_grad()
+def test_under_objectness_no_object_is_heard_once_whoever_names_the_class(scene):
+    """The ensemble of what each says of an object, times the probability of an object."""
+    encoder, image, mask_probs = scene
+    text = F.normalize(torch.randn(3, 16), dim=-1)
+    query_probs = torch.rand(4, 4).softmax(-1)[:, :-1]
+    is_object = query_probs.sum(1, keepdim=True)
+    inputs = (encoder, image, mask_probs)
+    found = RegionEnsemble(RegionCrops(), 0.8, objectness=True)(
+        *inputs, query_probs, text, VOCABULARY
+    )
+    named = RegionEnsemble(RegionCrops(), 0.8)(*inputs, query_probs / is_object, text, VOCABULARY)
+    torch.testing.assert_close(found, named * is_object)
+    alone = RegionEnsemble(RegionCrops(), 0.0, objectness=True)(
+        *inputs, query_probs, text, VOCABULARY
+    )
+    is_shown = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    torch.testing.assert_close(alone.sum(1), is_object[:, 0] * is_shown)
+
+
+@torch.no_grad()
 def test_larger_crops_stay_in_the_image(scene):
     encoder, image, mask_probs = scene
     large, _ = region_features(encoder, image, mask_probs, RegionCrops(expand_ratio=1.5))
