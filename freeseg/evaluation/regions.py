@@ -41,7 +41,7 @@ def measure_regions(
     tower = require_image_tower(adapter.clip_model)
     features, classes = [], []
     for image, masks, labels in photos:
-        found, is_shown = region_features(tower, image, masks.float(), crops)
+        found, is_shown = region_features(tower, image, masks, crops)
         features.append(found)
         classes.append(labels[is_shown])
     regions, truth = torch.cat(features), torch.cat(classes)

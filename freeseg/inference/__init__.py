@@ -4,7 +4,7 @@ from freeseg.inference.assemble import Thresholds, assemble, check_tasks, semant
 from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
 from freeseg.inference.class_map import assemble_by_class_map
-from freeseg.inference.ensemble import RegionEnsemble, geometric_ensemble
+from freeseg.inference.ensemble import RegionEnsemble, binary_masks, geometric_ensemble
 from freeseg.inference.label_map import label_map, to_size, upsample
 from freeseg.inference.painting import Resizing
 from freeseg.inference.prompt_tuning import PromptTuner, TuningSettings, tune_class_tokens
@@ -26,6 +26,7 @@ __all__ = [
     "assemble_by_class_map",
     "assemble_in_tiles",
     "best_labels",
+    "binary_masks",
     "check_tasks",
     "class_scores",
     "crop_and_resize",

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from freeseg.inference.label_map import to_size
 from freeseg.modeling import RegionCrops, class_logits, region_features, require_image_tower
 from freeseg.structures import Vocabulary
 from freeseg.text import TextEncoder
+
+MASKS_AT_ONCE = 8  # whose probabilities are in memory at the image's size
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class RegionEnsemble:
         self,
         encoder: TextEncoder,
         image: Tensor,
-        mask_probs: Tensor,
+        masks: Tensor,
         query_probs: Tensor,
         text: Tensor,
         vocabulary: Vocabulary,
@@ -45,13 +49,13 @@ class RegionEnsemble:
         Args:
             encoder: With an image tower.
             image: RGB [3, H, W], 0..255.
-            mask_probs: [Q, H, W].
+            masks: Bool [Q, H, W], the proposals.
             query_probs: [Q, K], of the trained model; what a row lacks to 1 is "no object".
             text: Unit vectors [T, D] of the classes' texts.
             vocabulary: The K classes.
         """
         tower = require_image_tower(encoder)
-        found, is_shown = region_features(tower, image, mask_probs, self.crops)
+        found, is_shown = region_features(tower, image, masks, self.crops)
         region_probs = query_probs.new_ones(query_probs.shape)
         region_logits = class_logits(vocabulary, found, text)  # [N, K]
         region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
@@ -78,3 +82,25 @@ def geometric_ensemble(
     """
     exponent = is_seen.to(query_probs) * (2 * weight - 1) + 1 - weight  # weight or 1 - weight
     return query_probs**exponent * region_probs ** (1 - exponent)
+
+
+def binary_masks(
+    mask_logits: Tensor,
+    padded_size: tuple[int, int],
+    image_size: tuple[int, int],
+    min_probability: float,
+) -> Tensor:
+    """Proposals as bool [Q, H, W]: where they are more probable than a threshold.
+
+    Args:
+        mask_logits: [Q, h, w], of the padded image.
+        padded_size: In pixels.
+        image_size: (H, W), inside the padding.
+        min_probability: The threshold.
+    """
+    height, width = image_size
+    masks = mask_logits.new_empty((len(mask_logits), height, width), dtype=torch.bool)
+    for logits, place in zip(mask_logits.split(MASKS_AT_ONCE), masks.split(MASKS_AT_ONCE)):
+        whole = to_size(logits[None], padded_size)[0, :, :height, :width]
+        place.copy_(whole.sigmoid() > min_probability)
+    return masks

@@ -6,7 +6,6 @@ H W image size.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +26,7 @@ from freeseg.inference import (
     TuningSettings,
     assemble_by_class_map,
     best_labels,
+    binary_masks,
     resize_result,
     to_size,
 )
@@ -187,27 +187,24 @@ class FreeSeg(Mask2Former):
         wanted = batched_inputs[request.index]
         height, width = features.image_sizes[request.index]
         mask_logits = masks.mask_logits[row]  # [Q, h, w]
-
-        @functools.cache
-        def mask_probs() -> Tensor:
-            whole = to_size(mask_logits[None], features.padded_size)[0]
-            return whole[:, :height, :width].sigmoid_()  # [Q, H, W]
-
         logits = self.classify(request.vocabulary, masks.embeddings[row], text[row])  # [Q, K+1]
         class_probs = logits.float().softmax(-1)[:, :-1]
         if self.ensemble is not None:
+            threshold = self.ensemble.crops.min_probability
             class_probs = self.ensemble(
                 self.clip_adapter.clip_model,
                 wanted["image"].to(self.device),
-                mask_probs(),
+                binary_masks(mask_logits, features.padded_size, (height, width), threshold),
                 class_probs,
                 text[row, :-1],
                 request.vocabulary,
             )
         size = int(wanted.get("height", height)), int(wanted.get("width", width))
         if request.task == "semantic" and wanted.get(LABEL_MAP_KEY):
+            whole = to_size(mask_logits[None], features.padded_size)[0]
+            mask_probs = whole[:, :height, :width].sigmoid_()  # [Q, H, W]
             resizing = Resizing.of((height, width), (height, width), (height, width), size)
-            return SegmentationResult(semantic=best_labels(class_probs, mask_probs(), resizing))
+            return SegmentationResult(semantic=best_labels(class_probs, mask_probs, resizing))
         mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
         resizing = Resizing.of(
             mask_size,

@@ -24,7 +24,7 @@ class RegionCrops:
     """How masks become pictures for the image tower.
 
     Attributes:
-        min_probability: A pixel is in the mask above it.
+        min_probability: A pixel is in a proposal's mask above it.
         fill: What the background is painted with, one of `FILLS`.
         expand_ratio: Size of the crop relative to the mask's box.
     """
@@ -53,20 +53,19 @@ def require_image_tower(encoder: TextEncoder) -> ImageTextEncoder:
 
 
 def region_features(
-    encoder: ImageTextEncoder, image: Tensor, mask_probs: Tensor, crops: RegionCrops
+    encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: RegionCrops
 ) -> tuple[Tensor, Tensor]:
     """Image features of what masks show.
 
     Args:
         encoder: With an image tower.
         image: RGB [3, H, W], 0..255.
-        mask_probs: [Q, H, W].
+        masks: Bool [Q, H, W].
         crops: How to cut.
 
     Returns:
         Features [N, D], and bool [Q], which masks they belong to: those that are not empty.
     """
-    masks = mask_probs > crops.min_probability
     is_shown = mask_areas(masks) > 0
     masks = masks[is_shown]
     if not len(masks):

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from freeseg.inference import RegionEnsemble, geometric_ensemble
+from freeseg.inference import RegionEnsemble, binary_masks, geometric_ensemble
 from freeseg.modeling import RegionCrops, region_features
 from freeseg.structures import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from largest_tensor import LargestTensor
 from tiny_clip import tiny_clip
 
 VOCABULARY = Vocabulary(("cat", "dog", "sky"), (True, True, False), (True, False, True))
@@ -33,6 +34,18 @@ def test_both_opinions_are_equal_at_one_half():
     torch.testing.assert_close(found, (query * region).sqrt())
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+@pytest.mark.parametrize("queries", [1, 19])
+def test_proposals_are_enlarged_a_few_at_a_time(queries, threshold):
+    torch.manual_seed(0)
+    mask_logits = torch.randn(queries, 12, 16)
+    with LargestTensor() as largest:
+        found = binary_masks(mask_logits, (96, 128), (90, 121), threshold)
+    whole = F.interpolate(mask_logits[None], (96, 128), mode="bilinear", align_corners=True)[0]
+    assert torch.equal(found, whole[:, :90, :121].sigmoid() > threshold)
+    assert largest.values <= max(8 * 96 * 128, found.numel())
+
+
 @pytest.fixture(scope="module")
 def scene():
     torch.manual_seed(0)
@@ -40,14 +53,14 @@ def scene():
     mask_probs = torch.rand(4, 40, 50)
     mask_probs[1] = 0.2  # empty
     mask_probs[2, :, 9:] = 0
-    return tiny_clip(), image, mask_probs
+    return tiny_clip(), image, mask_probs > 0.5
 
 
 @pytest.mark.parametrize("fill", ["mean", "zero"])
 @torch.no_grad()
 def test_a_region_is_cropped_painted_and_resized(scene, fill):
-    encoder, image, mask_probs = scene
-    found, is_shown = region_features(encoder, image, mask_probs, RegionCrops(fill=fill))
+    encoder, image, masks = scene
+    found, is_shown = region_features(encoder, image, masks, RegionCrops(fill=fill))
     assert is_shown.tolist() == [True, False, True, True]
     mean, std = (
         torch.tensor(values).view(3, 1, 1) * 255
@@ -55,7 +68,7 @@ def test_a_region_is_cropped_painted_and_resized(scene, fill):
     )
     background = mean if fill == "mean" else torch.zeros(3, 1, 1)
     expected = []
-    for mask in mask_probs[is_shown] > 0.5:
+    for mask in masks[is_shown]:
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
         window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
         crop = torch.where(mask, image.float(), background)[(slice(None), *window)]
@@ -68,29 +81,25 @@ def test_a_region_is_cropped_painted_and_resized(scene, fill):
 
 @torch.no_grad()
 def test_an_empty_mask_leaves_the_models_opinion(scene):
-    encoder, image, mask_probs = scene
+    encoder, image, masks = scene
     text = F.normalize(torch.randn(3, 16), dim=-1)
     query_probs = torch.rand(4, 3)
-    found = RegionEnsemble(RegionCrops(), 0.8)(
-        encoder, image, mask_probs, query_probs, text, VOCABULARY
-    )
+    found = RegionEnsemble(RegionCrops(), 0.8)(encoder, image, masks, query_probs, text, VOCABULARY)
     exponents = torch.tensor([0.8, 1 - 0.8, 0.8])
     torch.testing.assert_close(found[1], query_probs[1] ** exponents)
     assert (found[0] - query_probs[0] ** exponents).abs().max() > 1e-4
-    alone = RegionEnsemble(RegionCrops(), 0.0)(
-        encoder, image, mask_probs, query_probs, text, VOCABULARY
-    )
+    alone = RegionEnsemble(RegionCrops(), 0.0)(encoder, image, masks, query_probs, text, VOCABULARY)
     torch.testing.assert_close(alone.sum(1), torch.tensor([1.0, 0.0, 1.0, 1.0]))
 
 
 @torch.no_grad()
 def test_under_objectness_no_object_is_heard_once_whoever_names_the_class(scene):
     """The ensemble of what each says of an object, times the probability of an object."""
-    encoder, image, mask_probs = scene
+    encoder, image, masks = scene
     text = F.normalize(torch.randn(3, 16), dim=-1)
     query_probs = torch.rand(4, 4).softmax(-1)[:, :-1]
     is_object = query_probs.sum(1, keepdim=True)
-    inputs = (encoder, image, mask_probs)
+    inputs = (encoder, image, masks)
     found = RegionEnsemble(RegionCrops(), 0.8, objectness=True)(
         *inputs, query_probs, text, VOCABULARY
     )
@@ -105,17 +114,17 @@ def test_under_objectness_no_object_is_heard_once_whoever_names_the_class(scene)
 
 @torch.no_grad()
 def test_larger_crops_stay_in_the_image(scene):
-    encoder, image, mask_probs = scene
-    large, _ = region_features(encoder, image, mask_probs, RegionCrops(expand_ratio=1.5))
-    exact, _ = region_features(encoder, image, mask_probs, RegionCrops())
+    encoder, image, masks = scene
+    large, _ = region_features(encoder, image, masks, RegionCrops(expand_ratio=1.5))
+    exact, _ = region_features(encoder, image, masks, RegionCrops())
     assert torch.isfinite(large).all()
     torch.testing.assert_close(large[0], exact[0], atol=1e-4, rtol=1e-3)  # already the whole image
     assert (large[1] - exact[1]).abs().max() > 1e-4
 
 
 def test_an_encoder_without_image_tower_is_named(scene):
-    _, image, mask_probs = scene
+    _, image, masks = scene
     with pytest.raises(TypeError, match="Module has no image tower"):
         RegionEnsemble(RegionCrops(), 0.8)(
-            torch.nn.Module(), image, mask_probs, torch.rand(4, 3), torch.rand(3, 16), VOCABULARY
+            torch.nn.Module(), image, masks, torch.rand(4, 3), torch.rand(3, 16), VOCABULARY
         )
