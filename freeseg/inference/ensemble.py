@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from freeseg.inference.label_map import to_size
+from freeseg.inference.label_map import upsample
 from freeseg.modeling import RegionCrops, class_logits, region_features, require_image_tower
-from freeseg.structures import Vocabulary
+from freeseg.structures import ImageFeatures, Vocabulary
 from freeseg.text import TextEncoder
 
 MASKS_AT_ONCE = 8  # whose probabilities are in memory at the image's size
@@ -85,22 +85,18 @@ def geometric_ensemble(
 
 
 def binary_masks(
-    mask_logits: Tensor,
-    padded_size: tuple[int, int],
-    image_size: tuple[int, int],
-    min_probability: float,
+    mask_logits: Tensor, features: ImageFeatures, index: int, min_probability: float
 ) -> Tensor:
     """Proposals as bool [Q, H, W]: where they are more probable than a threshold.
 
     Args:
-        mask_logits: [Q, h, w], of the padded image.
-        padded_size: In pixels.
-        image_size: (H, W), inside the padding.
+        mask_logits: [Q, h, w].
+        features: What they were found in.
+        index: Of their image there.
         min_probability: The threshold.
     """
-    height, width = image_size
-    masks = mask_logits.new_empty((len(mask_logits), height, width), dtype=torch.bool)
+    size = features.image_sizes[index]
+    masks = mask_logits.new_empty((len(mask_logits), *size), dtype=torch.bool)
     for logits, place in zip(mask_logits.split(MASKS_AT_ONCE), masks.split(MASKS_AT_ONCE)):
-        whole = to_size(logits[None], padded_size)[0, :, :height, :width]
-        place.copy_(whole.sigmoid() > min_probability)
+        place.copy_(upsample(logits, features, index, size).sigmoid_() > min_probability)
     return masks

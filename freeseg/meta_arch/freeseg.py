@@ -28,7 +28,7 @@ from freeseg.inference import (
     best_labels,
     binary_masks,
     resize_result,
-    to_size,
+    upsample,
 )
 from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
@@ -194,15 +194,16 @@ class FreeSeg(Mask2Former):
             class_probs = self.ensemble(
                 self.clip_adapter.clip_model,
                 wanted["image"].to(self.device),
-                binary_masks(mask_logits, features.padded_size, (height, width), threshold),
+                binary_masks(mask_logits, features, request.index, threshold),
                 class_probs,
                 text[row, :-1],
                 request.vocabulary,
             )
         size = int(wanted.get("height", height)), int(wanted.get("width", width))
         if request.task == "semantic" and wanted.get(LABEL_MAP_KEY):
-            whole = to_size(mask_logits[None], features.padded_size)[0]
-            mask_probs = whole[:, :height, :width].sigmoid_()  # [Q, H, W]
+            mask_probs = upsample(
+                mask_logits, features, request.index, (height, width)
+            ).sigmoid_()  # [Q, H, W]
             resizing = Resizing.of((height, width), (height, width), (height, width), size)
             return SegmentationResult(semantic=best_labels(class_probs, mask_probs, resizing))
         mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
@@ -211,7 +212,7 @@ class FreeSeg(Mask2Former):
             features.padded_size,
             (height, width),
             (height, width),
-            align_corners=True,  # as `to_size` does
+            align_corners=True,  # as `upsample` does
         )
         result = assemble_by_class_map(
             request.task, class_probs, mask_logits, resizing, request.vocabulary, self.thresholds

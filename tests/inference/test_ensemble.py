@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from freeseg.inference import RegionEnsemble, binary_masks, geometric_ensemble
 from freeseg.modeling import RegionCrops, region_features
-from freeseg.structures import Vocabulary
+from freeseg.structures import ImageFeatures, Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from largest_tensor import LargestTensor
@@ -39,8 +39,9 @@ def test_both_opinions_are_equal_at_one_half():
 def test_proposals_are_enlarged_a_few_at_a_time(queries, threshold):
     torch.manual_seed(0)
     mask_logits = torch.randn(queries, 12, 16)
+    features = ImageFeatures((), mask_logits[None], (96, 128), ((90, 121),))
     with LargestTensor() as largest:
-        found = binary_masks(mask_logits, (96, 128), (90, 121), threshold)
+        found = binary_masks(mask_logits, features, 0, threshold)
     whole = F.interpolate(mask_logits[None], (96, 128), mode="bilinear", align_corners=True)[0]
     assert torch.equal(found, whole[:, :90, :121].sigmoid() > threshold)
     assert largest.values <= max(8 * 96 * 128, found.numel())
