@@ -22,6 +22,9 @@ def add_input_keys(cfg: CfgNode) -> None:
     node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
     node.TASK_PROB.SEMANTIC = 0.33
     node.TASK_PROB.INSTANCE = 0.66
+    cfg.DATASETS.MERGE_TWINS = False  # put the objects of records together that have one photo
+    cfg.DATASETS.IGNORE_UNKNOWN = False  # evaluate without classes that the model does not know
+    cfg.DATASETS.CHECK = True  # look at all photos and annotation before the first step
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 
@@ -177,6 +180,7 @@ def add_backbone_keys(cfg: CfgNode) -> None:
 def add_engine_keys(cfg: CfgNode) -> None:
     """Adds what the trainer and the evaluation of this package need."""
     cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
+    cfg.MODEL.CLASSES = ""  # a classes.json that a training has written; "": DATASETS.TRAIN says
     cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
     cfg.TEST.PANOPTIC_INSTANCES = False  # AP also against the things of the panoptic annotation
     cfg.TEST.SEEN_UNSEEN = (

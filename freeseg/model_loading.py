@@ -11,10 +11,8 @@ from typing import Union
 import torch
 
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import MetadataCatalog
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.config import add_freeseg_config
-from freeseg.structures import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -93,30 +91,3 @@ def first_line(error: Exception) -> str:
     """Returns the kind of an error and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def known_classes(cfg: CfgNode, takes_any: bool) -> tuple[Vocabulary, tuple[int, ...] | None]:
-    """Returns the names and the dataset's own ids of the classes that the model predicts.
-
-    A model that `takes_any` class list predicts all classes of the dataset.
-    """
-    num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
-    if takes_any:
-        num_classes = len(Vocabulary.of_dataset(metadata) or range(num_classes))
-    vocabulary = Vocabulary.from_metadata(metadata, num_classes)
-    if not any(len(metadata.get(key) or ()) == num_classes for key in _NAME_KEYS):
-        source = datasets[0] if datasets else "DATASETS.TEST is empty"
-        logger.warning("no names for %d classes (%s): they are numbered", num_classes, source)
-    mapping: dict[int, int] = {}
-    for key in _ID_KEYS:
-        mapping.update(metadata.get(key) or {})
-    category_of_class = {label: category for category, label in mapping.items()}
-    if set(category_of_class) != set(range(num_classes)):
-        return vocabulary, None
-    return vocabulary, tuple(category_of_class[label] for label in range(num_classes))
-
-
-_NAME_KEYS = ("stuff_classes", "thing_classes")
-_ID_KEYS = ("stuff_dataset_id_to_contiguous_id", "thing_dataset_id_to_contiguous_id")

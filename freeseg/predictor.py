@@ -15,8 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
+from freeseg.classes import (
+    closed_vocabulary,
+    fill_num_classes,
+    trained_vocabulary,
+    with_own_classes,
+)
 from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
 from freeseg.images import (
     ImageError,
@@ -27,7 +34,7 @@ from freeseg.images import (
     read_image,
 )
 from freeseg.inference import segment_within_memory
-from freeseg.model_loading import ConfigSource, known_classes, read_config
+from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
@@ -124,17 +131,20 @@ class Segmenter:
         cfg = read_config(cfg_or_path, weights, device, opts)
         if not cfg.MODEL.WEIGHTS and weights is None:
             raise ValueError("no weights: name a file, the configuration has no MODEL.WEIGHTS")
-        register_custom(cfg.DATASETS.CUSTOM)
+        cfg = with_own_classes(cfg)
+        if not cfg.MODEL.CLASSES:  # else the files of the training need not be here
+            register_custom(cfg.DATASETS.CUSTOM)
         try:
+            fill_num_classes(cfg)
             model = build_model(cfg)
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         fuse_for_inference(model.eval())
-        takes_any = getattr(model, "takes_vocabulary", False)
-        vocabulary, category_ids = known_classes(cfg, takes_any)
+        vocabulary = _vocabulary_of(model, cfg)
         mapper = SegmentationMapper(cfg, is_train=False)
-        return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=category_ids)
+        ids = vocabulary.dataset_ids
+        return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=ids)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -302,6 +312,14 @@ class Segmenter:
             ) from None
         pixels = np.ascontiguousarray(inputs.image.transpose(2, 0, 1))
         return _Photo(image, torch.from_numpy(pixels))
+
+
+def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
+    """The classes that a model says it predicts, else those that its configuration names."""
+    own = getattr(model, "vocabulary", None)
+    if isinstance(own, Vocabulary):
+        return own
+    return trained_vocabulary(cfg) or closed_vocabulary(cfg)
 
 
 def parse_task(task: str | None, known: tuple[str, ...] = TASKS) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ ORDER = (
     "config_lseg",
     "config",
     "checkpoints",
+    "classes",
     "text",
     "modeling",
     "inference",

@@ -9,7 +9,7 @@ from freeseg.checkpoints.loading import (
     read_weights,
     weights_file,
 )
-from freeseg.checkpoints.reading import read_checkpoint
+from freeseg.checkpoints.reading import read_checkpoint, read_content
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_atomically, write_checkpoint
 
@@ -24,6 +24,7 @@ __all__ = [
     "convert_state",
     "detect_system",
     "read_checkpoint",
+    "read_content",
     "read_weights",
     "weights_file",
     "write_atomically",

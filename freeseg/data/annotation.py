@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pycocotools import mask as rle_codec
 
 from freeseg.data.panoptic import IdMap, LabelMap
-from freeseg.data.segmentation_code import check_segmentation
+from freeseg.data.segmentation_code import as_runs, check_segmentation
 
 BoolMasks = npt.NDArray[np.bool_]
 
@@ -199,9 +199,7 @@ def _rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMasks:
     if isinstance(segmentation, np.ndarray) and segmentation.ndim == 2:
         return segmentation.astype(bool)
     if isinstance(segmentation, dict):
-        if isinstance(segmentation["counts"], list):
-            segmentation = rle_codec.frPyObjects(segmentation, height, width)
-        return rle_codec.decode(segmentation).astype(bool)
+        return rle_codec.decode(as_runs(segmentation, size)).astype(bool)
     if isinstance(segmentation, list):
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         if not polygons:

@@ -21,12 +21,14 @@ from detectron2.data import (
     MetadataCatalog,
     build_detection_test_loader,
     build_detection_train_loader,
-    get_detection_dataset_dicts,
 )
+from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
+from freeseg.classes import trained_vocabulary
 from freeseg.config import training_tasks
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
+from freeseg.data.records import dataset_records, match_or_refuse, renumbered
 from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
 from freeseg.structures import DATASET_KEY, Vocabulary
 
@@ -125,7 +127,7 @@ def build_train_loader(
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if records is None:
-        records = _train_records(cfg)
+        records = train_records(cfg)
     if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
         records = _regions(cfg, records)
         mapper = mapper or RegionMapper(cfg)
@@ -155,7 +157,10 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
     if mapper is None:
         vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset_name))
         mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
-    return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+    records = dataset_records(dataset_name, merge_twins=cfg.DATASETS.MERGE_TWINS)
+    return build_detection_test_loader(
+        records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
+    )
 
 
 def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
@@ -173,17 +178,46 @@ def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
     )
 
 
-def _train_records(cfg: Any) -> list[Record]:
-    """All training sets together; sets with their own label lists say whose a record is."""
-    names, filter_empty = cfg.DATASETS.TRAIN, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    if not cfg.DATASETS.MIX_LABEL_SETS:
-        _require_same_classes(names)
-        return get_detection_dataset_dicts(names, filter_empty=filter_empty)
-    return [
-        {**record, DATASET_KEY: name}
-        for name in names
-        for record in get_detection_dataset_dicts(name, filter_empty=filter_empty)
-    ]
+def train_records(cfg: Any) -> list[Record]:
+    """All training sets together, in the class numbers of the first.
+
+    Classes of further sets are found among those of the first by name. Sets with their own label
+    lists (DATASETS.MIX_LABEL_SETS) keep their numbers, and say whose a record is.
+
+    Raises:
+        ValueError: A further set has a class that the first does not list.
+    """
+    names, own_lists = cfg.DATASETS.TRAIN, cfg.DATASETS.MIX_LABEL_SETS
+    labels = {} if own_lists else _labels_in_first(cfg)
+    result: list[Record] = []
+    for name in names:
+        records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
+        if name in labels:
+            void = MetadataCatalog.get(name).get("ignore_label", 255)
+            records = renumbered(records, labels[name], void, void)
+        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and "annotations" in records[0]:
+            records = filter_images_with_only_crowd_annotations(records)
+        result += [{**record, DATASET_KEY: name} for record in records] if own_lists else records
+    return result
+
+
+def _labels_in_first(cfg: Any) -> dict[str, Sequence[int | None]]:
+    """Class numbers in the first training set of those of further sets, where they differ."""
+    known = trained_vocabulary(cfg)
+    labels: dict[str, Sequence[int | None]] = {}
+    for name in cfg.DATASETS.TRAIN:
+        listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+        if known is not None and listed is not None:
+            match = match_or_refuse(name, listed, known, _NOT_MIXED)
+            if match.labels != tuple(range(len(listed))):
+                labels[name] = match.labels
+    return labels
+
+
+_NOT_MIXED = (
+    "a training set may have any of the first one's classes; sets with others can be trained "
+    "together where the model reads label texts (DATASETS.MIX_LABEL_SETS)"
+)
 
 
 @functools.lru_cache(maxsize=2)
@@ -192,15 +226,3 @@ def _shuffled(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
         int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     )
     return torch.randperm(size, generator=generator).numpy()
-
-
-def _require_same_classes(dataset_names: Sequence[str]) -> None:
-    """Training sets that are mixed must agree on what a class number means."""
-    for key in ("stuff_classes", "thing_classes"):
-        classes = {tuple(MetadataCatalog.get(name).get(key) or ()) for name in dataset_names}
-        if len(classes) > 1:
-            raise ValueError(
-                f"training sets {', '.join(dataset_names)} have different {key}; "
-                "only sets with the same classes can be trained together, unless the model reads "
-                "label texts (DATASETS.MIX_LABEL_SETS)"
-            )

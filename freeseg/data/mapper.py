@@ -6,7 +6,6 @@ Shapes: N targets, H W size of the augmented and padded image.
 from __future__ import annotations
 
 import contextlib
-import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +23,15 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils.file_io import PathManager
 from freeseg.config import training_tasks
-from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
+from freeseg.data.annotation import Annotation
+from freeseg.data.annotation_files import read_annotation
 from freeseg.data.augmentation import (
     LargeScaleJitter,
     RandomColorSSD,
     ShortSideCrop,
     build_flip,
 )
-from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY
-from freeseg.data.panoptic import LabelMap, rgb2id
+from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.images import order_channels, read_image
 from freeseg.structures import TASKS, Vocabulary
 
@@ -232,52 +231,9 @@ _ANNOTATION_KEYS = frozenset(
         "seed",
         STUFF_KEY,
         IGNORED_KEY,
+        LABELS_KEY,
     }
 )
-
-
-def read_annotation(
-    record: Mapping[str, Any], size: tuple[int, int], ignore_label: int
-) -> tuple[Annotation, tuple[str, ...]]:
-    """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
-    if "pan_seg_file_name" in record:
-        ids = rgb2id(_read(record["pan_seg_file_name"], "RGB"))
-        _check_size(record["pan_seg_file_name"], ids, size)
-        segments = SegmentMap.from_panoptic(ids, record["segments_info"])
-        if STUFF_KEY in record:
-            segments = segments.with_stuff(
-                read_labels(record, STUFF_KEY, ignore_label), ignore_label
-            )
-        return segments, TASKS
-    if "annotations" in record:
-        try:
-            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"annotation of {record['file_name']}: {error}") from error
-    if "sem_seg_file_name" in record:
-        labels = read_labels(record, "sem_seg_file_name", ignore_label)
-        _check_size(record["sem_seg_file_name"], labels, size)
-        return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
-    raise ValueError(
-        f"{record['file_name']} has no ground truth: a training record needs "
-        "pan_seg_file_name, annotations or sem_seg_file_name"
-    )
-
-
-def _check_size(file_name: str, labels: npt.NDArray[Any], size: tuple[int, int]) -> None:
-    if labels.shape[:2] != size:
-        raise ValueError(
-            f"{file_name} is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "
-            f"{size[1]}x{size[0]}"
-        )
-
-
-def read_labels(record: Mapping[str, Any], key: str, ignore_label: int) -> LabelMap:
-    """The record's class map [H, W]; what the record ignores is void."""
-    labels = _read(record[key])
-    labels = labels[..., 0] if labels.ndim == 3 else labels
-    ignored = record.get(IGNORED_KEY, ())
-    return np.where(np.isin(labels, ignored), ignore_label, labels) if ignored else labels
 
 
 @contextlib.contextmanager
@@ -338,14 +294,6 @@ def _ignore_label(dataset_names: Sequence[str]) -> int:
     if len(labels) > 1:
         raise ValueError(f"training sets have different ignore labels: {sorted(labels)}")
     return labels.pop() if labels else 255
-
-
-def _read(file_name: str, image_format: str | None = None) -> npt.NDArray[Any]:
-    """Detectron2's read_image, whose errors do not always name the file."""
-    try:
-        return utils.read_image(file_name, format=image_format)
-    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
-        raise OSError(f"cannot read {file_name}: {error}") from error
 
 
 def _round_up(side: int, divisor: int) -> int:

@@ -21,7 +21,8 @@ from detectron2.structures import BitMasks, Instances
 from detectron2.utils.file_io import PathManager
 from freeseg.config import training_tasks
 from freeseg.data.annotation import Annotation, SegmentMasks
-from freeseg.data.mapper import BatchTasks, read_annotation, read_labels, seeded
+from freeseg.data.annotation_files import read_annotation, read_labels
+from freeseg.data.mapper import BatchTasks, seeded
 from freeseg.images import order_channels, read_image
 
 REGION_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as rle_codec
 
 FIRST_CHARACTER = 48  # COCO's text of runs counts from "0"
 FARTHEST = 1_000_000  # pixels; COCO's reader walks along the edges, without end if they are long
@@ -37,6 +38,42 @@ def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
             "a segmentation is a list of polygons, a COCO run-length dict or a mask [H, W], "
             f"got {type(segmentation).__name__}"
         )
+
+
+def drawable(segmentation: Any, size: tuple[int, int]) -> Any:
+    """What can be drawn of a segmentation: polygons without those of under three points, or runs.
+
+    Returns:
+        None where nothing is left: an object without a mask.
+
+    Raises:
+        ValueError: Saying what is wrong.
+        TypeError: When it is neither polygons, nor runs, nor a mask.
+    """
+    if segmentation is None or (hasattr(segmentation, "__len__") and len(segmentation) == 0):
+        return None
+    check_segmentation(segmentation, size)
+    if isinstance(segmentation, list):
+        return [polygon for polygon in segmentation if len(polygon) >= 6] or None
+    return segmentation
+
+
+def box_of(segmentation: Any, size: tuple[int, int]) -> list[float]:
+    """Left, top, width and height of what `drawable` returned, polygons as they are written."""
+    if isinstance(segmentation, list):
+        points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation])
+        low, high = points.min(0), points.max(0)
+        return [*low.tolist(), *(high - low).tolist()]
+    return [float(side) for side in rle_codec.toBbox(as_runs(segmentation, size))]
+
+
+def as_runs(segmentation: Any, size: tuple[int, int]) -> Any:
+    """A run-length dict or a mask [H, W] as COCO's library takes it."""
+    if isinstance(segmentation, np.ndarray):
+        return rle_codec.encode(np.asfortranarray(segmentation, dtype=np.uint8))
+    if isinstance(segmentation["counts"], list):
+        return rle_codec.frPyObjects(segmentation, *size)
+    return segmentation
 
 
 def run_lengths(text: str | bytes) -> list[int]:

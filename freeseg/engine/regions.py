@@ -14,7 +14,7 @@ from detectron2.data.detection_utils import read_image
 from detectron2.data.transforms import NoOpTransform
 from freeseg.config import region_arguments
 from freeseg.data import evenly_spread
-from freeseg.data.mapper import read_annotation
+from freeseg.data.annotation_files import read_annotation
 from freeseg.evaluation.regions import measure_regions
 from freeseg.modeling import ClipAdapter, RegionCrops
 from freeseg.structures import Vocabulary

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import KEY_MAPS
+from freeseg.classes import trained_vocabulary
 from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
 from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
@@ -82,10 +82,9 @@ class FreeSeg(Mask2Former):
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = super().from_config(cfg)
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
         return {
             **trunk,
-            "vocabulary": Vocabulary.of_dataset(metadata) or trunk["vocabulary"],
+            "vocabulary": trained_vocabulary(cfg) or trunk["vocabulary"],
             "thresholds": replace(
                 trunk["thresholds"],
                 min_score=cfg.MODEL.FREESEG.MIN_SCORE,

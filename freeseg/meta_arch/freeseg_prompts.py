@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.classes import closed_vocabulary, trained_vocabulary
 from freeseg.meta_arch.requests import task_of
 from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
 from freeseg.structures import SegmentationTarget, Vocabulary
@@ -25,6 +25,8 @@ class FreeSegPrompts(nn.Module):
     """Learned prompts, trained on pictures of single regions, for `FreeSeg` to use frozen."""
 
     new_label: Tensor
+
+    takes_vocabulary = True  # its classes are those of the training set, NUM_CLASSES is not read
 
     @configurable
     def __init__(self, *, clip_adapter: ClipAdapter, vocabulary: Vocabulary) -> None:
@@ -44,11 +46,9 @@ class FreeSegPrompts(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
         return {
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model, has_void=False),
-            "vocabulary": Vocabulary.of_dataset(metadata)
-            or Vocabulary.from_metadata(metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
+            "vocabulary": trained_vocabulary(cfg) or closed_vocabulary(cfg),
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from freeseg.classes import training_vocabularies
 from freeseg.config_lseg import withholding_arguments
 from freeseg.inference import check_tasks, groups_by_padded_size, label_map, to_size, upsample
 from freeseg.meta_arch.image_system import ImageSystem
@@ -180,11 +181,11 @@ class LSeg(ImageSystem):
 
 def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
     """Label lists of the training sets, else of the test sets, else numbered classes under ""."""
-    found = {}
-    for name in cfg.DATASETS.TRAIN or cfg.DATASETS.TEST:
-        metadata = MetadataCatalog.get(name)
-        vocabulary = Vocabulary.of_dataset(metadata)
-        found[name] = vocabulary or Vocabulary.from_metadata(
-            metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-        )
-    return found or {"": Vocabulary.from_metadata({}, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)}
+    known = training_vocabularies(cfg)
+    if known and cfg.MODEL.get("CLASSES", ""):
+        return known
+    numbered = Vocabulary.from_metadata({}, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    if cfg.DATASETS.TRAIN:
+        return {name: known.get(name, numbered) for name in cfg.DATASETS.TRAIN}
+    found = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in cfg.DATASETS.TEST}
+    return {name: classes or numbered for name, classes in found.items()} or {"": numbered}

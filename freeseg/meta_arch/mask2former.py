@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
+from freeseg.classes import closed_vocabulary
 from freeseg.config import assembly_arguments, criterion_arguments, default_tasks, system_node
 from freeseg.inference import (
     Resizing,
@@ -71,13 +71,12 @@ class Mask2Former(ImageSystem):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         backbone = build_backbone(cfg)
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else {}
         assembly = assembly_arguments(cfg)
         return {
             "backbone": backbone,
             "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
             "criterion": SetCriterion(**criterion_arguments(cfg)),
-            "vocabulary": Vocabulary.from_metadata(metadata, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES),
+            "vocabulary": closed_vocabulary(cfg),
             "resize_masks_first": assembly.pop("resize_masks_first"),
             "thresholds": Thresholds(**assembly),
             "tasks": default_tasks(cfg),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,9 @@ class Vocabulary:
         synonyms: The texts that stand for each class, which a text encoder reads; by default the
             name alone. A region belongs to a class as much as to the best of its texts.
         other: The class for all that is none of the others, or None.
+        dataset_ids: The id of each class in the files of the dataset that it comes from, None for
+            a class that the dataset does not have; None where there is no dataset. Ids say nothing
+            about what a class is: two lists are equal whatever theirs are.
     """
 
     names: tuple[str, ...]
@@ -39,6 +42,7 @@ class Vocabulary:
     is_seen: tuple[bool, ...] | None = None
     synonyms: tuple[tuple[str, ...], ...] = ()
     other: int | None = None
+    dataset_ids: tuple[int | None, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.is_thing):
@@ -48,7 +52,11 @@ class Vocabulary:
             )
         if not self.synonyms:
             object.__setattr__(self, "synonyms", tuple((name,) for name in self.names))
-        for what, values in (("tuple of synonyms", self.synonyms), ("seen flag", self.is_seen)):
+        for what, values in (
+            ("tuple of synonyms", self.synonyms),
+            ("seen flag", self.is_seen),
+            ("dataset id", self.dataset_ids),
+        ):
             if values is not None and len(values) != len(self.names):
                 raise ValueError(
                     f"wanted one {what} per class, got {len(self.names)} names and {len(values)}"
@@ -84,7 +92,7 @@ class Vocabulary:
         and semantic datasets here), else from ``thing_classes``, else they are numbered. Things
         are the values of ``thing_dataset_id_to_contiguous_id``; without it, a dataset that lists
         only things has only things, and any other has none. Seen classes are flagged in
-        ``trainable_flag``.
+        ``trainable_flag``; ids are those of the two mappings where they cover all classes.
         """
         stuff = list(metadata.get("stuff_classes") or ())
         things = list(metadata.get("thing_classes") or ())
@@ -102,6 +110,7 @@ class Vocabulary:
             tuple(names),
             tuple(index in thing_ids for index in range(num_classes)),
             is_seen=tuple(map(bool, flags)) if flags and len(flags) == num_classes else None,
+            dataset_ids=_dataset_ids(metadata, num_classes),
         )
 
     @property
@@ -121,6 +130,7 @@ class Vocabulary:
             None if self.is_seen is None else (*self.is_seen, False),
             (*self.synonyms, own),
             other=len(self),
+            dataset_ids=None if self.dataset_ids is None else (*self.dataset_ids, None),
         )
 
     def with_seen(self, seen: Collection[str]) -> Vocabulary:
@@ -146,6 +156,9 @@ class Vocabulary:
             None if self.is_seen is None else tuple(self.is_seen[index] for index in classes),
             tuple(self.synonyms[index] for index in classes),
             other=classes.index(self.other) if self.other in classes else None,
+            dataset_ids=None
+            if self.dataset_ids is None
+            else tuple(self.dataset_ids[index] for index in classes),
         )
 
     def text_rows(self, classes: Sequence[int]) -> list[int]:
@@ -201,6 +214,16 @@ class Vocabulary:
         start = logits.new_full((*logits.shape[:-1], len(self)), -torch.inf)
         best = start.scatter_reduce(-1, owners.expand_as(text_logits), text_logits, "amax")
         return torch.cat([best, rest], dim=-1)  # [..., K + E]
+
+
+def _dataset_ids(metadata: Any, num_classes: int) -> tuple[int, ...] | None:
+    mapping: dict[int, int] = {}
+    for kind in ("stuff", "thing"):
+        mapping.update(metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {})
+    id_of = {label: dataset_id for dataset_id, label in mapping.items()}
+    if not num_classes or set(id_of) != set(range(num_classes)):
+        return None
+    return tuple(id_of[label] for label in range(num_classes))
 
 
 _MARKS = ("-merged", "-other", "-stuff")

@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from detectron2.data import MetadataCatalog
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
+from freeseg.classes import trained_vocabulary
 from freeseg.model_loading import load_config
 from freeseg.resources import resource
-from freeseg.structures import Vocabulary
 from freeseg.zoo.catalog import ModelCard, load_catalog
 from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
@@ -94,10 +93,11 @@ def class_names(found: ModelFiles) -> tuple[str, ...]:
     config = found.config
     if config == "":
         return ()
-    cfg = load_config(Path(config)) if isinstance(config, str) else config
-    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(datasets[0])) if datasets else None
-    return vocabulary.names if vocabulary else ()
+    cfg = load_config(Path(config)) if isinstance(config, str) else config.clone()
+    cfg.defrost()
+    cfg.MODEL.CLASSES = found.classes
+    classes = trained_vocabulary(cfg)
+    return classes.names if classes else ()
 
 
 def _part_of(key: str) -> str:

@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from freeseg.checkpoints import (
     KEY_MAPS,
     convert_file,
@@ -17,9 +15,10 @@ from freeseg.checkpoints import (
     weights_file,
     write_checkpoint,
 )
+from freeseg.classes import CLASSES_FILE, class_rows, closed_vocabulary, trained_vocabulary
 from freeseg.data import register_custom
-from freeseg.model_loading import known_classes, load_config
-from freeseg.zoo.resolution import CLASSES_FILE, find_model
+from freeseg.model_loading import load_config
+from freeseg.zoo.resolution import find_model
 
 _SUFFIXES = (".pth", ".safetensors")
 
@@ -68,36 +67,18 @@ def pack_model(
     cfg = load_config(Path(found.config)) if isinstance(found.config, str) else found.config
     cfg = cfg.clone()
     cfg.defrost()
-    register_custom(cfg.DATASETS.CUSTOM)
+    cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
+    if not cfg.MODEL.CLASSES:
+        register_custom(cfg.DATASETS.CUSTOM)
     state = read_weights(Path(weights_file(found.weights or cfg.MODEL.WEIGHTS)))
     system = detect_system(state)
     if system is not None:
         state = KEY_MAPS[system].convert(state).state
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASSES_FILE).write_text(json.dumps(_class_rows(cfg), indent=1) + "\n")
+    classes = trained_vocabulary(cfg) or closed_vocabulary(cfg)
+    (folder / CLASSES_FILE).write_text(json.dumps(class_rows(classes), indent=1) + "\n")
     write_checkpoint(state, folder / "model.safetensors", half=half)
-    cfg.MODEL.WEIGHTS = ""
+    cfg.MODEL.WEIGHTS = cfg.MODEL.CLASSES = ""
     cfg.DATASETS.CUSTOM = []
     (folder / "config.yaml").write_text(cfg.dump())
     return {"output": str(folder), "tensors": len(state), "from": system or ""}
-
-
-def _class_rows(cfg: CfgNode) -> list[dict[str, Any]]:
-    datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
-    takes_any = not any(len(metadata.get(key) or ()) == _count(cfg) for key in _NAME_KEYS)
-    vocabulary, ids = known_classes(cfg, takes_any)
-    rows: list[dict[str, Any]] = []
-    for label, (name, is_thing) in enumerate(zip(vocabulary.names, vocabulary.is_thing)):
-        row = {"id": ids[label] if ids else label, "name": name, "isthing": int(is_thing)}
-        if vocabulary.is_seen is not None:
-            row["seen"] = int(vocabulary.is_seen[label])
-        rows.append(row)
-    return rows
-
-
-def _count(cfg: CfgNode) -> int:
-    return int(cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-
-
-_NAME_KEYS = ("stuff_classes", "thing_classes")

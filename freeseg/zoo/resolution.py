@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -10,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
-from freeseg.model_loading import load_config
+from freeseg.classes import class_list_of
 from freeseg.resources import resource
 from freeseg.text.cache import cache_root
 from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
 from freeseg.zoo.download import DownloadError, check_file, download, download_from_hub
 
-CLASSES_FILE = "classes.json"  # names of a folder's classes, where the dataset need not be there
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -30,11 +27,14 @@ class ModelFiles:
         config: A yaml file, a folder of Hugging Face's, or a configuration.
         weights: A file or a folder; None where the configuration names it.
         card: What the catalogue says, for models that are in it.
+        classes: Where the list of its classes lies that its training has written; "" where there
+            is none, and the training set of the configuration says.
     """
 
     config: CfgNode | str
     weights: str | None = None
     card: ModelCard | None = None
+    classes: str = ""
 
 
 def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = True) -> ModelFiles:
@@ -75,10 +75,11 @@ def find_configured(
     """Finds a model as `find_model`, and the overrides KEY VALUE ... that give it its weights.
 
     These are `opts` behind the model's own MODEL.WEIGHTS, which are not fetched where `opts` have
-    others.
+    others, and behind MODEL.CLASSES.
     """
     found = find_model(name_or_path, needs_weights="MODEL.WEIGHTS" not in opts[::2])
     own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
+    own += ["MODEL.CLASSES", found.classes] if found.classes else []
     return found, [*own, *opts]
 
 
@@ -128,7 +129,8 @@ def _in_folder(folder: Path, needs_weights: bool) -> ModelFiles:
             f"folder {folder} has no model: wanted config.yaml and weights, as a training leaves "
             "them, or config.json of Hugging Face"
         )
-    return _with_classes(config, str(_weights_in(folder)) if needs_weights else None)
+    weights = str(_weights_in(folder)) if needs_weights else None
+    return ModelFiles(str(config), weights, classes=class_list_of(weights or folder))
 
 
 def _weights_in(folder: Path) -> Path:
@@ -150,26 +152,4 @@ def _beside(path: Path) -> ModelFiles:
             f"{path} has no config.yaml beside it; name its configuration with --config-file (or "
             "Segmenter.from_config)"
         )
-    return _with_classes(config, str(path))
-
-
-def _with_classes(config: Path, weights: str | None) -> ModelFiles:
-    """Names the classes by the folder's own list where it has one, else by the dataset."""
-    classes = config.with_name(CLASSES_FILE)
-    if not classes.is_file():
-        return ModelFiles(str(config), weights)
-    rows = json.loads(classes.read_text(encoding="utf-8"))
-    dataset = f"classes of {config.parent.resolve()}"
-    MetadataCatalog.pop(dataset, None)
-    things = {row["id"]: label for label, row in enumerate(rows) if row["isthing"]}
-    MetadataCatalog.get(dataset).set(
-        stuff_classes=[row["name"] for row in rows],
-        thing_classes=[row["name"] for row in rows if row["isthing"]],
-        thing_dataset_id_to_contiguous_id=things,
-        stuff_dataset_id_to_contiguous_id={row["id"]: label for label, row in enumerate(rows)},
-        trainable_flag=[int(row.get("seen", True)) for row in rows],
-    )
-    cfg = load_config(config)
-    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (dataset,)
-    cfg.DATASETS.CUSTOM = []
-    return ModelFiles(cfg, weights)
+    return ModelFiles(str(config), str(path), classes=class_list_of(path))

@@ -118,7 +118,7 @@ BAD_CONTENT = {
     "double ids": (
         {**PANOPTIC, "categories": PANOPTIC["categories"] * 2},
         None,
-        "categories need unique ids",
+        "categories have the id 1 twice; ids must be unique",
     ),
     "no thing flags": (
         {**PANOPTIC, "categories": INSTANCE["categories"]},

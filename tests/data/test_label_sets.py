@@ -23,7 +23,7 @@ def sets(tmp_path, write_image, cfg):
             }
             for row in range(3)
         ]
-        register(name, lambda records=records: records, {"stuff_classes": classes})
+        register(name, lambda _, records=records: records, {"stuff_classes": classes})
     cfg.DATASETS.TRAIN = tuple(names)
     cfg.INPUT.DATASET_MAPPER_NAME = "lseg_semantic"
     cfg.INPUT.IMAGE_SIZE, cfg.INPUT.BASE_SIZE, cfg.SOLVER.IMS_PER_BATCH = 16, 12, 6

@@ -93,7 +93,7 @@ def scene(tmp_path):
         ],
     }
     names = ["a", "b", "c", "d"]
-    register("all_of_it", lambda: [record], {"stuff_classes": names, "json_file": "all.json"})
+    register("all_of_it", lambda _: [record], {"stuff_classes": names, "json_file": "all.json"})
     register_seen("seen_of_it", "all_of_it", ["b", "d"])
     yield record
     for name in ("all_of_it", "seen_of_it"):

@@ -10,15 +10,20 @@ from typing import Any, Callable
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
+    Json,
     check_known,
     check_row,
     read_json,
-    refuse_twins,
     require_file,
     rows_of,
+    without_twins,
 )
+from freeseg.data.datasets.photo_finder import PhotoFinder
+from freeseg.data.panoptic import MAX_SEGMENT_ID, VOID_ID
+from freeseg.data.problems import Problems
 
 Records = list[dict[str, Any]]
+Loader = Callable[[Problems], Records]
 
 IGNORE_LABEL = 255
 LABEL_DIVISOR = 1000
@@ -26,16 +31,48 @@ LABEL_DIVISOR = 1000
 # keys of records beyond Detectron2's
 STUFF_KEY = "stuff_file_name"  # a semantic PNG for the pixels that no segment has
 IGNORED_KEY = "ignored_classes"  # classes of the semantic PNG whose pixels are void
+LABELS_KEY = "class_of_label"  # what the values of the semantic PNG mean, where not class numbers
 
 
-def register(name: str, load: Callable[[], Records], values: Mapping[str, Any]) -> None:
-    """Register a dataset and its metadata, replacing an earlier entry of that name."""
+def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
+    """Register a dataset and its metadata, replacing an earlier entry of that name.
+
+    Args:
+        name: Of the dataset.
+        load: Makes its records, and collects what is wrong with them.
+        values: Metadata.
+    """
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
     if name in MetadataCatalog.list():
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, load)
+    DatasetCatalog.register(name, _Strictly(load))
     MetadataCatalog.get(name).set(**values)
+
+
+def load_records(name: str, problems: Problems) -> Records:
+    """Records of a registered dataset, whoever has registered it.
+
+    Where it is one of ours, `problems` gets all that is wrong with its files and the records are
+    what is left; Detectron2's `DatasetCatalog.get` raises them.
+    """
+    function = DatasetCatalog[name] if name in DatasetCatalog.list() else None
+    if isinstance(function, _Strictly):
+        return function.load(problems)
+    return list(DatasetCatalog.get(name))
+
+
+@dataclass(frozen=True)
+class _Strictly:
+    """Loads records, or raises all that is wrong."""
+
+    load: Loader
+
+    def __call__(self) -> Records:
+        problems = Problems()
+        records = self.load(problems)
+        problems.raise_errors()
+        return records
 
 
 @dataclass(frozen=True)
@@ -49,9 +86,9 @@ class PanopticFiles:
     instances_json: Path | None = None
     hint: str = field(default="see datasets/README.md", compare=False)
 
-    def image_file(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> Path:
+    def photo_name(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> str:
         """The photo of an annotation `row` and its `image` row ({} if the JSON lists none)."""
-        return self.image_root / image.get("file_name", f"{Path(row['file_name']).stem}.jpg")
+        return str(image.get("file_name", f"{Path(row['file_name']).stem}.jpg"))
 
     def sem_seg_file(self, row: Mapping[str, Any]) -> Path | None:
         """The semantic PNG of an annotation row, if the dataset has such PNGs."""
@@ -80,36 +117,43 @@ def register_panoptic(
         **extra,
     }
 
-    def load() -> Records:
+    def load(problems: Problems) -> Records:
         if generate is not None:
             generate()
-        return load_panoptic(files, categories)
+        return load_panoptic(files, categories, problems)
 
     register(name, load, {key: value for key, value in values.items() if value is not None})
 
 
-def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Records:
-    """Detectron2 records of a COCO-panoptic JSON, with contiguous category ids."""
+def load_panoptic(
+    files: PanopticFiles, categories: Sequence[Category], problems: Problems
+) -> Records:
+    """Detectron2 records of a COCO-panoptic JSON, with contiguous category ids.
+
+    Args:
+        files: Where it lies.
+        categories: The classes; a segment of another category is an error.
+        problems: Gets what is wrong with rows.
+
+    Raises:
+        MissingDataError: There is no such file, or none of the photos or PNGs.
+        ValueError: It is no COCO JSON, or has no annotations.
+    """
     source = files.panoptic_json
     content = read_json(source, files.hint)
-    listed = rows_of({"images": [], **content}, "images", {"id": Hashable}, source)
-    refuse_twins(listed, "id", f"{source}: images")
-    for image in listed:
-        check_known(image, _IMAGE, f"{source}: image {image['id']!r:.40}")
-    images = {row["id"]: row for row in listed}
+    images = _images(content, source, problems)
     classes = {row.id: (index, row.is_thing) for index, row in enumerate(categories)}
+    photos = PhotoFinder(files.image_root, source, problems)
+    maps = PhotoFinder(files.panoptic_root, source, problems)
     records = []
-    for row in rows_of(content, "annotations", _ANNOTATION, source):
-        _check_segments(row, source)
+    rows = rows_of(content, "annotations", _ANNOTATION, source, problems)
+    for row in without_twins(rows, "image_id", f"{source}: annotations", problems):
         image = images.get(row["image_id"], {})
         record = {
-            "file_name": str(files.image_file(row, image)),
+            "file_name": str(photos.find(files.photo_name(row, image))),
             "image_id": row["image_id"],
-            "pan_seg_file_name": str(files.panoptic_root / row["file_name"]),
-            "segments_info": [
-                _contiguous(segment, classes, files.panoptic_json)
-                for segment in row["segments_info"]
-            ],
+            "pan_seg_file_name": str(maps.find(row["file_name"])),
+            "segments_info": _segments(row, classes, source, problems),
         }
         semantic = files.sem_seg_file(row)
         if semantic is not None:
@@ -118,12 +162,12 @@ def load_panoptic(files: PanopticFiles, categories: Sequence[Category]) -> Recor
             record.update(height=image["height"], width=image["width"])
         record.update({key: image[key] for key in ("caption",) if key in image})
         records.append(record)
-    if not records:
+    photos.report()
+    if not records and not problems.errors:
         raise ValueError(f"{files.panoptic_json} has no annotations")
-    first = records[0]
     for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
-        if key in first:
-            require_file(first[key], files.hint)
+        if records and key in records[0] and not problems.errors:
+            require_file(records[0][key], files.hint)
     return records
 
 
@@ -133,13 +177,38 @@ _ANNOTATION: Mapping[str, type] = {
     "file_name": str,
     "segments_info": list,
 }
+_SEGMENT: Mapping[str, type] = {"id": int, "category_id": int}
 
 
-def _check_segments(row: Mapping[str, Any], source: Path) -> None:
+def _images(content: Any, source: Path, problems: Problems) -> dict[Any, Json]:
+    """The image rows by id; a panoptic JSON may have none."""
+    listed = rows_of({"images": [], **content}, "images", {"id": Hashable}, source, problems)
+    images = {}
+    for image in without_twins(listed, "id", f"{source}: images", problems):
+        with problems.collecting("rows of images"):
+            images[image["id"]] = check_known(image, _IMAGE, f"{source}: image {image['id']!r:.40}")
+    return images
+
+
+def _segments(
+    row: Mapping[str, Any],
+    classes: Mapping[int, tuple[int, bool]],
+    source: Path,
+    problems: Problems,
+) -> list[Json]:
     name = f"{source}: segments of {row['file_name']}"
+    segments: list[Json] = []
     for segment in row["segments_info"]:
-        check_row(segment, {"id": int, "category_id": int}, name)
-    refuse_twins(row["segments_info"], "id", name)
+        with problems.collecting("segments"):
+            checked = check_row(segment, _SEGMENT, name)
+            checked = check_known(checked, {"iscrowd": bool}, name)
+            if not VOID_ID < checked["id"] <= MAX_SEGMENT_ID:
+                raise ValueError(
+                    f"{name}: id {checked['id']} cannot be a segment's: 0 is void in COCO's "
+                    f"PNGs, ids are 1..{MAX_SEGMENT_ID}"
+                )
+            segments.append(_contiguous(checked, classes, source))
+    return without_twins(segments, "id", name, problems)
 
 
 def _contiguous(
@@ -152,4 +221,5 @@ def _contiguous(
             "dataset's category table"
         )
     class_id, is_thing = classes[category]
-    return {**segment, "category_id": class_id, "isthing": is_thing}
+    crowd = {"iscrowd": int(segment["iscrowd"])} if "iscrowd" in segment else {}
+    return {**segment, "category_id": class_id, "isthing": is_thing, **crowd}

@@ -24,6 +24,7 @@ from freeseg.data.datasets.catalog import (
     register_panoptic,
 )
 from freeseg.data.datasets.json_rows import require_file
+from freeseg.data.problems import Problems
 
 HINT = "see Cityscapes in datasets/README.md, and run `python datasets/prepare_cityscapes.py`"
 
@@ -32,8 +33,8 @@ HINT = "see Cityscapes in datasets/README.md, and run `python datasets/prepare_c
 class CityscapesFiles(PanopticFiles):
     """Panoptic files whose images and semantic PNGs lie in folders of cities."""
 
-    def image_file(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> Path:
-        return self.image_root / _city(row["image_id"]) / f"{row['image_id']}_leftImg8bit.png"
+    def photo_name(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> str:
+        return f"{_city(row['image_id'])}/{row['image_id']}_leftImg8bit.png"
 
     def sem_seg_file(self, row: Mapping[str, Any]) -> Path | None:
         if self.sem_seg_root is None:
@@ -82,7 +83,7 @@ def _register(
     files: CityscapesFiles,
     evaluator_type: str,
     categories: Sequence[Category],
-    load: Callable[[CityscapesFiles], Records],
+    load: Callable[[CityscapesFiles, Problems], Records],
 ) -> None:
     values = {
         "image_dir": str(files.image_root),
@@ -91,14 +92,15 @@ def _register(
         "ignore_label": IGNORE_LABEL,
         **metadata(categories),
     }
-    register(name, lambda: load(files), values)
+    register(name, lambda problems: load(files, problems), values)
 
 
-def _load_instances(files: CityscapesFiles) -> Records:
+def _load_instances(files: CityscapesFiles, problems: Problems) -> Records:
     """Panoptic records without stuff, classes counted from the first thing."""
     categories = load_categories("cityscapes")
     first_thing = [row.is_thing for row in categories].index(True)  # things are the last classes
-    records = load_panoptic(dataclasses.replace(files, sem_seg_root=None), categories)
+    files = dataclasses.replace(files, sem_seg_root=None)
+    records = load_panoptic(files, categories, problems)
     for record in records:
         record["segments_info"] = [
             {**row, "category_id": row["category_id"] - first_thing}
@@ -108,7 +110,7 @@ def _load_instances(files: CityscapesFiles) -> Records:
     return records
 
 
-def _load_semantic(files: CityscapesFiles) -> Records:
+def _load_semantic(files: CityscapesFiles, _: Problems) -> Records:
     suffix = "_leftImg8bit.png"
     records = []
     for image in sorted(files.image_root.glob(f"*/*{suffix}")):

@@ -18,7 +18,10 @@ from freeseg.data.datasets.catalog import (
 )
 from freeseg.data.datasets.instances import register_instances
 from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
+from freeseg.data.problems import Problems
 
+# Published AP counts COCO's objects by the areas in its files, those without a pixel included.
+PUBLISHED_TRUTH = {"keeps_annotated_areas": True}
 HINT = "see COCO in datasets/README.md, and run `python datasets/prepare_coco.py`"
 
 
@@ -34,6 +37,7 @@ def register_coco(root: Path) -> None:
             coco / f"{split}2017",
             things,
             HINT,
+            **PUBLISHED_TRUTH,
         )
         register_instances(
             f"coco_2017_{split}_panoptic2instance",
@@ -41,6 +45,7 @@ def register_coco(root: Path) -> None:
             coco / f"{split}2017",
             things,
             HINT,
+            **PUBLISHED_TRUTH,
         )
         stuff = SemanticFiles(
             image_root=coco / f"{split}2017",
@@ -60,9 +65,9 @@ def _register_panoptic(coco: Path, split: str) -> None:
     categories = load_categories("coco_panoptic")
     files = panoptic_files(coco, split)
     name = f"coco_2017_{split}_panoptic"
-    register_panoptic(name, files, categories)
+    register_panoptic(name, files, categories, **PUBLISHED_TRUTH)
     semantic = dataclasses.replace(files, sem_seg_root=coco / f"panoptic_semseg_{split}2017")
-    register_panoptic(f"{name}_with_sem_seg", semantic, categories)
+    register_panoptic(f"{name}_with_sem_seg", semantic, categories, **PUBLISHED_TRUTH)
 
 
 def panoptic_files(coco: Path, split: str) -> PanopticFiles:
@@ -91,15 +96,19 @@ def _register_full_task(coco: Path) -> None:
     )
     categories = load_categories("coco_stuff")
     values = {"ignore_label": IGNORE_LABEL, **metadata(categories)}
-    register("coco_2017_train_full_task", lambda: _load_full_task(things), values)
+
+    def load(problems: Problems) -> Records:
+        return _load_full_task(things, problems)
+
+    register("coco_2017_train_full_task", load, values)
 
 
-def _load_full_task(files: PanopticFiles) -> Records:
+def _load_full_task(files: PanopticFiles, problems: Problems) -> Records:
     """Panoptic records with things alone, in the numbers of COCO-Stuff's table."""
     panoptic, stuff = load_categories("coco_panoptic"), load_categories("coco_stuff")
     number_of = {row.name: number for number, row in enumerate(stuff)}
     thing_numbers = [number for number, row in enumerate(stuff) if row.is_thing]
-    records = load_panoptic(files, panoptic)
+    records = load_panoptic(files, panoptic, problems)
     for record in records:
         record["segments_info"] = [
             {**row, "category_id": number_of[panoptic[row["category_id"]].name]}

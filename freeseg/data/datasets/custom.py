@@ -1,7 +1,8 @@
-"""A user's own COCO-panoptic or COCO-instance JSON as a dataset, by one row of configuration."""
+"""A user's own annotation as a dataset, by one row of configuration."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,22 @@ from detectron2.data import DatasetCatalog
 from freeseg.data.categories import from_json
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
-from freeseg.data.datasets.json_rows import MissingDataError, read_json, rows_of
+from freeseg.data.datasets.json_rows import (
+    Json,
+    MissingDataError,
+    check_known,
+    list_of,
+    read_json,
+    rows_of,
+    without_twins,
+)
+from freeseg.data.datasets.label_pngs import register_label_pngs
+from freeseg.data.problems import Problems
 
 ROW = "[name, json_file, image_root, panoptic_root]"
 HINT = f"a DATASETS.CUSTOM row is {ROW}"
+
+logger = logging.getLogger(__name__)
 
 _registered: dict[str, tuple[str, ...]] = {}
 
@@ -23,11 +36,26 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
 
     Args:
         rows: each [name, json_file, image_root, panoptic_root]. With panoptic_root (the folder of
-            the PNGs) the JSON is COCO-panoptic, with "" it is COCO-instance. Class names and thing
-            flags come from the JSON; classes are numbered things first, then by category id.
+            the PNGs) the JSON is COCO-panoptic, with "" it is COCO-instance. A JSON that has
+            "categories" and no "images" describes label PNGs, whose folder stands in the place of
+            panoptic_root: their pixels are category ids. Class names and thing flags come from the
+            JSON; classes are numbered things first, then by category id.
+
+    Raises:
+        ValueError: A row, or what its file says of classes, cannot be used; a DataError with a
+            line for each problem where there are several.
+        MissingDataError: There is no such file or folder.
     """
+    names: set[str] = set()
     for row in rows:
         _check_row(row)
+        if row[0] in names:
+            raise ValueError(
+                f"DATASETS.CUSTOM: two rows are called {row[0]!r}; a dataset needs a name of its "
+                "own, such as one for training and one for validation"
+            )
+        names.add(row[0])
+    for row in rows:
         name = row[0]
         if _registered.get(name) == tuple(row):
             continue
@@ -51,36 +79,102 @@ def _check_row(row: Any) -> None:
 def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str) -> None:
     source = Path(json_file).expanduser()
     images = Path(image_root).expanduser()
+    maps = Path(panoptic_root).expanduser() if panoptic_root else None
     content = read_json(source, HINT)
-    rows = _checked_categories(content, source)
-    annotations = rows_of(content, "annotations", {}, source)
-    is_panoptic = any("segments_info" in item for item in annotations)
-    if is_panoptic != bool(panoptic_root):
+    if isinstance(content, dict) and {"images", "annotations"}.isdisjoint(content):
+        rows = _categories(content, source, default_thing=0)
+        folder = _label_folder(maps, source, panoptic_root)
+        _require_folder(images)
+        register_label_pngs(name, content, rows, images, folder, source)
+        return
+    rows = _categories(content, source, default_thing=1)
+    annotations = list_of(content, "annotations", source)
+    is_panoptic = any(isinstance(item, dict) and "segments_info" in item for item in annotations)
+    if is_panoptic != (maps is not None):
         kind, wanted = ("panoptic", "the folder of its PNGs") if is_panoptic else ("instance", '""')
         raise ValueError(
             f"DATASETS.CUSTOM: {source} is a COCO-{kind} JSON, so panoptic_root must be {wanted}, "
             f"got {panoptic_root!r}"
         )
     _require_folder(images)
-    if not is_panoptic:
-        things = from_json([{**row, "isthing": 1} for row in rows])
-        register_instances(name, source, images, things, HINT)
+    if maps is None:
+        used = {row.get("category_id") for row in annotations if isinstance(row, dict)}
+        things = [{**row, "isthing": 1} for row in _without_root(rows, used, source)]
+        register_instances(name, source, images, from_json(things), HINT)
         return
-    if not all("isthing" in row for row in rows):
+    if not all("isthing" in row for row in list_of(content, "categories", source)):
         raise ValueError(f'{source}: every category of a panoptic JSON needs "isthing": 0 or 1')
-    _require_folder(Path(panoptic_root).expanduser())
-    files = PanopticFiles(images, Path(panoptic_root).expanduser(), source, hint=HINT)
+    _require_folder(maps)
+    files = PanopticFiles(images, maps, source, hint=HINT)
     register_panoptic(name, files, from_json(rows))
 
 
-def _checked_categories(content: Any, source: Path) -> list[dict[str, Any]]:
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(content):
+def _label_folder(maps: Path | None, source: Path, given: str) -> Path:
+    if maps is None:
+        raise ValueError(
+            f"DATASETS.CUSTOM: {source} has categories and no images, so the last item of the row "
+            f"must be the folder of label PNGs, got {given!r}"
+        )
+    _require_folder(maps)
+    return maps
+
+
+def _categories(content: Any, source: Path, default_thing: int) -> list[Json]:
+    """The rows of "categories" with unique ids and names, and flags.
+
+    Raises:
+        DataError: With a line for each row that is wrong.
+    """
+    if not isinstance(content, dict) or "categories" not in content:
         raise ValueError(
             f"{source} is not a COCO JSON: it needs the lists images, annotations and categories"
         )
-    rows = rows_of(content, "categories", {"id": int, "name": str}, source)
-    if not rows or len({row["id"] for row in rows}) != len(rows):
+    problems = Problems()
+    rows = []
+    for row in rows_of(content, "categories", {"id": int, "name": str}, source, problems):
+        with problems.collecting("categories"):
+            known = {"isthing": default_thing, **row}
+            rows.append(check_known(known, {"isthing": bool}, f"{source}: category {row['id']}"))
+    unique = without_twins(rows, "id", f"{source}: categories", problems)
+    _refuse_names(unique, source, problems)
+    problems.raise_errors()
+    if not rows:
         raise ValueError(f"{source}: categories need unique ids, and at least one row")
+    return rows
+
+
+def _refuse_names(rows: Sequence[Json], source: Path, problems: Problems) -> None:
+    """Collects names that are empty or stand for two classes."""
+    owner: dict[str, int] = {}
+    for row in rows:
+        name = " ".join(row["name"].split())
+        if not name:
+            problems.error("names", f"{source}: category {row['id']} has an empty name")
+        elif name in owner:
+            problems.error(
+                "names",
+                f"{source}: the categories {owner[name]} and {row['id']} are both called "
+                f"{name!r}; results are listed by name, so names must be unique",
+            )
+        owner.setdefault(name, row["id"])
+
+
+def _without_root(rows: list[Json], used: set[Any], source: Path) -> list[Json]:
+    """Categories without one that only holds the others together, as Roboflow writes it.
+
+    That is one that no object has and that is the "supercategory" of all others.
+    """
+    for root in rows:
+        others = [row for row in rows if row is not root]
+        parents = {row.get("supercategory") for row in others}
+        if others and root["id"] not in used and parents == {root["name"]}:
+            logger.warning(
+                "%s: category %d, %r, is the root of the others and no object has it: left out",
+                source,
+                root["id"],
+                root["name"],
+            )
+            return others
     return rows
 
 

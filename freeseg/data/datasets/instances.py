@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,29 @@ from typing import Any
 from detectron2.structures import BoxMode
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
-from freeseg.data.datasets.json_rows import read_json, refuse_twins, require_file, rows_of
+from freeseg.data.datasets.json_rows import (
+    check_known,
+    read_json,
+    require_file,
+    rows_of,
+    without_twins,
+)
+from freeseg.data.datasets.photo_finder import PhotoFinder
+from freeseg.data.problems import Problems
+from freeseg.data.segmentation_code import box_of, drawable
 
-_IMAGE: Mapping[str, type] = {
-    "id": Hashable,
-    "file_name": str,
-    "height": int,
-    "width": int,
-}
-_ANNOTATION: Mapping[str, type] = {
-    "image_id": Hashable,
-    "category_id": int,
-    "bbox": list,
-}
+_IMAGE: Mapping[str, type] = {"id": Hashable, "file_name": str, "height": int, "width": int}
+_ANNOTATION: Mapping[str, type] = {"image_id": Hashable, "category_id": int}
+_OPTIONAL: Mapping[str, type] = {"iscrowd": bool, "id": Hashable}
 
 
 def register_instances(
-    name: str, json_file: Path, image_root: Path, categories: Sequence[Category], hint: str
+    name: str,
+    json_file: Path,
+    image_root: Path,
+    categories: Sequence[Category],
+    hint: str,
+    **extra: Any,
 ) -> None:
     """Register a COCO-instance dataset whose classes are the things among `categories`."""
     things = [category for category in categories if category.is_thing]
@@ -35,24 +42,38 @@ def register_instances(
         "evaluator_type": "coco",
         "ignore_label": IGNORE_LABEL,
         **metadata(things),
+        **extra,
     }
-    register(name, lambda: load_instances(json_file, image_root, things, hint), values)
+
+    def load(problems: Problems) -> Records:
+        return load_instances(json_file, image_root, things, hint, problems)
+
+    register(name, load, values)
 
 
 def load_instances(
-    json_file: Path, image_root: Path, things: Sequence[Category], hint: str
+    json_file: Path, image_root: Path, things: Sequence[Category], hint: str, problems: Problems
 ) -> Records:
-    """Records of every image, with its annotations in contiguous class numbers."""
+    """Records of every image, with its annotations in contiguous class numbers.
+
+    Args:
+        json_file: COCO's form.
+        image_root: Folder of the photos.
+        things: The classes; an annotation of another category is an error.
+        hint: What to do where files are missing.
+        problems: Gets what is wrong with rows.
+
+    Raises:
+        MissingDataError: There is no such file, or none of the photos.
+        ValueError: It is no COCO JSON.
+    """
     content = read_json(json_file, hint)
-    images = rows_of(content, "images", _IMAGE, json_file)
-    annotations = rows_of(content, "annotations", _ANNOTATION, json_file)
-    refuse_twins(images, "id", f"{json_file}: images")
-    numbered = [row for row in annotations if "id" in row]
-    refuse_twins(numbered, "id", f"{json_file}: annotations")
-    classes = {category.id: index for index, category in enumerate(things)}
+    images = rows_of(content, "images", _IMAGE, json_file, problems)
+    images = without_twins(images, "id", f"{json_file}: images", problems)
+    finder = PhotoFinder(image_root, json_file, problems)
     records = {
         row["id"]: {
-            "file_name": str(image_root / row["file_name"]),
+            "file_name": str(finder.find(row["file_name"])),
             "image_id": row["id"],
             "height": row["height"],
             "width": row["width"],
@@ -60,22 +81,65 @@ def load_instances(
         }
         for row in images
     }
+    finder.report()
+    annotations = rows_of(content, "annotations", _ANNOTATION, json_file, problems)
+    numbered = [row for row in annotations if isinstance(row.get("id"), Hashable) and "id" in row]
+    without_twins(numbered, "id", f"{json_file}: annotations", problems)
+    classes = {category.id: index for index, category in enumerate(things)}
     for row in annotations:
-        if row["image_id"] not in records or row["category_id"] not in classes:
-            raise ValueError(
-                f"{json_file}: annotation {row.get('id')} has image {row['image_id']} and category "
-                f"{row['category_id']}, one of which the file does not list"
-            )
-        annotation: dict[str, Any] = {
-            "category_id": classes[row["category_id"]],
-            "iscrowd": row.get("iscrowd", 0),
-            "bbox": row["bbox"],
-            "bbox_mode": BoxMode.XYWH_ABS,
-            "segmentation": row.get("segmentation"),
-        }
-        records[row["image_id"]]["annotations"].append(annotation)
+        with problems.collecting("annotations"):
+            record = records.get(row["image_id"])
+            name = f"{json_file}: annotation {row.get('id')!r:.40}"
+            if record is None or row["category_id"] not in classes:
+                raise ValueError(
+                    f"{name} has image {row['image_id']!r:.40} and category "
+                    f"{row['category_id']}, one of which the file does not list"
+                )
+            annotation = _annotation(row, classes[row["category_id"]], record, name)
+            record["annotations"].append(annotation)
     result = list(records.values())
-    if not result:
+    if not result and not problems.errors:
         raise ValueError(f"{json_file} lists no images")
-    require_file(result[0]["file_name"], hint)
+    if result and not problems.errors:
+        require_file(result[0]["file_name"], hint)
     return result
+
+
+def _annotation(
+    row: Mapping[str, Any], class_id: int, record: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Detectron2's dict of an annotation row; "segmentation" is None where it has no mask.
+
+    Raises:
+        ValueError: A field has no meaning.
+    """
+    row = check_known(row, _OPTIONAL, name)
+    try:
+        mask = drawable(row.get("segmentation"), (record["height"], record["width"]))
+    except (TypeError, ValueError) as error:
+        photo = Path(record["file_name"]).name
+        raise ValueError(f"{name}, of {photo}: {error}") from error
+    annotation = {
+        "category_id": class_id,
+        "iscrowd": int(row.get("iscrowd", 0)),
+        "segmentation": mask,
+    }
+    for key in ("id", "area"):
+        if key in row:
+            annotation[key] = row[key]
+    box = row.get("bbox")
+    if box is not None:
+        if not _is_box(box):
+            raise ValueError(f"{name} needs 'bbox', x, y, width, height >= 0, got {box!r:.60}")
+        annotation.update(bbox=box, bbox_mode=BoxMode.XYWH_ABS)
+    elif mask is not None:
+        box = box_of(mask, (record["height"], record["width"]))
+        annotation.update(bbox=box, bbox_mode=BoxMode.XYWH_ABS)
+    return annotation
+
+
+def _is_box(box: Any) -> bool:
+    if not isinstance(box, list) or len(box) != 4:
+        return False
+    is_finite = all(isinstance(side, (int, float)) and math.isfinite(side) for side in box)
+    return is_finite and box[2] >= 0 and box[3] >= 0

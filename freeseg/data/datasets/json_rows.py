@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
+
+from freeseg.data.problems import Problems
 
 Json = dict[str, Any]
 
@@ -15,6 +18,7 @@ TYPE_NAMES: Mapping[type, str] = {
     int: "a whole number",
     list: "a list",
     dict: "an object",
+    bool: "true, false, 1 or 0",
     Hashable: "a number or a text",
 }
 
@@ -43,60 +47,96 @@ def require_file(path: str | Path, hint: str) -> None:
         raise MissingDataError(f"{path} does not exist; {hint}")
 
 
-def rows_of(content: Any, key: str, fields: Mapping[str, type], source: Path) -> list[Json]:
-    """The list `key` of a JSON object, whose rows have at least these fields.
-
-    Args:
-        content: Of the whole file.
-        key: Of the list.
-        fields: Name and type of what every row must have.
-        source: The file, for messages.
+def list_of(content: Any, key: str, source: Path) -> list[Any]:
+    """The list `key` of a JSON object.
 
     Raises:
-        ValueError: When it is no such list; names the first row that is wrong and why.
+        ValueError: When there is no such list.
     """
     rows = content.get(key) if isinstance(content, dict) else None
     if not isinstance(rows, list):
         raise ValueError(f"{source} has no list {key!r}")
-    for number, row in enumerate(rows):
-        check_row(row, fields, f"{source}: {key}[{number}]")
     return rows
 
 
-def check_row(row: Any, fields: Mapping[str, type], name: str) -> None:
-    """Refuses a row that is no object or lacks one of the fields.
+def rows_of(
+    content: Any, key: str, fields: Mapping[str, type], source: Path, problems: Problems
+) -> list[Json]:
+    """The rows of the list `key` of a JSON object that have at least these fields.
+
+    Args:
+        content: Of the whole file.
+        key: Of the list.
+        fields: Name and type of what every row must have, see `read_field`.
+        source: The file, for messages.
+        problems: Gets an error for every row that is wrong.
 
     Raises:
-        ValueError: Naming the row and the field.
+        ValueError: When there is no such list.
+    """
+    rows = []
+    for number, row in enumerate(list_of(content, key, source)):
+        with problems.collecting(f"rows of {key}"):
+            rows.append(check_row(row, fields, f"{source}: {key}[{number}]"))
+    return rows
+
+
+def check_row(row: Any, fields: Mapping[str, type], name: str) -> Json:
+    """A row with its fields as `read_field` reads them, and all others as they are.
+
+    Raises:
+        ValueError: When it is no object or lacks a field; names the row and the field.
     """
     if not isinstance(row, dict):
         raise ValueError(f"{name} must be an object, got {type(row).__name__}")
-    for field, kind in fields.items():
-        value = row.get(field)
-        if value is None or not isinstance(value, kind):
-            got = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
-            raise ValueError(f"{name} needs {field!r}, {TYPE_NAMES[kind]}, got {got}")
+    return {**row, **{field: read_field(row, field, kind, name) for field, kind in fields.items()}}
 
 
-def check_known(row: Mapping[str, Any], fields: Mapping[str, type], name: str) -> None:
-    """Refuses a row that has one of the fields with another type; it may lack them.
+def check_known(row: Mapping[str, Any], fields: Mapping[str, type], name: str) -> Json:
+    """The same of a row that may lack the fields.
 
     Raises:
-        ValueError: Naming the row and the field.
+        ValueError: When it has one of another kind; names the row and the field.
     """
-    check_row(row, {key: kind for key, kind in fields.items() if key in row}, name)
+    return check_row(row, {key: kind for key, kind in fields.items() if key in row}, name)
 
 
-def refuse_twins(rows: list[Json], key: str, name: str) -> None:
-    """Refuses rows with one id: which of them is meant cannot be known.
+def read_field(row: Mapping[str, Any], field: str, kind: type, name: str) -> Any:
+    """A row's value of a kind: 3.0 is a whole number, and 0 and 1 are flags; "0" and null are none.
 
     Raises:
-        ValueError: With the first id that comes twice.
+        ValueError: It is of another kind; says row, field, what was found and what is wanted.
     """
-    seen = set()
+    value = row.get(field)
+    if kind in (int, bool) and isinstance(value, float) and math.isfinite(value):
+        value = int(value) if value.is_integer() else value
+    is_of_kind = isinstance(value, kind)
+    if kind is bool:
+        is_of_kind = isinstance(value, int) and value in (0, 1)
+    elif kind is int:
+        is_of_kind = is_of_kind and not isinstance(value, bool)
+    elif kind is Hashable:
+        is_of_kind = is_of_kind and isinstance(value, (int, float, str))
+    if value is None or not is_of_kind:
+        got = "nothing" if field not in row else f"{type(value).__name__} {row[field]!r:.40}"
+        raise ValueError(f"{name} needs {field!r}, {TYPE_NAMES[kind]}, got {got}")
+    return bool(value) if kind is bool else value
+
+
+def without_twins(rows: list[Json], key: str, name: str, problems: Problems) -> list[Json]:
+    """Rows whose ids are unique: which of two with one id is meant cannot be known.
+
+    Args:
+        rows: With the field `key`.
+        key: Of the ids.
+        name: Of the rows, for messages.
+        problems: Gets an error for every id that comes again.
+    """
+    first: dict[Any, Json] = {}
     for row in rows:
-        if not isinstance(row[key], Hashable):
-            raise ValueError(f"{name} have no number or text as {key}: {row[key]!r:.40}")
-        if row[key] in seen:
-            raise ValueError(f"{name} have the {key} {row[key]!r} twice; ids must be unique")
-        seen.add(row[key])
+        if row[key] in first:
+            problems.error(
+                f"a {key} twice", f"{name} have the {key} {row[key]!r} twice; ids must be unique"
+            )
+        first.setdefault(row[key], row)
+    return list(first.values())

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY, Records, register
+from detectron2.data import MetadataCatalog
+from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY, Records, load_records, register
 from freeseg.data.splits import load_split, split_metadata
 
 # metadata that would lead around the filter, to files that still have all classes
@@ -105,7 +105,7 @@ def register_seen(name: str, source: str, unseen: Collection[str]) -> None:
     hidden = frozenset(number for number, each in enumerate(names) if each in unseen)
     register(
         name,
-        lambda: seen_records(DatasetCatalog.get(source), hidden),
+        lambda problems: seen_records(load_records(source, problems), hidden),
         {**values, **split_metadata(names, unseen)},
     )
 

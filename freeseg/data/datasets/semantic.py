@@ -44,7 +44,7 @@ def register_semantic(
         "ignore_label": ignore_label,
         **metadata(categories),
     }
-    register(name, lambda: load_semantic(files), values)
+    register(name, lambda _: load_semantic(files), values)
 
 
 def load_semantic(files: SemanticFiles) -> Records:

@@ -1,0 +1,279 @@
+"""Which classes a model predicts, in which order, and which of them a dataset's classes are.
+
+The one place for these questions. A model's classes are those it was trained on: the list beside
+its checkpoint, else that of the training set. Lists are joined by name; neither ids nor places say
+what a class is.
+
+Shapes: K classes of a model.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.checkpoints import read_content
+from freeseg.structures import Vocabulary
+
+CLASSES_FILE = "classes.json"  # beside a checkpoint: the classes it was trained on
+CLASSES_KEY = "classes"  # the same rows inside of it
+AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
+
+logger = logging.getLogger(__name__)
+
+
+def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
+    """The classes of the configured model in the order of its outputs, None where nobody names any.
+
+    They are those of MODEL.CLASSES, a list that a training has written, else of the first of
+    DATASETS.TRAIN.
+    """
+    return next(iter(training_vocabularies(cfg).values()), None)
+
+
+def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
+    """The classes of every training set that names some, by the set's name; see above."""
+    names = [name for name in cfg.DATASETS.TRAIN if name]
+    path = cfg.MODEL.get("CLASSES", "")
+    if path:
+        return {names[0] if names else "": read_class_list(path)}
+    lists = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in names}
+    return {name: classes for name, classes in lists.items() if classes is not None}
+
+
+def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
+    """The K = NUM_CLASSES classes of a model that knows no others; without names they are numbered.
+
+    NUM_CLASSES 0 stands for as many as there are names.
+    """
+    known, number = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if known is not None and number in (AUTO, len(known)):
+        return known
+    source = cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "DATASETS.TRAIN is empty"
+    logger.warning("no names for %d classes (%s): they are numbered", number, source)
+    return Vocabulary.from_metadata({}, number)
+
+
+def takes_any_classes(cfg: CfgNode) -> bool:
+    """Whether the configured system may be asked for other classes than the trained ones."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    return name in META_ARCH_REGISTRY and bool(
+        getattr(META_ARCH_REGISTRY.get(name), "takes_vocabulary", False)
+    )
+
+
+def fill_num_classes(cfg: CfgNode) -> None:
+    """Writes the number of the trained classes where NUM_CLASSES is 0, and checks it elsewhere.
+
+    Raises:
+        ValueError: A closed model has another number of classes than its training set lists.
+    """
+    known, head = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD
+    if known is None:
+        if head.NUM_CLASSES == AUTO:
+            raise ValueError(
+                "MODEL.SEM_SEG_HEAD.NUM_CLASSES is 0, as many as the training set lists, but no "
+                f"class names are known of {', '.join(cfg.DATASETS.TRAIN) or 'DATASETS.TRAIN'}"
+            )
+        return
+    if head.NUM_CLASSES == AUTO:
+        was_frozen = cfg.is_frozen()
+        cfg.defrost()
+        head.NUM_CLASSES = len(known)
+        if was_frozen:
+            cfg.freeze()
+    elif len(known) != head.NUM_CLASSES and not takes_any_classes(cfg):
+        source = cfg.MODEL.get("CLASSES", "") or cfg.DATASETS.TRAIN[0]
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "
+            f"{len(known)} classes ({shown(known.names)}); set it to {len(known)}, or to "
+            "0: as many as the training set lists"
+        )
+
+
+def class_rows(vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    """A class list as `read_class_list` reads it: JSON objects in the order of the classes."""
+    ids = vocabulary.dataset_ids or (None,) * len(vocabulary)
+    rows: list[dict[str, Any]] = []
+    for label, name in enumerate(vocabulary.names):
+        category = label if ids[label] is None else ids[label]
+        row: dict[str, Any] = {"id": category, "name": name}
+        row["isthing"] = int(vocabulary.is_thing[label])
+        if vocabulary.is_seen is not None:
+            row["seen"] = int(vocabulary.is_seen[label])
+        if vocabulary.synonyms[label] != (name,):
+            row["synonyms"] = list(vocabulary.synonyms[label])
+        rows.append(row)
+    return rows
+
+
+def read_class_list(path: str | os.PathLike[str]) -> Vocabulary:
+    """The classes in a classes.json, or in a checkpoint that a training here has written.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no class list.
+    """
+    source = Path(path)
+    if source.suffix == ".json":
+        try:
+            rows = json.loads(source.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{source} is no JSON: {error}") from error
+    else:
+        content = read_content(source)
+        rows = content.get(CLASSES_KEY) if isinstance(content, Mapping) else None
+    try:
+        return _vocabulary_of_rows(rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{source}: a class list is a list of objects with "id", "name" and "isthing" ({error})'
+        ) from error
+
+
+def with_own_classes(cfg: CfgNode) -> CfgNode:
+    """A configuration whose MODEL.CLASSES is the list that belongs to MODEL.WEIGHTS, if any does.
+
+    Without it the names would be those of a training set that may have changed since.
+    """
+    weights = cfg.MODEL.WEIGHTS
+    found = "" if cfg.MODEL.CLASSES or not weights else class_list_of(weights)
+    if not found:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.CLASSES = found
+    cfg.freeze()
+    return cfg
+
+
+def class_list_of(weights: str | os.PathLike[str]) -> str:
+    """Where the class list of a training's checkpoint lies: beside it, or in it; "" if nowhere."""
+    path = Path(weights)
+    beside = (path if path.is_dir() else path.parent) / CLASSES_FILE
+    if beside.is_file():
+        return str(beside)
+    return str(path) if _holds_classes(path) else ""
+
+
+def _holds_classes(path: Path) -> bool:
+    """Whether a checkpoint has a class list, without reading its tensors."""
+    if path.suffix != ".pth" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        trees = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        is_mentioned = any(CLASSES_KEY.encode() in archive.read(name) for name in trees)
+    content = read_content(path) if is_mentioned else None
+    return isinstance(content, Mapping) and isinstance(content.get(CLASSES_KEY), list)
+
+
+@dataclass(frozen=True)
+class ClassMatch:
+    """Which classes of a model the classes of a dataset are.
+
+    Attributes:
+        labels: For every class of the dataset its number in the model, None where it knows none.
+        unknown: Names of these.
+        absent: Classes of the model that the dataset does not list.
+    """
+
+    labels: tuple[int | None, ...]
+    unknown: tuple[str, ...]
+    absent: tuple[str, ...]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether both lists are the same classes in the same order."""
+        return not self.absent and self.labels == tuple(range(len(self.labels)))
+
+
+def match_classes(listed: Vocabulary, known: Vocabulary) -> ClassMatch:
+    """Finds the classes of a dataset among those of a model, by name.
+
+    Equal names come first. What is left is joined by other spellings: capitals, "-" and "_" for
+    blanks, synonyms, and the words of a dataset's way of writing ("road, route", "tree-merged"),
+    where exactly one class of each list answers to them.
+    """
+    place = {name: label for label, name in enumerate(known.names)}
+    labels: list[int | None] = [place.get(name) for name in listed.names]
+    taken = {label for label in labels if label is not None}
+    owners: dict[str, set[int]] = {}
+    for label, spellings in enumerate(_spellings(known)):
+        for text in spellings if label not in taken else ():
+            owners.setdefault(text, set()).add(label)
+    wanted: dict[int, list[int]] = {}
+    for index, spellings in enumerate(_spellings(listed)):
+        if labels[index] is None:
+            answers = set().union(*(owners.get(text, set()) for text in spellings))
+            if len(answers) == 1:
+                wanted.setdefault(answers.pop(), []).append(index)
+    for label, indices in wanted.items():
+        if len(indices) == 1:
+            labels[indices[0]] = label
+    found = set(labels)
+    return ClassMatch(
+        tuple(labels),
+        tuple(name for name, label in zip(listed.names, labels) if label is None),
+        tuple(name for label, name in enumerate(known.names) if label not in found),
+    )
+
+
+def with_dataset_ids(known: Vocabulary, listed: Vocabulary, match: ClassMatch) -> Vocabulary:
+    """A model's classes with the ids and the kinds that a dataset has for those that it lists."""
+    ids: list[int | None] = [None] * len(known)
+    is_thing = list(known.is_thing)
+    own = listed.dataset_ids or tuple(range(len(listed)))
+    for index, label in enumerate(match.labels):
+        if label is not None:
+            ids[label] = own[index]
+            is_thing[label] = listed.is_thing[index]
+    return replace(known, dataset_ids=tuple(ids), is_thing=tuple(is_thing))
+
+
+def shown(names: Sequence[str], limit: int = 6) -> str:
+    """Names for a message: the first of many, and how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _vocabulary_of_rows(rows: Any) -> Vocabulary:
+    if not isinstance(rows, list) or not rows:
+        raise ValueError("found none")
+    texts = [tuple(row.get("synonyms") or (row["name"],)) for row in rows]
+    names = [row["name"] for row in rows]
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError("names must be unique, and none empty")
+    is_flagged = any("seen" in row for row in rows)
+    return Vocabulary(
+        tuple(str(row["name"]) for row in rows),
+        tuple(bool(row["isthing"]) for row in rows),
+        tuple(bool(row.get("seen", True)) for row in rows) if is_flagged else None,
+        tuple(texts),
+        dataset_ids=tuple(int(row["id"]) for row in rows),
+    )
+
+
+def _spellings(vocabulary: Vocabulary) -> list[set[str]]:
+    plain = vocabulary.with_plain_texts().synonyms
+    return [
+        {_spelling(text) for text in (name, *texts, *others)}
+        for name, texts, others in zip(vocabulary.names, vocabulary.synonyms, plain)
+    ]
+
+
+def _spelling(text: str) -> str:
+    return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def same_classes(first: Mapping[str, Vocabulary]) -> bool:
+    """Whether all lists have the same names in the same order."""
+    return len({classes.names for classes in first.values()}) <= 1

@@ -1,0 +1,103 @@
+"""Reads what a record is annotated with: the one reader for training, evaluation and checks.
+
+Shapes: H W image size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectron2.data import detection_utils as utils
+from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
+from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
+from freeseg.data.label_table import one_channel
+from freeseg.data.panoptic import IdMap, LabelMap, panoptic_to_semantic, rgb2id
+from freeseg.structures import TASKS
+
+Record = Mapping[str, Any]
+
+
+def read_annotation(
+    record: Record, size: tuple[int, int], ignore_label: int
+) -> tuple[Annotation, tuple[str, ...]]:
+    """The annotation of a record's image of `size`, and the tasks whose targets it can give."""
+    if "pan_seg_file_name" in record:
+        ids = read_segment_ids(record)
+        _check_size(record["pan_seg_file_name"], ids, size)
+        segments = SegmentMap.from_panoptic(ids, record["segments_info"])
+        if STUFF_KEY in record:
+            labels = read_labels(record, STUFF_KEY, ignore_label)
+            segments = segments.with_stuff(labels, ignore_label)
+        return segments, TASKS
+    if "annotations" in record:
+        try:
+            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"annotation of {record['file_name']}: {error}") from error
+    if "sem_seg_file_name" in record:
+        labels = read_labels(record, "sem_seg_file_name", ignore_label)
+        _check_size(record["sem_seg_file_name"], labels, size)
+        return SegmentMap.from_semantic(labels, ignore_label), ("semantic", "panoptic")
+    raise ValueError(
+        f"{record['file_name']} has no ground truth: a training record needs "
+        "pan_seg_file_name, annotations or sem_seg_file_name"
+    )
+
+
+def read_segment_ids(record: Record) -> IdMap:
+    """Segment ids [H, W] of a record's panoptic PNG, 0 for void."""
+    return rgb2id(read_picture(record["pan_seg_file_name"], "RGB"))
+
+
+def read_class_map(record: Record, ignore_label: int) -> LabelMap:
+    """Class numbers [H, W] of a record with a semantic PNG, else with a panoptic one."""
+    if "sem_seg_file_name" in record:
+        return read_labels(record, "sem_seg_file_name", ignore_label)
+    segments: Sequence[Mapping[str, Any]] = record["segments_info"]
+    classes = {segment["category_id"]: segment["category_id"] for segment in segments}
+    return panoptic_to_semantic(read_segment_ids(record), segments, classes, ignore_label)
+
+
+def read_labels(record: Record, key: str, ignore_label: int) -> LabelMap:
+    """The record's class map [H, W]; what the record ignores is void.
+
+    Raises:
+        OSError: The file is missing or damaged.
+        ValueError: It has colours or values that mean no class; names the file.
+    """
+    pixels = read_picture(record[key])
+    table = record.get(LABELS_KEY)
+    labels = one_channel(pixels) if table is None else None
+    if table is not None:
+        try:
+            labels = table.classes(pixels, ignore_label)
+        except ValueError as error:
+            raise ValueError(f"{record[key]} {error}") from error
+    if labels is None:
+        raise ValueError(
+            f"{record[key]} has colours, wanted one number per pixel, the class; a row of "
+            "DATASETS.CUSTOM with the colours of its categories reads them"
+        )
+    ignored = record.get(IGNORED_KEY, ())
+    return np.where(np.isin(labels, ignored), ignore_label, labels) if ignored else labels
+
+
+def read_picture(file_name: str, image_format: str | None = None) -> npt.NDArray[Any]:
+    """Detectron2's read_image, whose errors do not always name the file."""
+    try:
+        return utils.read_image(file_name, format=image_format)
+    except (OSError, SyntaxError, ValueError) as error:  # what PIL raises for damaged files
+        raise OSError(f"cannot read {file_name}: {error}") from error
+
+
+def _check_size(file_name: str, labels: npt.NDArray[Any], size: tuple[int, int]) -> None:
+    if labels.shape[:2] != size:
+        raise ValueError(
+            f"{file_name} is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "
+            f"{size[1]}x{size[0]}"
+        )

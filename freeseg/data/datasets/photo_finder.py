@@ -1,0 +1,105 @@
+"""Where the photos are that an annotation file names, also where it was written elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from freeseg.data.problems import Problems
+
+# Label Studio stores an upload under eight digits of its hash and its name
+_UPLOAD_HASH = re.compile(r"^[0-9a-f]{8}-")
+
+
+class PhotoFinder:
+    r"""Finds files under a folder by the names that an annotation tool has given them.
+
+    A name is taken as it is written. If there is no such file: with "/" for the "\" of Windows,
+    without the quoting of web addresses, and then by its last part alone, anywhere below the
+    folder, where just one file is called so, with or without the hash that Label Studio puts
+    before a name.
+    """
+
+    def __init__(self, folder: Path, source: Path, problems: Problems) -> None:
+        """Looks into a folder.
+
+        Args:
+            folder: Where the files are.
+            source: The file that names them, for messages.
+            problems: Gets an error for a name that several files have, and a warning that counts
+                names that were found by their last part.
+        """
+        self._folder = folder
+        self._source = source
+        self._problems = problems
+        self._moved: list[tuple[str, str]] = []
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def find(self, name: str) -> Path:
+        """The file that a name stands for; what it literally says where there is none."""
+        slashed = name.replace("\\", "/")
+        for spelling in dict.fromkeys((name, slashed, unquote(slashed))):
+            path = self._folder / spelling
+            if path.name in self._names_in(str(path.parent)):
+                return path
+        last = PurePosixPath(unquote(slashed)).name
+        found = self._by_last_part(last)
+        if len(found) > 1:
+            self._problems.error(
+                "several photos of one name",
+                f"{self._source}: {name!r} is not in {self._folder}, and "
+                f"{len(found)} files there are called {found[0].name!r}",
+            )
+        if len(found) != 1:
+            return self._folder / slashed
+        self._moved.append((name, str(found[0].relative_to(self._folder))))
+        return found[0]
+
+    def report(self) -> None:
+        """Warns, once, of names that were found by their last part."""
+        if self._moved:
+            name, place = self._moved[0]
+            self._problems.warn(
+                "names of another place",
+                f"{self._source}: {len(self._moved)} file names are of another place and were "
+                f"found by their last part, such as {name!r} as {place!r}",
+            )
+
+    def _names_in(self, folder: str) -> frozenset[str]:
+        """What a folder holds: one look at it instead of one for each of its files."""
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = frozenset(os.listdir(folder))
+            except OSError:  # no such folder
+                self._listed[folder] = frozenset()
+        return self._listed[folder]
+
+    def _by_last_part(self, last: str) -> Sequence[Path]:
+        if not last:
+            return ()
+        for spelling in dict.fromkeys((last, _UPLOAD_HASH.sub("", last))):
+            if spelling in self._files:
+                return self._files[spelling]
+        return self._uploads.get(last, ())
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        """All files below the folder by their names."""
+        files: dict[str, list[Path]] = {}
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                files.setdefault(name, []).append(Path(folder) / name)
+        return files
+
+    @cached_property
+    def _uploads(self) -> dict[str, list[Path]]:
+        """The files that have a hash before their name, by the name alone."""
+        uploads: dict[str, list[Path]] = {}
+        for name, paths in self._files.items():
+            if _UPLOAD_HASH.match(name):
+                uploads.setdefault(_UPLOAD_HASH.sub("", name), []).extend(paths)
+        return uploads

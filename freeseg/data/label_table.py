@@ -1,0 +1,115 @@
+"""What the pixel values of semantic PNGs mean, where they are no class numbers.
+
+Shapes: H W image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from freeseg.data.panoptic import unique_labels
+
+LabelMap = npt.NDArray[Any]
+
+VOID_VALUE = 255  # of a PNG of category ids, as everywhere
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Class numbers of the values, or of the colours, of semantic PNGs.
+
+    Attributes:
+        class_of_value: Class number by the pixel value of one channel; None is void.
+        class_of_color: The same by colour, R + 256 G + 65536 B; None where colours mean nothing.
+    """
+
+    class_of_value: Mapping[int, int | None]
+    class_of_color: Mapping[int, int | None] | None = None
+
+    def classes(self, pixels: LabelMap, void: int) -> LabelMap:
+        """Class numbers [H, W] of a PNG's pixels, [H, W] or [H, W, C].
+
+        Args:
+            pixels: As they are in the file.
+            void: What a pixel gets that has no class.
+
+        Raises:
+            ValueError: A value has no meaning, or the picture has colours and they have none.
+        """
+        colors = self._colors(pixels)
+        values = one_channel(pixels) if colors is None else colors
+        if values is None:
+            raise ValueError(
+                "has colours, wanted one number per pixel: give every category its own "
+                '"color" [R, G, B], or write category ids'
+            )
+        table = self.class_of_value if colors is None else self.class_of_color or {}
+        present, places = unique_labels(values)
+        unknown = [value for value in present.tolist() if value not in table]
+        if unknown:
+            raise ValueError(
+                f"has the label {_shown(unknown[0], colors is not None)}, which is none of "
+                f"{_known(table)}"
+            )
+        classes = [void if table[value] is None else table[value] for value in present.tolist()]
+        return np.asarray(classes, dtype=np.int64)[places]
+
+    def _colors(self, pixels: LabelMap) -> LabelMap | None:
+        """Packed colours [H, W] of a picture whose colours this table has; None of numbers."""
+        if self.class_of_color is None or pixels.ndim == 2 or pixels.shape[2] < 3:
+            return None
+        packed = packed_colors(pixels)
+        are_known = set(np.unique(packed).tolist()) <= set(self.class_of_color)
+        return packed if are_known or one_channel(pixels) is None else None
+
+    def renumbered(self, labels: Sequence[int | None]) -> LabelTable:
+        """This table for other class numbers: `labels` has the new one of every old one."""
+
+        def new(table: Mapping[int, int | None]) -> dict[int, int | None]:
+            return {
+                value: None if label is None else labels[label] for value, label in table.items()
+            }
+
+        colors = self.class_of_color
+        return replace(
+            self,
+            class_of_value=new(self.class_of_value),
+            class_of_color=None if colors is None else new(colors),
+        )
+
+
+def one_channel(pixels: LabelMap) -> LabelMap | None:
+    """The values [H, W] of a grey or palette picture, also of one saved as RGB; None of colours."""
+    if pixels.ndim == 2:
+        return pixels
+    first = pixels[..., 0]
+    is_grey = pixels.shape[2] < 3 or bool(
+        (first == pixels[..., 1]).all() and (first == pixels[..., 2]).all()
+    )
+    return first if is_grey else None
+
+
+def packed_colors(pixels: LabelMap) -> LabelMap:
+    """R + 256 G + 65536 B [H, W] of a picture [H, W, 3 or 4]."""
+    channels = pixels.astype(np.int64)
+    return channels[..., 0] + 256 * channels[..., 1] + 65536 * channels[..., 2]
+
+
+def packed_color(color: Sequence[int]) -> int:
+    """The same of one colour."""
+    return int(color[0]) + 256 * int(color[1]) + 65536 * int(color[2])
+
+
+def _shown(value: int, is_color: bool) -> str:
+    return f"colour {[value & 255, value >> 8 & 255, value >> 16]}" if is_color else str(value)
+
+
+def _known(table: Mapping[int, int | None]) -> str:
+    """The first values that stand for classes."""
+    values = sorted(value for value, label in table.items() if label is not None)
+    return ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")

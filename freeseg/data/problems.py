@@ -1,0 +1,76 @@
+"""What is wrong with a dataset: all of it in one list, each in a line that names the place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+EXAMPLES = 5  # lines of one kind; how many more there are is said in the last
+
+
+class DataError(ValueError):
+    """A dataset cannot be used; one line for every problem.
+
+    Attributes:
+        problems: The lines.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Problems:
+    """Collects errors, after which a dataset cannot be used, and warnings, after which it can.
+
+    A line says file, entry, what was found and what is wanted. Lines of one kind, a few words, are
+    counted: the first ones are kept.
+    """
+
+    def __init__(self) -> None:
+        self._errors: dict[str, list[str]] = {}
+        self._warnings: dict[str, list[str]] = {}
+
+    def error(self, kind: str, line: str) -> None:
+        """Adds a line of a kind that forbids to use the dataset."""
+        self._errors.setdefault(kind, []).append(" ".join(line.split()))
+
+    def warn(self, kind: str, line: str) -> None:
+        """Adds a line of a kind that a user should know of."""
+        self._warnings.setdefault(kind, []).append(" ".join(line.split()))
+
+    @contextlib.contextmanager
+    def collecting(self, kind: str) -> Iterator[None]:
+        """Turns an error that is raised inside into one of the list."""
+        try:
+            yield
+        except DataError as error:
+            for line in error.problems:
+                self.error(kind, line)
+        except (ValueError, TypeError, OSError) as error:
+            self.error(kind, str(error))
+
+    @property
+    def errors(self) -> list[str]:
+        """All errors, the first few of each kind."""
+        return _lines(self._errors)
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings, the first few of each kind."""
+        return _lines(self._warnings)
+
+    def raise_errors(self) -> None:
+        """Raises DataError with all errors, if there are any."""
+        if self._errors:
+            raise DataError(self.errors)
+
+
+def _lines(by_kind: dict[str, list[str]]) -> list[str]:
+    lines: list[str] = []
+    for kind, found in by_kind.items():
+        lines += found[:EXAMPLES]
+        rest = len(found) - EXAMPLES
+        if rest > 0:
+            lines.append(f"... and {rest} more of this kind ({kind})")
+    return lines
