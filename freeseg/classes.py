@@ -21,7 +21,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
-from freeseg.checkpoints import read_content
+from freeseg.checkpoints import read_content, write_atomically
 from freeseg.structures import Vocabulary
 
 CLASSES_FILE = "classes.json"  # beside a checkpoint: the classes it was trained on
@@ -35,14 +35,14 @@ def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     """The classes of the configured model in the order of its outputs, None where nobody names any.
 
     They are those of MODEL.CLASSES, a list that a training has written, else of the first of
-    DATASETS.TRAIN.
+    DATASETS.TRAIN, or of DATASETS.TEST where a configuration has no training set.
     """
     return next(iter(training_vocabularies(cfg).values()), None)
 
 
 def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
-    """The classes of every training set that names some, by the set's name; see above."""
-    names = [name for name in cfg.DATASETS.TRAIN if name]
+    """The classes of every such set that names some, by the set's name."""
+    names = [name for name in cfg.DATASETS.TRAIN or cfg.DATASETS.TEST if name]
     path = cfg.MODEL.get("CLASSES", "")
     if path:
         return {names[0] if names else "": read_class_list(path)}
@@ -58,7 +58,8 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     known, number = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     if known is not None and number in (AUTO, len(known)):
         return known
-    source = cfg.DATASETS.TRAIN[0] if cfg.DATASETS.TRAIN else "DATASETS.TRAIN is empty"
+    datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
     logger.warning("no names for %d classes (%s): they are numbered", number, source)
     return Vocabulary.from_metadata({}, number)
 
@@ -114,6 +115,30 @@ def class_rows(vocabulary: Vocabulary) -> list[dict[str, Any]]:
             row["synonyms"] = list(vocabulary.synonyms[label])
         rows.append(row)
     return rows
+
+
+def write_class_list(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Writes rows of `class_rows` as the class list of the checkpoints in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(rows, indent=1) + "\n"
+    write_atomically(folder / CLASSES_FILE, lambda file: file.write(text.encode()))
+
+
+def check_same_classes(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Refuses to go on with checkpoints whose classes are others than these rows.
+
+    Raises:
+        ValueError: Names or order differ, as after another export of the training set.
+    """
+    path = folder / CLASSES_FILE
+    if not path.is_file():
+        return  # of a training before there were class lists
+    before, now = read_class_list(path).names, tuple(row["name"] for row in rows)
+    if before != now:
+        raise ValueError(
+            f"cannot resume: the training set lists {shown(now)}, but {path}, of the run that is "
+            f"resumed, {shown(before)}; train anew in another OUTPUT_DIR, or restore the list"
+        )
 
 
 def read_class_list(path: str | os.PathLike[str]) -> Vocabulary:
@@ -228,15 +253,21 @@ def match_classes(listed: Vocabulary, known: Vocabulary) -> ClassMatch:
 
 
 def with_dataset_ids(known: Vocabulary, listed: Vocabulary, match: ClassMatch) -> Vocabulary:
-    """A model's classes with the ids and the kinds that a dataset has for those that it lists."""
+    """A model's classes with a dataset's ids, kinds and seen flags of those that it lists."""
     ids: list[int | None] = [None] * len(known)
-    is_thing = list(known.is_thing)
+    is_thing, is_seen = list(known.is_thing), [True] * len(known)
     own = listed.dataset_ids or tuple(range(len(listed)))
     for index, label in enumerate(match.labels):
         if label is not None:
             ids[label] = own[index]
             is_thing[label] = listed.is_thing[index]
-    return replace(known, dataset_ids=tuple(ids), is_thing=tuple(is_thing))
+            is_seen[label] = listed.is_seen is None or listed.is_seen[index]
+    return replace(
+        known,
+        dataset_ids=tuple(ids),
+        is_thing=tuple(is_thing),
+        is_seen=None if listed.is_seen is None else tuple(is_seen),
+    )
 
 
 def shown(names: Sequence[str], limit: int = 6) -> str:
@@ -272,8 +303,3 @@ def _spellings(vocabulary: Vocabulary) -> list[set[str]]:
 
 def _spelling(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
-
-
-def same_classes(first: Mapping[str, Vocabulary]) -> bool:
-    """Whether all lists have the same names in the same order."""
-    return len({classes.names for classes in first.values()}) <= 1

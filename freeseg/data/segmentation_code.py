@@ -68,7 +68,9 @@ def box_of(segmentation: Any, size: tuple[int, int]) -> list[float]:
 
 
 def as_runs(segmentation: Any, size: tuple[int, int]) -> Any:
-    """A run-length dict or a mask [H, W] as COCO's library takes it."""
+    """What `drawable` returned as the run-length dict that COCO's library takes."""
+    if isinstance(segmentation, list):
+        return rle_codec.merge(rle_codec.frPyObjects(segmentation, *size))
     if isinstance(segmentation, np.ndarray):
         return rle_codec.encode(np.asfortranarray(segmentation, dtype=np.uint8))
     if isinstance(segmentation["counts"], list):

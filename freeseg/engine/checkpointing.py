@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
+from freeseg.classes import CLASSES_KEY
 from freeseg.engine.sharding import gathered, is_sharded
 from freeseg.zoo import weights_path
 
@@ -20,6 +21,8 @@ class AtomicCheckpointer(ReleaseCheckpointer):
 
     Args:
         is_resumable: False for files that ``--resume`` must not pick up, such as the best model.
+        classes: The list of the model's classes, which every file gets as `freeseg.classes` reads
+            it.
     """
 
     def __init__(
@@ -28,10 +31,12 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         save_dir: str = "",
         *,
         is_resumable: bool = True,
+        classes: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, save_dir, **kwargs)
         self.is_resumable = is_resumable
+        self.classes = classes
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> Any:
         """Continues from the last checkpoint, which must be whole and of this model.
@@ -64,6 +69,8 @@ class AtomicCheckpointer(ReleaseCheckpointer):
             return
         content = {key: value.state_dict() for key, value in self.checkpointables.items()}
         content = {"model": self.model.state_dict(), **content, **kwargs}
+        if self.classes is not None:
+            content[CLASSES_KEY] = self.classes
         if has_shares:
             content = gathered(content)
         if not self.save_to_disk:

@@ -16,6 +16,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from freeseg.checkpoints import StrictCheckpointer
+from freeseg.classes import with_own_classes
 from freeseg.config import (
     add_freeseg_config,
     augmentation_arguments,
@@ -23,6 +24,7 @@ from freeseg.config import (
     sliding_window_arguments,
     test_node,
 )
+from freeseg.engine.dataset_checks import check_datasets
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
@@ -89,6 +91,8 @@ def load_config(args: argparse.Namespace) -> CfgNode:
 
 def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR."""
+    cfg = cfg if resume else with_own_classes(cfg)
+    check_datasets(cfg, is_training=False)
     model = Trainer.build_model(cfg)
     checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):

@@ -26,10 +26,19 @@ from detectron2.engine import (
 )
 from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
+from freeseg.classes import (
+    check_same_classes,
+    class_rows,
+    closed_vocabulary,
+    fill_num_classes,
+    trained_vocabulary,
+    write_class_list,
+)
 from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
+from freeseg.engine.dataset_checks import check_datasets
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
@@ -65,6 +74,7 @@ class Trainer(DefaultTrainer):
         self._is_seed_given = cfg.SEED >= 0
         self.seed = int(cfg.SEED) if self._is_seed_given else comm.shared_random_seed()
         self.cfg = _with_seed(cfg, self.seed)
+        check_datasets(self.cfg)
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
         model = _distribute(self.cfg, self.build_model(self.cfg))
@@ -79,7 +89,7 @@ class Trainer(DefaultTrainer):
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
-            model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+            model, self.cfg.OUTPUT_DIR, classes=self._classes(), trainer=weakref.proxy(self)
         )
         self.start_iter = 0
         self.max_iter = self.cfg.SOLVER.MAX_ITER
@@ -88,7 +98,9 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        register_custom(cfg.DATASETS.CUSTOM)  # a model may ask a dataset for its class names
+        if not cfg.MODEL.CLASSES:
+            register_custom(cfg.DATASETS.CUSTOM)  # a model asks its training set for class names
+        fill_num_classes(cfg)
         return super().build_model(cfg)
 
     @classmethod
@@ -149,6 +161,8 @@ class Trainer(DefaultTrainer):
 
         Metrics later than the checkpoint are removed from ``metrics.json``: they come again.
         """
+        if resume and self.checkpointer.has_checkpoint():
+            check_same_classes(self._classes(), Path(self.cfg.OUTPUT_DIR))
         super().resume_or_load(resume)
         if not resume:
             return
@@ -159,8 +173,17 @@ class Trainer(DefaultTrainer):
         if comm.is_main_process():
             forget_metrics_after(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter - 1)
 
+    def _classes(self) -> list[dict[str, Any]]:
+        """What the trained model's outputs are called, as `freeseg.classes` reads it."""
+        return class_rows(trained_vocabulary(self.cfg) or closed_vocabulary(self.cfg))
+
     def train(self) -> dict[str, Any]:
-        """Trains to the last iteration; returns and reports the results of the last evaluation."""
+        """Trains to the last iteration; returns and reports the results of the last evaluation.
+
+        The class list is written into OUTPUT_DIR before the first.
+        """
+        if comm.is_main_process():
+            write_class_list(self._classes(), Path(self.cfg.OUTPUT_DIR))
         super(DefaultTrainer, self).train(self.start_iter, self.max_iter)
         if comm.is_main_process() and self._last_eval_results:
             report_results(self.cfg, self._last_eval_results)
@@ -218,7 +241,9 @@ class Trainer(DefaultTrainer):
             return None
         if len(names) > 1 and not metric.startswith(tuple(f"{name}/" for name in names)):
             metric = f"{names[0]}/{metric}"  # results of several sets are kept by name
-        checkpointer = AtomicCheckpointer(self.model, self.cfg.OUTPUT_DIR, is_resumable=False)
+        checkpointer = AtomicCheckpointer(
+            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._classes()
+        )
         return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric)
 
     def _pictures(self) -> HookBase | None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import functools
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import MetadataCatalog
-from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
 from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
+from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
-from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
+from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
 from freeseg.evaluation.seen_unseen import (
     SeenUnseen,
     SeenUnseenEvaluator,
     SeenUnseenPanopticEvaluator,
 )
-from freeseg.evaluation.semantic import build_semantic_evaluator
+from freeseg.evaluation.semantic import SemanticEvaluator
+from freeseg.evaluation.truth import Truth
 from freeseg.structures import TASKS
+
+logger = logging.getLogger(__name__)
 
 # metadata.evaluator_type -> tasks that the ground truth can judge, by the same three evaluators for
 # all datasets. Cityscapes' own scores come beside them, not in their place.
@@ -50,6 +55,48 @@ def build_evaluators(
         output_folder: for predictions; default OUTPUT_DIR/inference/dataset_name.
     """
     register_custom(cfg.DATASETS.CUSTOM)
+    wanted = wanted_tasks(cfg, dataset_name)
+    folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+    truth = Truth.of(cfg, dataset_name)
+    classes = SeenUnseen.of(truth.vocabulary) if cfg.TEST.SEEN_UNSEEN else None
+    evaluators = [
+        evaluator
+        if classes is None or isinstance(evaluator, PanopticEvaluator)
+        else SeenUnseenEvaluator(evaluator, classes)
+        for task in wanted
+        for evaluator in _evaluators_of(task, cfg, truth, folder, classes)
+    ]
+    if _has_cityscapes_files(dataset_name) and not truth.is_renumbered:
+        evaluators += build_cityscapes_evaluators(dataset_name, wanted)
+    return evaluators
+
+
+def _evaluators_of(
+    task: str, cfg: Any, truth: Truth, folder: Path, classes: SeenUnseen | None
+) -> list[DatasetEvaluator]:
+    if task == "semantic":
+        return [SemanticEvaluator(truth, folder)]
+    if task == "panoptic":
+        if classes is not None:
+            return [SeenUnseenPanopticEvaluator(truth, folder, classes)]
+        return [PanopticEvaluator(truth, folder)]
+    limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
+    with_boxes = test_node(cfg).get("DETECTION_ON", False)
+    evaluators = [ThingEvaluator(truth, folder, with_boxes=with_boxes, limit=limit)]
+    if cfg.TEST.PANOPTIC_INSTANCES:
+        panoptic = folder / "panoptic"
+        evaluators.append(ThingEvaluator(truth, panoptic, from_panoptic=True, limit=limit))
+    return evaluators
+
+
+def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
+    """Tasks that the configuration has on and the dataset can judge.
+
+    What is on and cannot be judged is said in a line.
+
+    Raises:
+        ValueError: There is none.
+    """
     tasks, judged = default_tasks(cfg), judged_tasks(dataset_name)
     wanted = [task for task in judged if task in tasks]
     if not wanted:
@@ -57,37 +104,25 @@ def build_evaluators(
             f"dataset {dataset_name} can evaluate {', '.join(judged)}, but "
             f"the configuration's TEST has only {', '.join(tasks) or 'nothing'} on"
         )
-    folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
-    build: dict[str, Callable[[str, Path], DatasetEvaluator]] = {
-        "semantic": build_semantic_evaluator,
-        "instance": functools.partial(
-            ThingEvaluator, with_boxes=test_node(cfg).get("DETECTION_ON", False)
-        ),
-        "panoptic": _build_panoptic_evaluator,
-    }
-    evaluators = [build[task](dataset_name, folder) for task in wanted]
-    if "instance" in wanted and cfg.TEST.PANOPTIC_INSTANCES:
-        evaluators.append(ThingEvaluator(dataset_name, folder / "panoptic", from_panoptic=True))
-    classes = SeenUnseen.of(dataset_name) if cfg.TEST.SEEN_UNSEEN else None
-    if classes is not None:
-        evaluators = [
-            SeenUnseenPanopticEvaluator(dataset_name, folder, classes)
-            if isinstance(evaluator, COCOPanopticEvaluator)
-            else SeenUnseenEvaluator(evaluator, classes)
-            for evaluator in evaluators
-        ]
-    if MetadataCatalog.get(dataset_name).evaluator_type.startswith("cityscapes_"):
-        evaluators += build_cityscapes_evaluators(dataset_name, wanted)
-    return evaluators
+    left_out = [task for task in tasks if task not in judged]
+    if left_out:
+        logger.info(
+            "dataset %s has no %s annotation: that is not evaluated",
+            dataset_name,
+            " and no ".join(left_out),
+        )
+    return wanted
 
 
 def judged_tasks(dataset_name: str) -> Sequence[str]:
-    """Tasks that the dataset has ground truth of.
+    """Tasks that the dataset has ground truth of, by its evaluator_type, else by its records.
 
     Raises:
-        NotImplementedError: Its evaluator_type is unknown.
+        NotImplementedError: Its evaluator_type is unknown, or its records have no annotation.
     """
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if kind is None:
+        kind = _kind_of_records(dataset_name)
     if kind not in TASKS_OF_TYPE:
         raise NotImplementedError(
             f"dataset {dataset_name} has evaluator_type {kind!r}; "
@@ -96,5 +131,18 @@ def judged_tasks(dataset_name: str) -> Sequence[str]:
     return TASKS_OF_TYPE[kind]
 
 
-def _build_panoptic_evaluator(dataset_name: str, folder: Path) -> DatasetEvaluator:
-    return COCOPanopticEvaluator(dataset_name, str(folder))
+def _kind_of_records(dataset_name: str) -> str | None:
+    kinds = {
+        "pan_seg_file_name": "coco_panoptic_seg",
+        "annotations": "coco",
+        "sem_seg_file_name": "sem_seg",
+    }
+    if dataset_name not in DatasetCatalog.list():
+        return None
+    first: dict[str, Any] = next(iter(dataset_records(dataset_name)), {})
+    return next((kind for key, kind in kinds.items() if key in first), None)
+
+
+def _has_cityscapes_files(dataset_name: str) -> bool:
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type") or ""
+    return kind.startswith("cityscapes_")

@@ -1,7 +1,9 @@
-"""Instance evaluation by COCO's AP, for things at any place among a dataset's classes."""
+"""Instance evaluation by COCO's AP, for things at any place among a model's classes."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,68 +11,95 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from freeseg.data.coco_writer import write_json
-from freeseg.data.derived_instances import instances_from_panoptic
+from freeseg.evaluation.instance_truth import coco_content
+from freeseg.evaluation.truth import Truth
+
+COCO_LIMIT = 100  # detections of a photo that COCO's AP counts
+LIMIT_KEY = "detections"  # the same in the results, where it is another
+
+logger = logging.getLogger(__name__)
 
 
 class ThingEvaluator(COCOEvaluator):
     """COCO mask AP of the thing classes.
 
     Detectron2's evaluator wants thing classes numbered from 0 without gaps; a universal model
-    predicts numbers of the one class list (ADE20K's things are 100 of 150). Ground truth is the
-    dataset's instance JSON, or the panoptic annotation's things where there is none.
+    predicts numbers of the one class list (ADE20K's things are 100 of 150). Ground truth is made of
+    the records of the dataset's instance annotation, or of the panoptic annotation's things where
+    there is none: ids are its own, areas those of the masks.
     """
 
     def __init__(
         self,
-        dataset_name: str,
+        truth: Truth,
         folder: Path,
         *,
         with_boxes: bool = False,
         from_panoptic: bool = False,
+        limit: int = COCO_LIMIT,
     ) -> None:
         """Evaluates masks.
 
         Args:
-            dataset_name: A registered dataset.
-            folder: For predictions and derived ground truth.
+            truth: What is compared with.
+            folder: For predictions and ground truth.
             with_boxes: Evaluate the boxes around the masks too.
             from_panoptic: Ground truth is the panoptic annotation's things even where there is an
                 instance JSON; the results' names end with _panoptic.
-        """
-        metadata = MetadataCatalog.get(dataset_name)
-        things = metadata.get("thing_dataset_id_to_contiguous_id")
-        if not things:
-            raise ValueError(f"dataset {dataset_name} has no thing classes to evaluate AP on")
-        ordered = sorted(things, key=things.__getitem__)
-        self._number_of_class = torch.full((max(things.values()) + 1,), -1)
-        for number, dataset_id in enumerate(ordered):
-            self._number_of_class[things[dataset_id]] = number
+            limit: Detections of a photo that count, those of the highest scores; COCO's own
+                numbers count 100.
 
+        Raises:
+            ValueError: The dataset has no thing that the model knows.
+        """
+        ids = truth.category_ids
+        things = [
+            label
+            for label, (is_thing, is_listed) in enumerate(
+                zip(truth.vocabulary.is_thing, truth.is_listed)
+            )
+            if is_thing and is_listed
+        ]
+        if not things:
+            raise ValueError(f"dataset {truth.name} has no thing classes to evaluate AP on")
+        self._number_of_class = torch.full((max(things) + 1,), -1)
+        self._number_of_class[things] = torch.arange(len(things))
         self._suffix = "_panoptic" if from_panoptic else ""
-        view = f"{dataset_name}/things{self._suffix}"
+        self._limit = limit
+        self._image_ids = _numbers_of_images(truth)
+        view = f"{truth.name}/things{self._suffix}"
         if view in MetadataCatalog.list():
             MetadataCatalog.remove(view)
         MetadataCatalog.get(view).set(
-            json_file=_instance_json(dataset_name, folder, from_panoptic),
-            thing_classes=list(metadata.thing_classes),
-            thing_dataset_id_to_contiguous_id={key: i for i, key in enumerate(ordered)},
+            json_file=self._write_truth(truth, things, folder, from_panoptic),
+            thing_classes=[truth.vocabulary.names[label] for label in things],
+            thing_dataset_id_to_contiguous_id={ids[label]: i for i, label in enumerate(things)},
         )
         super().__init__(
-            view, tasks=("bbox", "segm") if with_boxes else ("segm",), output_dir=str(folder)
+            view,
+            tasks=("bbox", "segm") if with_boxes else ("segm",),
+            output_dir=str(folder),
+            max_dets_per_image=limit,
         )
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         results = super().evaluate(*arguments, **options)
+        if comm.is_main_process():
+            self._restore_image_ids()
+        if results and self._limit != COCO_LIMIT:
+            for row in results.values():
+                row[LIMIT_KEY] = float(self._limit)
         return results and {f"{task}{self._suffix}": row for task, row in results.items()}
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
+        images = [{**image, "image_id": self._image_ids[image["image_id"]]} for image in inputs]
         things = [{"instances": self._renumber(row["instances"])} for row in outputs]
-        super().process(inputs, things)
+        super().process(images, things)
 
     def _renumber(self, instances: Instances) -> Instances:
         classes: Tensor = instances.pred_classes.cpu()
@@ -81,17 +110,46 @@ class ThingEvaluator(COCOEvaluator):
         kept.pred_classes = numbers[is_thing]
         return kept
 
+    def _write_truth(
+        self, truth: Truth, things: Sequence[int], folder: Path, from_panoptic: bool
+    ) -> str:
+        """Writes the ground truth in COCO's form; returns the path."""
+        path = folder / f"instances{self._suffix}_ground_truth.json"
+        if comm.is_main_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            content = coco_content(truth, things, self._image_ids, from_panoptic=from_panoptic)
+            self._warn_of_limit(truth.name, content)
+            write_json(path, content)
+        comm.synchronize()
+        return str(path)
 
-def _instance_json(dataset_name: str, folder: Path, from_panoptic: bool) -> str:
-    """The dataset's COCO instance JSON; written from its annotation if it has none."""
-    metadata = MetadataCatalog.get(dataset_name)
-    given = metadata.get("json_file")
-    if given and Path(given).is_file() and not from_panoptic:
-        return str(given)
-    derived = folder / "instances_ground_truth.json"
-    if comm.is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        records = DatasetCatalog.get(dataset_name)
-        write_json(derived, instances_from_panoptic(records, metadata))
-    comm.synchronize()
-    return str(derived)
+    def _warn_of_limit(self, name: str, content: dict[str, Any]) -> None:
+        counts: dict[int, int] = {}
+        for row in content["annotations"]:
+            counts[row["image_id"]] = counts.get(row["image_id"], 0) + 1
+        most = max(counts.values(), default=0)
+        if most > self._limit:
+            logger.warning(
+                "%s: a photo has up to %d objects, AP counts its %d best detections: "
+                "TEST.DETECTIONS_PER_IMAGE %d counts all",
+                name,
+                most,
+                self._limit,
+                most,
+            )
+
+    def _restore_image_ids(self) -> None:
+        """Writes the dataset's own image ids into the file of predictions."""
+        original = {number: image_id for image_id, number in self._image_ids.items()}
+        path = Path(self._output_dir) / "coco_instances_results.json"
+        if all(number == image_id for number, image_id in original.items()) or not path.is_file():
+            return
+        rows = json.loads(path.read_text())
+        write_json(path, [{**row, "image_id": original[row["image_id"]]} for row in rows])
+
+
+def _numbers_of_images(truth: Truth) -> dict[Any, int]:
+    """The image ids that COCO's tools get: the dataset's where they are whole numbers from 1."""
+    ids = [record["image_id"] for record in truth.records]
+    are_numbers = all(type(each) is int and each > 0 for each in ids)
+    return dict(zip(ids, ids if are_numbers else range(1, len(ids) + 1)))

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import detection_utils as utils
-from detectron2.evaluation import COCOPanopticEvaluator, DatasetEvaluator
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from freeseg.data.panoptic import rgb2id
+from freeseg.data.annotation_files import read_segment_ids
 from freeseg.evaluation.panoptic import PanopticCounts
+from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
+from freeseg.evaluation.truth import Truth
+from freeseg.structures import Vocabulary
 
 Results = dict[str, Any]
 
@@ -46,14 +47,12 @@ class SeenUnseen:
     is_seen: tuple[bool, ...]
 
     @classmethod
-    def of(cls, dataset_name: str) -> SeenUnseen | None:
-        """What the dataset's metadata says; None unless it has classes of both kinds."""
-        metadata = MetadataCatalog.get(dataset_name)
-        flags = metadata.get("trainable_flag")
+    def of(cls, vocabulary: Vocabulary) -> SeenUnseen | None:
+        """What is known of a class list; None unless it has classes of both kinds."""
+        flags = vocabulary.is_seen
         if not flags or all(flags) or not any(flags):
             return None
-        names = metadata.get("stuff_classes") or metadata.thing_classes
-        return cls(tuple(names), tuple(map(bool, flags)))
+        return cls(vocabulary.names, flags)
 
     def means(self, metric: str, values: Mapping[str, float]) -> dict[str, float]:
         """`metric`_seen, `metric`_unseen and, of a main metric, their harmonic mean.
@@ -111,16 +110,16 @@ class SeenUnseenEvaluator(DatasetEvaluator):
         return results
 
 
-class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
+class SeenUnseenPanopticEvaluator(PanopticEvaluator):
     """COCO's panoptic quality, and its means over the seen and the unseen classes.
 
     Detectron2's evaluator gives means over all classes only, so segments are counted by class here.
     """
 
-    def __init__(self, dataset_name: str, folder: Path, classes: SeenUnseen) -> None:
-        super().__init__(dataset_name, str(folder))
+    def __init__(self, truth: Truth, folder: Path, classes: SeenUnseen) -> None:
+        super().__init__(truth, folder)
         self.classes = classes
-        self._truth = {row["image_id"]: row for row in DatasetCatalog.get(dataset_name)}
+        self._truth = {record["image_id"]: record for record in truth.records}
         self._counts = PanopticCounts(len(classes.names))
 
     def reset(self) -> None:
@@ -134,7 +133,7 @@ class SeenUnseenPanopticEvaluator(COCOPanopticEvaluator):
             if segments is None:
                 raise ValueError("seen and unseen classes need panoptic results with segments_info")
             truth = self._truth[image["image_id"]]
-            true_ids = rgb2id(utils.read_image(truth["pan_seg_file_name"], "RGB"))
+            true_ids = read_segment_ids(truth)
             self._counts.add_image(true_ids, truth["segments_info"], ids.cpu().numpy(), segments)
         super().process(inputs, outputs)
 

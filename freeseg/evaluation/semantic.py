@@ -10,45 +10,62 @@ from typing import Any
 
 import numpy as np
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data import detection_utils as utils
 from detectron2.evaluation import SemSegEvaluator
+from freeseg.data.annotation_files import read_class_map
 from freeseg.data.datasets.catalog import register
-from freeseg.data.panoptic import LabelMap, panoptic_to_semantic, rgb2id
+from freeseg.data.panoptic import LabelMap
+from freeseg.evaluation.truth import Truth
+
+_CLASS_KEYS = ("IoU-{}", "ACC-{}", "BoundaryIoU-{}", "min(IoU, B-Iou)-{}")
 
 
-def build_semantic_evaluator(dataset_name: str, folder: Path) -> SemSegEvaluator:
-    """Detectron2's SemSegEvaluator, reading semantic PNGs or else the panoptic annotation."""
-    records = DatasetCatalog.get(dataset_name)
-    if all("sem_seg_file_name" in record for record in records):
-        return SemSegEvaluator(dataset_name, output_dir=str(folder))
-    metadata = MetadataCatalog.get(dataset_name)
-    view = f"{dataset_name}/semantic"
-    pairs = [
-        {"file_name": record["file_name"], "sem_seg_file_name": record["pan_seg_file_name"]}
-        for record in records
-    ]
-    register(view, lambda: pairs, _semantic_metadata(metadata))
-    reader = PanopticAsSemantic(records, metadata.ignore_label)
-    return SemSegEvaluator(view, output_dir=str(folder), sem_seg_loading_fn=reader)
+class SemanticEvaluator(SemSegEvaluator):
+    """Detectron2's SemSegEvaluator over the class maps that training reads.
 
+    A pixel that is given to a class which the dataset does not list is wrong for its true class;
+    such classes have no results of their own.
+    """
 
-class PanopticAsSemantic:
-    """Reads a panoptic PNG as a class map, as SemSegEvaluator reads a semantic PNG."""
+    def __init__(self, truth: Truth, folder: Path) -> None:
+        """Evaluates class maps.
 
-    def __init__(self, records: list[dict[str, Any]], ignore_label: int) -> None:
-        self._segments = {row["pan_seg_file_name"]: row["segments_info"] for row in records}
-        self._ignore_label = ignore_label
+        Args:
+            truth: What is compared with.
+            folder: For predictions.
+        """
+        names, listed = truth.vocabulary.names, truth.is_listed
+        self._unlisted = [name for name, is_listed in zip(names, listed) if not is_listed]
+        self._records = {record["file_name"]: record for record in truth.records}
+        photos = [{"file_name": name, "sem_seg_file_name": name} for name in self._records]
+        # Detectron2 wants an id for every class; those that the dataset does not list have none
+        ids = [
+            -1 - label if category is None else category
+            for label, category in enumerate(truth.category_ids)
+        ]
+        view = f"{truth.name}/semantic"
+        register(
+            view,
+            lambda _: photos,
+            {
+                "stuff_classes": list(names),
+                "stuff_dataset_id_to_contiguous_id": {each: n for n, each in enumerate(ids)},
+                "ignore_label": truth.ignore_label,
+            },
+        )
+        super().__init__(view, output_dir=str(folder), sem_seg_loading_fn=self._read)
 
-    def __call__(self, file_name: str, dtype: Any = int) -> LabelMap:
-        segments = self._segments[file_name]
-        classes = {segment["category_id"]: segment["category_id"] for segment in segments}
-        ids = rgb2id(utils.read_image(file_name, "RGB"))
-        labels = panoptic_to_semantic(ids, segments, classes, self._ignore_label)
+    def evaluate(self) -> Any:
+        results = super().evaluate()
+        for values in (results or {}).values():
+            for name in self._unlisted:
+                for key in _CLASS_KEYS:
+                    values.pop(key.format(name), None)
+        return results
+
+    def encode_json_sem_seg(self, sem_seg: Any, input_file_name: str) -> list[dict[str, Any]]:
+        rows = super().encode_json_sem_seg(sem_seg, input_file_name)
+        return [row for row in rows if row["category_id"] >= 0]
+
+    def _read(self, file_name: str, dtype: Any = int) -> LabelMap:
+        labels = read_class_map(self._records[file_name], self._ignore_label)
         return np.asarray(labels, dtype=dtype)  # [H, W]
-
-
-def _semantic_metadata(metadata: Any) -> dict[str, Any]:
-    keys = ("stuff_classes", "stuff_colors", "stuff_dataset_id_to_contiguous_id", "ignore_label")
-    values = {key: metadata.get(key) for key in keys}
-    return {key: value for key, value in values.items() if value is not None}

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from freeseg.classes import training_vocabularies
 from freeseg.config_lseg import withholding_arguments
@@ -185,7 +184,5 @@ def _read_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
     if known and cfg.MODEL.get("CLASSES", ""):
         return known
     numbered = Vocabulary.from_metadata({}, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-    if cfg.DATASETS.TRAIN:
-        return {name: known.get(name, numbered) for name in cfg.DATASETS.TRAIN}
-    found = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in cfg.DATASETS.TEST}
-    return {name: classes or numbered for name, classes in found.items()} or {"": numbered}
+    names = cfg.DATASETS.TRAIN or cfg.DATASETS.TEST or ("",)
+    return {name: known.get(name, numbered) for name in names}

@@ -10,14 +10,15 @@ import torch
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
 from detectron2.structures import BitMasks
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.panoptic import id2rgb, rgb2id
 from freeseg.data.shapes import categories
 from freeseg.evaluation import build_evaluators
 from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
 from freeseg.evaluation.seen_unseen import SeenUnseenPanopticEvaluator
+from freeseg.evaluation.semantic import SemanticEvaluator
 
 
 def headline(results) -> dict[str, float]:
@@ -307,7 +308,7 @@ def kinds(evaluators) -> list[type]:
 
 def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
     assert kinds(build_evaluators(cfg, shapes)) == [
-        SemSegEvaluator,
+        SemanticEvaluator,
         ThingEvaluator,
         SeenUnseenPanopticEvaluator,
     ]
@@ -315,11 +316,11 @@ def test_tasks_that_are_on_choose_the_evaluators(cfg, shapes):
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
     assert kinds(build_evaluators(cfg, shapes)) == [SeenUnseenPanopticEvaluator]
     cfg.TEST.SEEN_UNSEEN = False
-    assert kinds(build_evaluators(cfg, shapes)) == [COCOPanopticEvaluator]
+    assert kinds(build_evaluators(cfg, shapes)) == [PanopticEvaluator]
 
 
 def test_classes_that_are_all_seen_need_no_split(cfg, samples):
-    assert kinds(build_evaluators(cfg, samples[0]))[-1] is COCOPanopticEvaluator
+    assert kinds(build_evaluators(cfg, samples[0]))[-1] is PanopticEvaluator
 
 
 def test_nothing_to_evaluate_is_an_error(cfg, samples):

@@ -10,6 +10,7 @@ from detectron2.evaluation import DatasetEvaluator
 from freeseg.data.shapes import UNSEEN
 from freeseg.evaluation import results_table
 from freeseg.evaluation.seen_unseen import SeenUnseen, SeenUnseenEvaluator, harmonic_mean
+from freeseg.structures import Vocabulary
 
 CLASSES = SeenUnseen(("a", "b", "c", "d"), (True, True, False, False))
 
@@ -56,11 +57,10 @@ def test_results_of_other_tasks_and_processes_stay_as_they_are():
 
 
 def test_metadata_decides(shapes):
-    classes = SeenUnseen.of(shapes)
+    classes = SeenUnseen.of(Vocabulary.of_dataset(MetadataCatalog.get(shapes)))
     assert {name for name, flag in zip(classes.names, classes.is_seen) if not flag} == set(UNSEEN)
-    MetadataCatalog.get("evaluated_closed").set(thing_classes=["a"], trainable_flag=[1])
-    assert SeenUnseen.of("evaluated_closed") is None
-    assert SeenUnseen.of("evaluated_unknown") is None
+    assert SeenUnseen.of(Vocabulary(("a",), (True,), is_seen=(True,))) is None
+    assert SeenUnseen.of(Vocabulary(("a",), (True,))) is None
 
 
 def forget_unseen(outputs) -> None:

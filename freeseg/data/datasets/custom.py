@@ -98,7 +98,7 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
         )
     _require_folder(images)
     if maps is None:
-        used = {row.get("category_id") for row in annotations if isinstance(row, dict)}
+        used = [row.get("category_id") for row in annotations if isinstance(row, dict)]
         things = [{**row, "isthing": 1} for row in _without_root(rows, used, source)]
         register_instances(name, source, images, from_json(things), HINT)
         return
@@ -159,15 +159,15 @@ def _refuse_names(rows: Sequence[Json], source: Path, problems: Problems) -> Non
         owner.setdefault(name, row["id"])
 
 
-def _without_root(rows: list[Json], used: set[Any], source: Path) -> list[Json]:
+def _without_root(rows: list[Json], used: Sequence[Any], source: Path) -> list[Json]:
     """Categories without one that only holds the others together, as Roboflow writes it.
 
     That is one that no object has and that is the "supercategory" of all others.
     """
     for root in rows:
         others = [row for row in rows if row is not root]
-        parents = {row.get("supercategory") for row in others}
-        if others and root["id"] not in used and parents == {root["name"]}:
+        is_parent = all(row.get("supercategory") == root["name"] for row in others)
+        if others and is_parent and root["id"] not in used:
             logger.warning(
                 "%s: category %d, %r, is the root of the others and no object has it: left out",
                 source,

@@ -18,6 +18,7 @@ from freeseg.data.derived_instances import instances_from_panoptic
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
+from freeseg.data.problems import Problems
 
 PANOPTIC_HINT = (
     "download panoptic_annotations_trainval2017.zip from cocodataset.org and unpack it, and the "
@@ -64,7 +65,10 @@ def prepare_panoptic_instances(job: Job) -> None:
         target = job.output / "annotations" / f"panoptic2instances_{split}2017.json"
         if is_fresh(target, files.panoptic_json):
             continue
-        records = tqdm(load_panoptic(files, categories), desc=f"coco instances {split}")
+        problems = Problems()
+        panoptic = load_panoptic(files, categories, problems)
+        problems.raise_errors()
+        records = tqdm(panoptic, desc=f"coco instances {split}")
         content = instances_from_panoptic(records, SimpleNamespace(**metadata(categories)))
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target, content)

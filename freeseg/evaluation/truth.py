@@ -1,0 +1,116 @@
+"""What predictions are compared with: a dataset's records in the class numbers of the model.
+
+All ground truth is made of the records that training reads, by the same readers; the files of
+annotation are not read a second time.
+
+Shapes: K classes of the model, H W image size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
+from freeseg.data.categories import Category
+from freeseg.data.datasets.catalog import Records
+from freeseg.data.datasets.instances import load_instances
+from freeseg.data.problems import Problems
+from freeseg.data.records import dataset_records, match_or_refuse, renumbered
+from freeseg.structures import Vocabulary
+
+UNKNOWN_REMEDY = "rename or remove them, or leave them out by DATASETS.IGNORE_UNKNOWN True"
+USUAL_VOID = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A dataset to evaluate on.
+
+    Attributes:
+        name: Of the dataset.
+        records: In the model's class numbers.
+        vocabulary: The model's K classes. `dataset_ids` are the dataset's, None for a class that it
+            does not list: nothing can be said about such a class here.
+        ignore_label: Void in the class maps that are read from the records.
+        is_renumbered: Whether the model's numbers are others than the dataset's.
+    """
+
+    name: str
+    records: Records
+    vocabulary: Vocabulary
+    ignore_label: int
+    is_renumbered: bool = False
+
+    @classmethod
+    def of(cls, cfg: CfgNode, name: str) -> Truth:
+        """The truth for the configured model.
+
+        Raises:
+            ValueError: The dataset has classes that the model does not know, and
+                DATASETS.IGNORE_UNKNOWN is off; or it names none.
+            DataError: Something is wrong with its annotation.
+        """
+        records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
+        listed = listed_classes(name)
+        void = int(MetadataCatalog.get(name).get("ignore_label", USUAL_VOID))
+        known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
+        if known is None or known.names == listed.names:
+            return cls(name, records, listed, void)
+        ignores = cfg.DATASETS.IGNORE_UNKNOWN
+        match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
+        new_void = max(USUAL_VOID, len(known))
+        vocabulary = with_dataset_ids(known, listed, match)
+        if match.labels == tuple(range(len(listed))):
+            return cls(name, records, vocabulary, void)
+        moved = renumbered(records, match.labels, void, new_void)
+        return cls(name, moved, vocabulary, new_void, is_renumbered=True)
+
+    @property
+    def is_listed(self) -> tuple[bool, ...]:
+        """For every class of the model whether the dataset has it."""
+        ids = self.vocabulary.dataset_ids
+        return tuple(ids is None or each is not None for each in ids or [0] * len(self.vocabulary))
+
+    @property
+    def category_ids(self) -> tuple[int | None, ...]:
+        """The dataset's id of every class; the class number where the dataset has no ids."""
+        return self.vocabulary.dataset_ids or tuple(range(len(self.vocabulary)))
+
+    def thing_records(self) -> Records | None:
+        """Records of the dataset's own instance annotation, None where it has none.
+
+        A panoptic dataset may have a JSON of instances beside its PNGs, as COCO's.
+        """
+        if self.records and "annotations" in self.records[0]:
+            return self.records
+        metadata = MetadataCatalog.get(self.name)
+        source = metadata.get("json_file")
+        if not source or not Path(source).is_file():
+            return None
+        labels, things = [], []
+        for label, (category, name) in enumerate(zip(self.category_ids, self.vocabulary.names)):
+            if category is not None and self.vocabulary.is_thing[label]:
+                labels.append(label)
+                things.append(Category(category, name, is_thing=True, color=(0, 0, 0)))
+        root = Path(metadata.get("image_root") or ".")
+        problems = Problems()
+        records = load_instances(Path(source), root, things, "see datasets/README.md", problems)
+        problems.raise_errors()
+        return renumbered(records, labels, self.ignore_label, self.ignore_label)
+
+
+def listed_classes(name: str) -> Vocabulary:
+    """The classes that a dataset lists.
+
+    Raises:
+        ValueError: Its metadata names none.
+    """
+    listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    if listed is None:
+        raise ValueError(
+            f"dataset {name} names no classes: its metadata needs thing_classes or stuff_classes"
+        )
+    return listed
