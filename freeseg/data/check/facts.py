@@ -1,0 +1,91 @@
+"""What is found out about the files of a dataset, remembered until a file changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tqdm import tqdm
+
+from freeseg.checkpoints import write_atomically
+from freeseg.text.cache import cache_root
+
+_THREADS = 8  # that wait for the disk
+_VERSION = 1  # of what is remembered; raise it when facts change their form
+
+Fact = dict[str, Any]
+
+
+def facts_of(
+    paths: Sequence[str], look: Callable[[str], Fact], kind: str, progress: str
+) -> dict[str, Fact]:
+    """What `look` finds out about files, as JSON can hold it.
+
+    A file that has the size and the time of its last change that it had when it was looked at is
+    not looked at again.
+
+    Args:
+        paths: Of the files; those that are not there have no facts.
+        look: Called in several threads.
+        kind: Of the facts; with the files' folder the name of what is remembered.
+        progress: What a progress bar says.
+    """
+    memory = _memory_of(paths, kind)
+    known = _read(memory)
+    stamps = dict(zip(paths, _in_threads(_stamp, paths, progress=None)))
+    stale = [
+        path
+        for path, stamp in stamps.items()
+        if stamp is not None and known.get(path, [None])[0] != stamp
+    ]
+    if stale:
+        for path, fact in zip(stale, _in_threads(look, stale, progress)):
+            known[path] = [stamps[path], fact]
+        _write(memory, known)
+    return {path: known[path][1] for path, stamp in stamps.items() if stamp is not None}
+
+
+def _in_threads(
+    function: Callable[[str], Any], paths: Sequence[str], progress: str | None
+) -> list[Any]:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = pool.map(function, paths)
+        # None: no bar where it would be written into a file
+        is_silent = True if progress is None else None
+        return list(tqdm(results, desc=progress, total=len(paths), disable=is_silent, leave=False))
+
+
+def _stamp(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_mtime_ns, status.st_size]
+
+
+def _memory_of(paths: Sequence[str], kind: str) -> str:
+    folders = sorted({os.path.dirname(os.path.abspath(path)) for path in paths})
+    key = json.dumps([_VERSION, kind, folders])
+    return str(cache_root() / "checked" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json")
+
+
+def _read(memory: str) -> dict[str, Any]:
+    try:
+        with open(memory, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError):  # nothing is remembered, or not as a whole
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(memory: str, known: dict[str, Any]) -> None:
+    try:
+        os.makedirs(os.path.dirname(memory), exist_ok=True)
+        text = json.dumps(known).encode()
+        write_atomically(memory, lambda file: file.write(text))
+    except OSError:
+        return  # a folder that cannot be written: the next check looks again

@@ -1,0 +1,268 @@
+"""PNGs of a dataset: there, as large as their photo, and with values that mean something.
+
+Shapes: H W image size, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freeseg.classes import shown
+from freeseg.data.annotation_files import read_picture
+from freeseg.data.check.facts import Fact, facts_of
+from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
+from freeseg.data.label_table import one_channel, packed_colors
+from freeseg.data.panoptic import VOID_ID, unique_labels
+from freeseg.data.problems import Problems
+from freeseg.data.records import photo_of
+from freeseg.image_headers import ImageHeader, read_header
+from freeseg.structures import Vocabulary
+
+Record = Mapping[str, Any]
+
+MAX_MAPS = 1000  # that are decoded; of more, every so manieth
+MAP_KEYS = ("pan_seg_file_name", "sem_seg_file_name", STUFF_KEY)
+
+
+def check_maps(
+    name: str,
+    records: Sequence[Record],
+    headers: Mapping[str, ImageHeader],
+    classes: Vocabulary,
+    void: int,
+    problems: Problems,
+) -> None:
+    """Looks at the header of every PNG, and at the values of up to `MAX_MAPS`.
+
+    Args:
+        name: Of the dataset, for messages.
+        records: With "pan_seg_file_name" or "sem_seg_file_name", or without.
+        headers: Of the photos that can be read.
+        classes: Of the dataset, K.
+        void: The value of semantic PNGs that is ignored.
+        problems: Gets what is wrong.
+    """
+    for key in MAP_KEYS:
+        annotated = [record for record in records if key in record]
+        if not annotated:
+            continue
+        _check_sizes(name, annotated, key, headers, problems)
+        if problems.errors:
+            continue  # what cannot be read has no values
+        some = annotated[:: max(1, -(-len(annotated) // MAX_MAPS))]
+        if key == "pan_seg_file_name":
+            _check_segments(name, some, problems)
+        else:
+            _check_labels(name, some, key, classes, void, problems)
+
+
+def _check_sizes(
+    name: str,
+    records: Sequence[Record],
+    key: str,
+    headers: Mapping[str, ImageHeader],
+    problems: Problems,
+) -> None:
+    facts = facts_of([record[key] for record in records], _look_at_header, "headers", f"PNGs {name}")
+    for record in records:
+        fact, photo = facts.get(record[key]), headers.get(photo_of(record))
+        if fact is None or "height" not in fact:
+            reason = "does not exist" if fact is None else "is no picture that can be read"
+            problems.error("PNGs that cannot be read", f"{name}: {record[key]} {reason}")
+            continue
+        size = fact["height"], fact["width"]
+        if photo is not None and size not in (photo.stored_size, photo.upright_size):
+            height, width = photo.upright_size
+            problems.error(
+                "sizes of PNGs",
+                f"{name}: {record[key]} is {size[1]}x{size[0]} pixels, its photo is "
+                f"{width}x{height}",
+            )
+
+
+def _look_at_header(path: str) -> Fact:
+    header = read_header(path)
+    return {} if header is None else dict(zip(("height", "width"), header.stored_size))
+
+
+def _check_segments(name: str, records: Sequence[Record], problems: Problems) -> None:
+    """Compares the segment ids in panoptic PNGs with those that the JSON lists."""
+    files = [record["pan_seg_file_name"] for record in records]
+    facts = facts_of(files, _look_at_segments, "segments", f"panoptic PNGs of {name}")
+    strange: list[Record] = []
+    void: list[Record] = []
+    without_pixel = 0
+    for record in records:
+        fact = facts[record["pan_seg_file_name"]]
+        listed = {segment["id"] for segment in record["segments_info"]}
+        present = set(fact["ids"])
+        without_pixel += len(listed - present)
+        if listed and not listed & present:
+            void.append(record)
+        elif present - listed - {VOID_ID}:
+            strange.append(record)
+    if void:
+        first = void[0]
+        line = (
+            f"{name}: {len(void)} of {len(records)} panoptic PNGs have no pixel of a listed "
+            f"segment, such as {first['pan_seg_file_name']}{_cause(first, facts)}"
+        )
+        if len(void) == len(records):
+            problems.error("panoptic PNGs", f"{line}; nothing is left to learn")
+        else:
+            problems.warn("panoptic PNGs", f"{line}; they are all void")
+    if strange:
+        problems.warn(
+            "segments that are not listed",
+            f"{name}: {len(strange)} of {len(records)} panoptic PNGs have ids that the JSON does "
+            f"not list, such as {strange[0]['pan_seg_file_name']}: void",
+        )
+    if without_pixel and not void:
+        problems.warn(
+            "segments without a pixel",
+            f"{name}: {without_pixel} listed segments have no pixel in their PNG: left out",
+        )
+
+
+def _look_at_segments(path: str) -> Fact:
+    pixels = read_picture(path, "RGB")
+    fact: Fact = {"ids": np.unique(unique_labels(packed_colors(pixels))[0]).tolist()}
+    grey = one_channel(pixels)
+    if grey is not None:
+        fact["grey"] = np.unique(grey).tolist()
+    else:
+        fact["swapped"] = np.unique(packed_colors(pixels[..., ::-1])).tolist()
+    return fact
+
+
+def _cause(record: Record, facts: Mapping[str, Fact]) -> str:
+    """What probably happened to a PNG without a pixel of its segments."""
+    fact = facts[record["pan_seg_file_name"]]
+    listed = {segment["id"] for segment in record["segments_info"]}
+    if listed & set(fact.get("swapped", ())):
+        return ": red and blue are swapped (COCO's ids are R + 256 G + 65536 B, OpenCV writes BGR)"
+    if listed & set(fact.get("grey", ())):
+        return ": it is grey, and COCO's ids are R + 256 G + 65536 B"
+    return f": it has the ids {shown([str(each) for each in fact['ids']])}"
+
+
+def _check_labels(
+    name: str,
+    records: Sequence[Record],
+    key: str,
+    classes: Vocabulary,
+    void: int,
+    problems: Problems,
+) -> None:
+    """Counts the values of semantic PNGs against the classes."""
+    facts = facts_of(
+        [record[key] for record in records], _look_at_labels, "labels", f"label PNGs of {name}"
+    )
+    pixels: Counter[int] = Counter()  # by class; -1 is void
+    for record in records:
+        with problems.collecting("labels"):
+            pixels.update(_classes_in(record, key, facts[record[key]], len(classes), void))
+    if problems.errors:
+        return
+    ignored = {label for record in records for label in record.get(IGNORED_KEY, ())}
+    expected = [label for label in range(len(classes)) if label not in ignored]
+    present = [label for label in expected if pixels[label]]
+    if not present:
+        problems.error(
+            "labels", f"{name}: all pixels of its label PNGs are {void}, ignored: nothing is left"
+        )
+    elif len(present) == 1:
+        _warn_of_one_class(name, records[0][key], classes, present[0], pixels, void, problems)
+    elif len(present) < len(expected) and key != STUFF_KEY:
+        absent = [classes.names[label] for label in expected if not pixels[label]]
+        problems.warn(
+            "classes that never occur",
+            f"{name}: no pixel of {len(absent)} of {len(expected)} classes: {shown(absent)}",
+        )
+
+
+def _warn_of_one_class(
+    name: str,
+    example: str,
+    classes: Vocabulary,
+    label: int,
+    pixels: Mapping[int, int],
+    void: int,
+    problems: Problems,
+) -> None:
+    line = (
+        f"{name}: every pixel that counts is class {label} ({classes.names[label]!r}), so nothing "
+        "can be wrong, and mIoU is 100 whatever is predicted"
+    )
+    if pixels.get(-1):
+        line += f"; {void} is ignored, and all other pixels are {void}, such as in {Path(example).name}"
+    if len(classes) > 1:
+        absent = [each for number, each in enumerate(classes.names) if number != label]
+        line += f"; never there: {shown(absent)}"
+    problems.warn("one class", f"{line}. Give the rest a class of its own")
+
+
+def _look_at_labels(path: str) -> Fact:
+    """How many pixels have each value, or each colour of a picture that has any."""
+    pixels = read_picture(path)
+    values = one_channel(pixels)
+    kind = "values" if values is not None else "colors"
+    values = packed_colors(pixels) if values is None else values
+    present, places = unique_labels(values)
+    counts = np.bincount(places.ravel(), minlength=len(present))
+    fact: Fact = {kind: [present.tolist(), counts.tolist()]}
+    if kind == "values" and pixels.ndim == 3 and pixels.shape[2] >= 3:
+        fact["colors"] = [packed_colors(present[:, None, None].repeat(3, 2)).ravel().tolist(), counts.tolist()]
+    return fact
+
+
+def _classes_in(
+    record: Record, key: str, fact: Fact, num_classes: int, void: int
+) -> dict[int, int]:
+    """Pixels by class of one PNG, -1 for void.
+
+    Raises:
+        ValueError: A value stands for no class.
+    """
+    table = record.get(LABELS_KEY)
+    colors = None if table is None else table.class_of_color
+    by_color = colors is not None and "colors" in fact
+    if by_color and "values" in fact:  # grey, saved in three channels
+        by_color = set(fact["colors"][0]) <= set(colors)
+    if not by_color and "values" not in fact:
+        raise ValueError(
+            f"{record[key]} has colours, wanted one number per pixel, the class of the label; the "
+            '"color" of every category in a row of DATASETS.CUSTOM says what they mean'
+        )
+    found: dict[int, int] = {}
+    for value, count in zip(*fact["colors" if by_color else "values"]):
+        if table is None:
+            known = value < num_classes
+            label = -1 if value == void else value if known else None
+        else:
+            meanings = colors if by_color else table.class_of_value
+            label = meanings.get(value)
+            label = -1 if label is None and value in meanings else label
+        if label is None:
+            raise ValueError(_unknown(record[key], value, num_classes, void, fact, table is None))
+        found[label] = found.get(label, 0) + count
+    return found
+
+
+def _unknown(
+    file: str, value: int, num_classes: int, void: int, fact: Fact, are_class_numbers: bool
+) -> str:
+    if not are_class_numbers:
+        return f"{file} has the label {value}, which is the id of no category"
+    values = fact["values"][0]
+    count = fact["values"][1][values.index(value)]
+    line = (
+        f"{file} has the label {value} in {count} pixels, but the {num_classes} classes are "
+        f"numbered 0 to {num_classes - 1} ({void} is ignored)"
+    )
+    return line + ("" if 0 in values else ": are they counted from 1?")
