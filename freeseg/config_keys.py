@@ -22,6 +22,8 @@ def add_input_keys(cfg: CfgNode) -> None:
     node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
     node.TASK_PROB.SEMANTIC = 0.33
     node.TASK_PROB.INSTANCE = 0.66
+    node.EXIF = "auto"  # frame of photos: as annotated by their sizes; or always upright, stored
+    node.WHITE_LEVEL = 65535  # the value of 16-bit photos that is white; 4095 of 12-bit cameras
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 

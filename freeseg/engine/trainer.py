@@ -28,6 +28,7 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
 from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
+from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.guard import LossGuard
@@ -233,6 +234,7 @@ class Trainer(DefaultTrainer):
             period=test.VIS_PERIOD,
             num_images=test.VIS_IMAGES,
             folder=Path(self.cfg.OUTPUT_DIR) / "pictures",
+            reader=PhotoReader.from_config(self.cfg),
         )
 
 
