@@ -25,6 +25,8 @@ def add_input_keys(cfg: CfgNode) -> None:
     cfg.DATASETS.MERGE_TWINS = False  # put the objects of records together that have one photo
     cfg.DATASETS.IGNORE_UNKNOWN = False  # evaluate without classes that the model does not know
     cfg.DATASETS.CHECK = True  # look at all photos and annotation before the first step
+    node.EXIF = "auto"  # frame of photos: as annotated by their sizes; or always upright, stored
+    node.WHITE_LEVEL = 65535  # the value of 16-bit photos that is white; 4095 of 12-bit cameras
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 

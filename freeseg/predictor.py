@@ -5,6 +5,7 @@ Shapes: H W photo size, h w size at which the model sees it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,11 +26,16 @@ from freeseg.classes import (
     with_own_classes,
 )
 from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
+from freeseg.image_headers import camera_bits
 from freeseg.images import (
+    FULL_WHITE,
     ImageError,
     ImageSource,
+    LoadedSource,
     RgbImage,
-    describe_source,
+    deepest_value,
+    file_name_of,
+    load_source,
     order_channels,
     read_image,
 )
@@ -41,6 +47,10 @@ from freeseg.visualization import TASKS, Segmentation
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
 
+logger = logging.getLogger(__name__)
+
+DIM = 64  # 8-bit level of the brightest pixel that a 14-bit photo has under a white of 16 bits
+
 # task -> what the model's output calls its result
 _OUTPUT_KEYS = {"panoptic": "panoptic_seg", "instance": "instances", "semantic": "sem_seg"}
 
@@ -51,6 +61,7 @@ class _Photo:
 
     image: RgbImage
     pixels: Tensor  # uint8 [3, h, w]
+    file_name: str | None
 
 
 @dataclass(frozen=True)
@@ -284,6 +295,7 @@ class Segmenter:
                 {key: output[key] for key in wanted},
                 classes.vocabulary,
                 classes.category_ids,
+                photo.file_name,
             )
             for photo, output in zip(photos, outputs)
         ]
@@ -301,17 +313,33 @@ class Segmenter:
 
     def _read(self, source: ImageSource) -> _Photo:
         """Reads a photo and resizes it as the test loader would."""
-        image = read_image(source)
+        loaded = load_source(source)
+        white_level = self.mapper.reader.white_level
+        image = read_image(loaded, white_level=white_level)
+        if white_level == FULL_WHITE and image.max() <= DIM:
+            _warn_of_fewer_bits(loaded)
         inputs = T.AugInput(order_channels(image, self.mapper.image_format))
         try:
             self.mapper.augmentations(inputs)
         except ValueError:
             height, width = image.shape[:2]
             raise ImageError(
-                describe_source(source), f"is too elongated to resize ({width}x{height})"
+                loaded.name, f"is too elongated to resize ({width}x{height})"
             ) from None
         pixels = np.ascontiguousarray(inputs.image.transpose(2, 0, 1))
-        return _Photo(image, torch.from_numpy(pixels))
+        return _Photo(image, torch.from_numpy(pixels), file_name_of(source))
+
+
+def _warn_of_fewer_bits(photo: LoadedSource) -> None:
+    """Says so where a photo has 16-bit pixels and its values are those of fewer bits."""
+    brightest = deepest_value(photo)
+    bits = None if brightest is None else camera_bits(brightest)
+    if bits is not None:
+        logger.warning(
+            "%s: the brightest of its 16-bit pixels is %d, as of a camera of %d bits, and it is "
+            "read as nearly black; INPUT.WHITE_LEVEL %d reads it right",
+            photo.name, brightest, bits, (1 << bits) - 1,
+        )  # fmt: skip
 
 
 def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:

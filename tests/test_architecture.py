@@ -29,6 +29,7 @@ ORDER = (
     "training",
     "meta_arch",
     "parity",
+    "image_headers",
     "images",
     "data",
     "evaluation",

@@ -5,15 +5,26 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from freeseg.images import ImageError, describe_source, read_image
+from freeseg.images import (
+    ImageError,
+    describe_source,
+    file_name_of,
+    load_source,
+    read_image,
+)
+
+sys.path.insert(0, str(Path(__file__).parent))
+from turned_images import deep_tiff, png_with_exif
 
 COLOURS = np.array(
     [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 150, 100], [255, 255, 255]]],
@@ -297,3 +308,87 @@ def test_sources_are_named_by_their_file(png: bytes, tmp_path: Path) -> None:
     assert describe_source(Image.open(path)) == str(path)
     assert describe_source(COLOURS) == "array [2, 3, 3] uint8"
     assert describe_source(png) == f"image of {len(png)} bytes"
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_stored_pixels_are_had_whatever_exif_says(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encode(Image.fromarray(COLOURS), kind, exif=exif, **options)
+    np.testing.assert_array_equal(read_image(content, upright=False), COLOURS)
+
+
+EVERY_LEVEL = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
+@pytest.mark.parametrize("white_level", [255, 1000, 1023, 4095, 16383, 65535])
+@pytest.mark.parametrize("as_file", [False, True], ids=["array", "png"])
+def test_16_bit_levels_are_scaled_by_the_white_level(white_level: int, as_file: bool) -> None:
+    source = encode(Image.fromarray(EVERY_LEVEL), "PNG") if as_file else EVERY_LEVEL
+    exact = [min(level, white_level) * 255 / white_level for level in range(65536)]
+    expected = [int(level + 0.5) for level in exact]
+    picture = read_image(source, white_level=white_level)
+    np.testing.assert_array_equal(picture[..., 0].reshape(-1), expected)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("upright", [True, False])
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_16_bit_colours_of_files_are_scaled_and_turned(
+    orientation: int, upright: bool, kind: str
+) -> None:
+    levels = np.random.default_rng(3).integers(0, 1024, (2, 5, 3), dtype=np.uint16)
+    if kind == "png":
+        content = png_with_exif(levels[..., ::-1], orientation)
+    else:
+        content = deep_tiff(levels, orientation)
+    scaled = (levels * (255 / 1023) + 0.5).astype(np.uint8)
+    expected = ORIENTATIONS[orientation](scaled) if upright else scaled
+    picture = read_image(content, white_level=1023, upright=upright)
+    np.testing.assert_array_equal(picture, expected)
+    halves = (levels >> 8).astype(np.uint8)  # what Pillow keeps, and what was read before
+    expected = ORIENTATIONS[orientation](halves) if upright else halves
+    np.testing.assert_array_equal(read_image(content, upright=upright), expected)
+
+
+def test_transparency_of_16_bits_is_not_measured_by_the_white_level() -> None:
+    content = cv2.imencode(".png", np.array([[[0, 2047, 4095, 65535]]], dtype=np.uint16))[1]
+    assert read_image(content.tobytes(), white_level=4095).tolist() == [[[255, 127, 0]]]
+
+
+def test_8_bit_pictures_have_no_other_white(png: bytes) -> None:
+    np.testing.assert_array_equal(read_image(png, white_level=1023), COLOURS)
+
+
+@pytest.mark.parametrize("white_level", [0, -1, 65536])
+def test_white_levels_beyond_16_bits_are_refused(white_level: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"wanted a white level from 1 to 65535, got {white_level}"
+    ):
+        read_image(COLOURS, white_level=white_level)
+
+
+def test_a_file_object_is_read_once_and_looked_at_twice(png: bytes) -> None:
+    loaded = load_source(io.BytesIO(png))
+    for _ in range(2):
+        np.testing.assert_array_equal(read_image(loaded), COLOURS)
+    assert load_source(loaded) is loaded
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("folder/grün 猫.png", "grün 猫.png"),
+        (Path("folder") / "a.b.jpg", "a.b.jpg"),
+        ("https://example.org/x/red%20car.jpg?size=3", "red car.jpg"),
+        ("https://example.org", None),
+        (b"bytes", None),
+        (COLOURS, None),
+        (Image.fromarray(COLOURS), None),
+        (io.BytesIO(), None),
+    ],
+)
+def test_names_of_files_are_known_where_there_is_a_file(source: object, name: str | None) -> None:
+    assert file_name_of(source) == name

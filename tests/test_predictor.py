@@ -253,6 +253,65 @@ def test_names_come_from_the_training_set_when_there_is_no_test_set(tmp_path: Pa
     assert Segmenter.from_config(config, "").vocabulary.names == NAMES
 
 
+def test_results_know_the_file_they_are_of(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "red house.png"
+    Image.fromarray(color_blocks()).save(path)
+    assert segmenter(path).file_name == "red house.png"
+    assert segmenter(str(path)).file_name == "red house.png"
+    assert segmenter(Image.open(path)).file_name == "red house.png"
+    assert segmenter(color_blocks()).file_name is None
+    assert segmenter(path.read_bytes()).file_name is None
+
+
+@pytest.mark.parametrize("kind", ["array", "png", "file object"])
+@pytest.mark.parametrize(
+    ("brightest", "bits"), [(200, 8), (1000, 10), (4095, 12), (9000, 14), (16383, 14)]
+)
+def test_16_bit_photos_that_look_like_fewer_bits_are_named(
+    segmenter: Segmenter, tmp_path: Path, caplog, brightest: int, bits: int, kind: str
+) -> None:
+    levels = np.linspace(0, brightest, 30 * 60).astype(np.uint16).reshape(30, 60)
+    path = tmp_path / "x ray.png"
+    Image.fromarray(levels).save(path)
+    name = "array [30, 60] uint16" if kind == "array" else str(path)
+    with path.open("rb") as file, caplog.at_level(logging.WARNING):
+        segmenter({"array": levels, "png": path, "file object": file}[kind], "semantic")
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{name}: the brightest of its 16-bit pixels is {brightest}, ")
+    assert f"a camera of {bits} bits" in line
+    assert f"INPUT.WHITE_LEVEL {2**bits - 1} " in line
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.full((30, 60), 16384, np.uint16),
+        np.zeros((30, 60), np.uint16),
+        np.full((30, 60, 3), 3, np.uint8),
+    ],
+    ids=["16 bits", "black", "8 bits"],
+)
+def test_other_dark_photos_cost_no_warning(segmenter: Segmenter, caplog, photo) -> None:
+    with caplog.at_level(logging.WARNING):
+        segmenter(photo, "semantic")
+    assert caplog.records == []
+
+
+def test_photos_are_as_bright_as_the_model_was_trained_on(tmp_path: Path, caplog) -> None:
+    colors = color_blocks()
+    for factor, white_level in ((4, 1023), (16, 4095)):
+        segmenter = Segmenter.from_config(
+            write_config(tmp_path), write_weights(tmp_path), opts=["INPUT.WHITE_LEVEL", white_level]
+        )
+        levels = colors.astype(np.uint16) * factor
+        expected = (levels * (255 / white_level) + 0.5).astype(np.uint8)
+        with caplog.at_level(logging.WARNING):
+            result = segmenter(levels, "semantic")
+        np.testing.assert_array_equal(result.image, expected)
+        np.testing.assert_array_equal(segmenter(colors).image, colors)
+    assert "freeseg.predictor" not in {record.name for record in caplog.records}
+
+
 PHOTO_SIZES = {
     **{"landscape.jpg": (100, 150), "portrait.jpg": (150, 100)},
     **{"transparent.png": (100, 150), "deep.png": (100, 150)},

@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from freeseg.data import register_custom
+from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.model_loading import load_config
 
 
@@ -29,18 +29,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/data"))
     args = parser.parse_args()
-    name = args.dataset
+    name, reader = args.dataset, PhotoReader()
     if args.config_file:
         cfg = load_config(args.config_file)
         register_custom(cfg.DATASETS.CUSTOM)
+        reader = PhotoReader.from_config(cfg)
         name = name or cfg.DATASETS.TRAIN[0]
     if name is None:
         parser.error("name a --dataset or a --config-file")
     records = DatasetCatalog.get(name)
     args.output.mkdir(parents=True, exist_ok=True)
-    for record in random.Random(args.seed).sample(records, min(args.number, len(records))):
-        canvas = Visualizer(read_image(record["file_name"], "RGB"), MetadataCatalog.get(name))
-        path = args.output / f"{Path(record['file_name']).stem}.png"
+    chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
+    stems = unique_stems([Path(record["file_name"]) for record in chosen])
+    for record, stem in zip(chosen, stems):
+        canvas = Visualizer(reader.read(record), MetadataCatalog.get(name))
+        path = args.output / f"{stem}.png"
         Image.fromarray(canvas.draw_dataset_dict(dict(record)).get_image()).save(path)
         print(path)
     print(f"{len(records)} pictures in {name}")

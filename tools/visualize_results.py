@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
 from freeseg.data import register_custom
+from freeseg.data.photos import unique_stems
 from freeseg.model_loading import load_config
 from freeseg.zoo import find_model
 
@@ -36,11 +36,13 @@ def main() -> None:
     name = args.dataset or cfg.DATASETS.TEST[0]
     segmenter = Segmenter.from_pretrained(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
-    for record in DatasetCatalog.get(name)[: args.number]:
-        image = read_image(record["file_name"], "RGB")
+    records = DatasetCatalog.get(name)[: args.number]
+    stems = unique_stems([Path(record["file_name"]) for record in records])
+    for record, stem in zip(records, stems):
+        image = segmenter.mapper.reader.read(record)
         truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(dict(record))
-        found = segmenter(np.ascontiguousarray(image), args.task).picture()
-        path = args.output / f"{Path(record['file_name']).stem}.png"
+        found = segmenter(image, args.task).picture()
+        path = args.output / f"{stem}.png"
         Image.fromarray(np.concatenate([truth.get_image(), found], axis=1)).save(path)
         print(path)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Union
-from urllib.parse import urlsplit
 
+from freeseg.data.photos import Photo
 from freeseg.images import IMAGE_SUFFIXES, is_web_address
-
-Photo = Union[Path, str]  # a text is a web address, which a path would change
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 
@@ -32,20 +30,26 @@ def find_photos(arguments: Sequence[str]) -> list[Photo]:
     return list(photos)
 
 
-def unique_stems(photos: Sequence[Photo]) -> list[str]:
-    """Returns one file name stem per photo; where two are the same, later ones get a number."""
-    stems: list[str] = []
-    taken: set[str] = set()
-    for photo in photos:
-        path = photo if isinstance(photo, Path) else Path(urlsplit(photo).path)
-        first = stem = path.stem or "photo"
-        number = 1
-        while stem.lower() in taken:  # file systems may ignore the case
-            number += 1
-            stem = f"{first}_{number}"
-        taken.add(stem.lower())
-        stems.append(stem)
-    return stems
+def common_folder(arguments: Sequence[str]) -> Path:
+    """Returns the folder that holds all files which arguments name; web addresses are in none.
+
+    That of a folder is itself, of a pattern what stands before its first wildcard.
+    """
+    folders = [_folder_of(argument) for argument in arguments if not is_web_address(argument)]
+    try:
+        return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
+    except ValueError:  # none, or on two drives
+        return Path(os.path.abspath(os.sep))
+
+
+def _folder_of(argument: str) -> Path:
+    path = Path(argument)
+    if path.is_dir():
+        return path
+    plain = path.parent
+    while not path.exists() and glob.has_magic(str(plain)):
+        plain = plain.parent
+    return plain
 
 
 def _find(argument: str) -> list[Path]:

@@ -13,14 +13,23 @@ import torch
 from tqdm import tqdm
 
 from freeseg import __version__
+from freeseg.cli.annotations import FolderAnnotations
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
 from freeseg.cli.messages import share as share_of_one
 from freeseg.cli.model_choice import add_model_options, load_segmenter
-from freeseg.cli.photos import Photo, find_photos, is_video, unique_stems
+from freeseg.cli.photos import find_photos, is_video
 from freeseg.cli.video import segment_video, video_target
+from freeseg.data.photos import Photo, unique_stems
 from freeseg.images import ImageError
 from freeseg.predictor import Segmenter, parse_task
-from freeseg.visualization import FORMATS, TASKS, USUAL_FORMATS, choose_formats
+from freeseg.visualization import (
+    ANNOTATIONS,
+    FORMATS,
+    TASKS,
+    USUAL_FORMATS,
+    Segmentation,
+    choose_formats,
+)
 from freeseg.visualization.export import picture_keys
 from freeseg.visualization.summary import describe, summarize
 
@@ -30,6 +39,7 @@ _EPILOG = f"""examples:
   freeseg segment photo.jpg --model MODEL --text 'car|automobile, cyclist, sky: stuff'
   freeseg segment drive.mp4 --every 2
   freeseg segment photo.jpg --json > summary.json
+  freeseg segment photos/ --task instance --format annotations --out predicted
   freeseg segment photo.jpg --config-file CONFIG --weights WEIGHTS \\
       --opts MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD 0.3 INPUT.MIN_SIZE_TEST 512
 
@@ -42,8 +52,9 @@ def add_parsers(commands: Any) -> None:
         "segment",
         help="segment photos and videos; write overlays, label maps, COCO files and pages",
         description="Segments photos and writes, for each, an overlay with a legend, label maps "
-        "and COCO JSON. EXIF orientation is applied, transparency is composited on white. Of a "
-        "video, one with the segments drawn in is written.",
+        "and COCO JSON, or one COCO annotation file for all. EXIF orientation is applied, "
+        "transparency is composited on white. Of a video, one with the segments drawn in is "
+        "written.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,40 +85,66 @@ def run(args: argparse.Namespace) -> int:
     segmenter = load_segmenter(args)
     tasks = parse_task(args.task, segmenter.tasks)
     args.task = args.task or tasks[0]
-    formats = choose_formats(args.format, tasks)
-    _refuse_replacing(photos, out, formats, picture_keys(formats, tasks))
+    formats = choose_formats(args.format, tasks, _ALL_FORMATS)
+    annotations = None
+    if ANNOTATIONS in formats:
+        annotations = FolderAnnotations(args.photos, out, args.min_score)
+        formats = tuple(name for name in formats if name != ANNOTATIONS)
+        args.format = formats
+        photos = annotations.leave_out(photos, has_other_formats=bool(formats))
+    targets = _targets(photos, out, formats, picture_keys(formats, tasks))
+    _refuse_replacing(photos, targets + (annotations.targets(photos) if annotations else []))
     out.mkdir(parents=True, exist_ok=True)
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
-    outcome = _segment_all(photos, segmenter, out, args)
-    if args.json:
-        summary = {"version": __version__, "task": args.task, "results": outcome.done}
-        say_json({**summary, "failed": outcome.failed})
-    else:
-        count = len(outcome.done)
-        say(f"{count} photo{'s' * (count != 1)} segmented into {out}")
-    if outcome.failed:
-        complain(f"{len(outcome.failed)} of {len(outcome.done) + len(outcome.failed)} failed")
+    outcome = _segment_all(photos, segmenter, out, args, annotations)
+    _say_outcome(outcome, out, args, annotations.save() if annotations else {})
     return SOME_FAILED if outcome.failed else DONE
 
 
-def _refuse_replacing(
-    photos: Sequence[Photo], out: Path, formats: Sequence[str], pictures: Sequence[str]
+def _say_outcome(
+    outcome: _Outcome, out: Path, args: argparse.Namespace, annotations: dict[str, Any]
 ) -> None:
-    """Refuses a folder in which what is written would replace a photo or a video that is read."""
-    sources = {photo.resolve() for photo in photos if isinstance(photo, Path)}
+    if args.json:
+        summary = {"version": __version__, "task": args.task, "results": outcome.done}
+        more = {"annotations": annotations} if annotations else {}
+        say_json({**summary, **more, "failed": outcome.failed})
+    else:
+        count = len(outcome.done)
+        say(f"{count} photo{'s' * (count != 1)} segmented into {out}")
+        for path in annotations.get("files", {}).values():
+            say(f"{path}: one annotation file, of photos in {annotations['image_root']}")
+    if outcome.failed:
+        complain(f"{len(outcome.failed)} of {len(outcome.done) + len(outcome.failed)} failed")
+
+
+def _targets(
+    photos: Sequence[Photo], out: Path, formats: Sequence[str], pictures: Sequence[str]
+) -> list[Path]:
+    """The pictures and videos that are written."""
+    targets: list[Path] = []
     for photo, stem in zip(photos, unique_stems(photos)):
         if is_video(photo):
-            targets = [video_target(out / stem)] if "overlay" in formats else []
+            targets += [video_target(out / stem)] if "overlay" in formats else []
         else:
-            targets = [out / f"{stem}_{key}.png" for key in pictures]
-        for target in targets:
-            if target.resolve() in sources:
-                raise ValueError(f"{target} would be replaced: name another folder with --out")
+            targets += [out / f"{stem}_{key}.png" for key in pictures]
+    return targets
+
+
+def _refuse_replacing(photos: Sequence[Photo], targets: Sequence[Path]) -> None:
+    """Refuses a folder in which what is written would replace a photo or a video that is read."""
+    sources = {photo.resolve() for photo in photos if isinstance(photo, Path)}
+    for target in targets:
+        if target.resolve() in sources:
+            raise ValueError(f"{target} would be replaced: name another folder with --out")
 
 
 def _segment_all(
-    photos: Sequence[Photo], segmenter: Segmenter, out: Path, args: argparse.Namespace
+    photos: Sequence[Photo],
+    segmenter: Segmenter,
+    out: Path,
+    args: argparse.Namespace,
+    annotations: FolderAnnotations | None,
 ) -> _Outcome:
     outcome = _Outcome()
     stems = unique_stems(photos)
@@ -117,7 +154,10 @@ def _segment_all(
             if is_video(photo):
                 entry = segment_video(Path(photo), segmenter, out / stem, args)
             else:
-                entry = _segment_photo(photo, segmenter, out, stem, number, args)
+                result = segmenter(photo, args.task)
+                entry = _saved(result, photo, out, stem, number, args)
+                if annotations is not None:
+                    annotations.add(photo, result)
         except (ImageError, OSError, MemoryError, RuntimeError) as error:
             line = _failure(photo, error)
             outcome.failed.append({"photo": str(photo), "error": line})
@@ -131,12 +171,17 @@ def _segment_all(
     return outcome
 
 
-def _segment_photo(
-    photo: Photo, segmenter: Segmenter, out: Path, stem: str, number: int, args: argparse.Namespace
+def _saved(
+    result: Segmentation, photo: Photo, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
-    result = segmenter(photo, args.task)
-    paths = result.save(out, stem, image_id=number, min_score=args.min_score, formats=args.format)
-    first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()))
+    """What the summary says of a photo, after its files are written."""
+    paths: dict[str, Path] = {}
+    if args.format != ():  # with nothing but annotations of all
+        paths = result.save(
+            out, stem, image_id=number, min_score=args.min_score, formats=args.format
+        )
+    first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()), None)
+    shown = describe(result, args.min_score)
     return {
         "photo": str(photo),
         "height": result.image.shape[0],
@@ -144,7 +189,7 @@ def _segment_photo(
         "image_id": number,
         "found": summarize(result, args.min_score),
         "files": {key: str(path) for key, path in paths.items()},
-        "shown": f"{describe(result, args.min_score)} -> {first}",
+        "shown": f"{shown} -> {first}" if first else shown,
     }
 
 
@@ -164,15 +209,17 @@ def _failure(photo: Photo, error: Exception) -> str:
 
 def _formats(text: str) -> tuple[str, ...]:
     try:
-        return choose_formats(text)
+        return choose_formats(text, known=_ALL_FORMATS)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+_ALL_FORMATS = (*FORMATS, ANNOTATIONS)
 _PHOTO_HELP = "photo, video, folder of them, quoted pattern, web address of a photo"
 _FORMAT_HELP = (
-    f"what to write, of {','.join(FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, of a "
-    "video overlay)"
+    f"what to write, of {','.join(_ALL_FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, "
+    "of a video overlay); annotations: one COCO file per task for all photos, to correct and train "
+    "on, with instances from --min-score on"
 )
 _MIN_SCORE_HELP = (
     "draw and list instances from this score on; files have all (default: %(default)s)"

@@ -21,7 +21,6 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
-from detectron2.utils.file_io import PathManager
 from freeseg.config import training_tasks
 from freeseg.data.annotation import Annotation
 from freeseg.data.annotation_files import read_annotation
@@ -32,7 +31,8 @@ from freeseg.data.augmentation import (
     build_flip,
 )
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
-from freeseg.images import order_channels, read_image
+from freeseg.data.photos import PhotoReader
+from freeseg.images import order_channels
 from freeseg.structures import TASKS, Vocabulary
 
 IMAGE_PADDING = 128  # grey, near the mean colour, as published
@@ -102,6 +102,7 @@ class SegmentationMapper:
         vocabulary: Vocabulary | None = None,
         size_divisibility: int = -1,
         ignore_label: int = 255,
+        reader: PhotoReader | None = None,
     ) -> None:
         """Define a mapper from its parts; SegmentationMapper(cfg, is_train) does it from a config.
 
@@ -116,6 +117,7 @@ class SegmentationMapper:
             vocabulary: class list that test images are to be segmented into; None: the model's.
             size_divisibility: pad height and width up to a multiple of this, if positive.
             ignore_label: of semantic maps.
+            reader: reads the photos; None: as INPUT's defaults say.
         """
         if task not in (*TASKS, "random", PER_BATCH):
             raise ValueError(
@@ -140,10 +142,12 @@ class SegmentationMapper:
         self.vocabulary = vocabulary
         self.size_divisibility = size_divisibility
         self.ignore_label = ignore_label
+        self.reader = reader or PhotoReader()
 
     @classmethod
     def from_config(cls, cfg: Any, is_train: bool = True) -> dict[str, Any]:
-        arguments = {"image_format": cfg.INPUT.FORMAT, "is_train": is_train}
+        reader = PhotoReader.from_config(cfg)
+        arguments = {"image_format": cfg.INPUT.FORMAT, "is_train": is_train, "reader": reader}
         if not is_train:
             resize = T.ResizeShortestEdge(
                 [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
@@ -171,8 +175,7 @@ class SegmentationMapper:
         """Model input of a record: image [3, H, W] and, in training, "task" and "instances"."""
         output = {key: value for key, value in record.items() if key not in _ANNOTATION_KEYS}
         with seeded(record.get("seed"), record.get("position")):
-            photo = read_image(PathManager.get_local_path(record["file_name"]))
-            image = order_channels(photo, self.image_format)
+            image = order_channels(self.reader.read(record), self.image_format)
             utils.check_image_size(output, image)
             if not self.is_train:
                 inputs = T.AugInput(image)

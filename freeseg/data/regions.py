@@ -18,12 +18,12 @@ import torch
 from detectron2.config import configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
-from detectron2.utils.file_io import PathManager
 from freeseg.config import training_tasks
 from freeseg.data.annotation import Annotation, SegmentMasks
 from freeseg.data.annotation_files import read_annotation, read_labels
 from freeseg.data.mapper import BatchTasks, seeded
-from freeseg.images import order_channels, read_image
+from freeseg.data.photos import PhotoReader
+from freeseg.images import order_channels
 
 REGION_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
 CROP_ASPECT = (3 / 4, 4 / 3)
@@ -127,6 +127,7 @@ class RegionMapper:
         tasks: BatchTasks,
         image_format: str,
         ignore_label: int = 255,
+        reader: PhotoReader | None = None,
     ) -> None:
         """Defines a mapper.
 
@@ -136,12 +137,14 @@ class RegionMapper:
             tasks: Which task a batch has.
             image_format: Channel order, "RGB" or "BGR".
             ignore_label: Of semantic maps.
+            reader: Reads the photos; None: as INPUT's defaults say.
         """
         self.size = size
         self.crop_area = crop_area
         self.tasks = tasks
         self.image_format = image_format
         self.ignore_label = ignore_label
+        self.reader = reader or PhotoReader()
 
     @classmethod
     def from_config(cls, cfg: Any, ignore_label: int = 255) -> dict[str, Any]:
@@ -152,6 +155,7 @@ class RegionMapper:
             "tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
             "image_format": cfg.INPUT.FORMAT,
             "ignore_label": ignore_label,
+            "reader": PhotoReader.from_config(cfg),
         }
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
@@ -159,8 +163,7 @@ class RegionMapper:
         task = self.tasks.draw(record)
         region = record[task]
         with seeded(record["seed"], record["position"]):
-            photo = read_image(PathManager.get_local_path(region["file_name"]))
-            image = order_channels(photo, self.image_format)
+            image = order_channels(self.reader.read(region), self.image_format)
             annotation, _ = read_annotation(region, image.shape[:2], self.ignore_label)
             view = _View(annotation, task, region["region_class"])
             transforms, mask = self._crop(view, image.shape[:2])

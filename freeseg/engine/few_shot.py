@@ -22,6 +22,7 @@ from freeseg.data.few_shot import (
     sample_episodes,
 )
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
+from freeseg.data.photos import PhotoReader
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.weight_loading import load_weights
 
@@ -79,7 +80,12 @@ class FewShotJob:
             count=self.num_episodes,
         )
         mapper = EpisodeMapper(
-            benchmark, cfg.INPUT.FORMAT, self.side, self.background, self.uses_release_texts
+            benchmark,
+            cfg.INPUT.FORMAT,
+            self.side,
+            self.background,
+            self.uses_release_texts,
+            PhotoReader.from_config(cfg),
         )
         loader = build_episode_loader(episodes, mapper, cfg.DATALOADER.NUM_WORKERS)
         evaluator = FewShotEvaluator({each: benchmark.text(each) for each in benchmark.fold(fold)})

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
 from detectron2.utils.visualizer import ColorMode, Visualizer
+from freeseg.data.photos import PhotoReader, unique_stems
+from freeseg.images import RgbImage
 
 
 class PredictionPictures(HookBase):
@@ -28,6 +29,7 @@ class PredictionPictures(HookBase):
         build_loader: makes the test loader of that dataset.
         num_images: pictures per round.
         folder: where the PNG files go; made when needed.
+        reader: reads the photos; None: as INPUT's defaults say.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class PredictionPictures(HookBase):
         period: int,
         num_images: int,
         folder: Path,
+        reader: PhotoReader | None = None,
     ) -> None:
         self._dataset_name = dataset_name
         self._build_loader = build_loader
         self._period = period
         self._num_images = num_images
         self._folder = folder
+        self._reader = reader or PhotoReader()
         self._inputs: list[Mapping[str, Any]] = []
 
     def after_step(self) -> None:
@@ -57,10 +61,11 @@ class PredictionPictures(HookBase):
         metadata = MetadataCatalog.get(self._dataset_name)
         model = getattr(self.trainer.model, "module", self.trainer.model)
         with inference_context(model), torch.no_grad():
-            for inputs in self._first_inputs():
-                truth = truths[_identity(inputs)]
-                picture = truth_beside_prediction(truth, model([inputs])[0], metadata)
-                stem = Path(truth["file_name"]).stem
+            shown = [truths[_identity(inputs)] for inputs in self._first_inputs()]
+            stems = unique_stems([Path(truth["file_name"]) for truth in shown])
+            for inputs, truth, stem in zip(self._first_inputs(), shown, stems):
+                photo = self._reader.read(truth)
+                picture = truth_beside_prediction(photo, truth, model([inputs])[0], metadata)
                 name = f"iter_{self.trainer.iter:07d}_{stem}.png"
                 Image.fromarray(picture).save(self._folder / name)
                 self.trainer.storage.put_image(f"prediction/{stem}", picture.transpose(2, 0, 1))
@@ -82,11 +87,12 @@ def _identity(record: Mapping[str, Any]) -> Any:
 
 
 def truth_beside_prediction(
-    record: Mapping[str, Any], prediction: Mapping[str, Any], metadata: Metadata
+    image: RgbImage, record: Mapping[str, Any], prediction: Mapping[str, Any], metadata: Metadata
 ) -> np.ndarray:
     """Draws a dataset record's annotation (left) and a model's prediction (right).
 
     Args:
+        image: the photo in the frame of its annotation.
         record: Detectron2 dataset dictionary of the image.
         prediction: the model's output for it, at the image's size.
         metadata: of the dataset; names and colours.
@@ -94,7 +100,6 @@ def truth_beside_prediction(
     Returns:
         uint8 RGB picture [H, 2W, 3].
     """
-    image = read_image(record["file_name"], "RGB")
     truth = Visualizer(image, metadata).draw_dataset_dict(dict(record))
     drawn = _draw_prediction(Visualizer(image, metadata, instance_mode=ColorMode.IMAGE), prediction)
     return np.concatenate([truth.get_image(), drawn.get_image()], axis=1)

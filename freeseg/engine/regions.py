@@ -10,11 +10,11 @@ from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import read_image
 from detectron2.data.transforms import NoOpTransform
 from freeseg.config import region_arguments
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
+from freeseg.data.photos import PhotoReader
 from freeseg.evaluation.regions import measure_regions
 from freeseg.modeling import ClipAdapter, RegionCrops
 from freeseg.structures import Vocabulary
@@ -42,13 +42,14 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     adapter = ClipAdapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
     crops = RegionCrops(**region_arguments(cfg))
     with torch.no_grad():
-        return measure_regions(adapter, crops, _photos(name, limit, cfg.MODEL.DEVICE), vocabulary)
+        return measure_regions(adapter, crops, _photos(cfg, name, limit), vocabulary)
 
 
-def _photos(name: str, limit: int, device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    reader, device = PhotoReader.from_config(cfg), cfg.MODEL.DEVICE
     ignore_label = MetadataCatalog.get(name).get("ignore_label", 255)
     for record in evenly_spread(DatasetCatalog.get(name), limit):
-        image = np.ascontiguousarray(read_image(record["file_name"], "RGB").transpose(2, 0, 1))
+        image = np.ascontiguousarray(reader.read(record).transpose(2, 0, 1))
         annotation, tasks = read_annotation(record, image.shape[1:], ignore_label)
         segments = annotation.apply(NoOpTransform(), image.shape[1:])
         classes, masks = segments.targets("panoptic" if "panoptic" in tasks else tasks[0])

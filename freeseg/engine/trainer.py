@@ -36,6 +36,7 @@ from freeseg.classes import (
 )
 from freeseg.config import sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
+from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
@@ -258,6 +259,7 @@ class Trainer(DefaultTrainer):
             period=test.VIS_PERIOD,
             num_images=test.VIS_IMAGES,
             folder=Path(self.cfg.OUTPUT_DIR) / "pictures",
+            reader=PhotoReader.from_config(self.cfg),
         )
 
 

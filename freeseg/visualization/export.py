@@ -19,6 +19,7 @@ from PIL import Image
 
 from freeseg.data.coco_writer import encode_rle, write_json
 from freeseg.data.panoptic import id2rgb
+from freeseg.structures import Vocabulary
 from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
@@ -29,19 +30,37 @@ Json = dict[str, Any]
 
 FORMATS = ("overlay", "labelmap", "coco", "rle", "html")
 USUAL_FORMATS = FORMATS[:3]
-_TASKS_OF_FORMAT = {"labelmap": {"panoptic", "semantic"}, "coco": {"panoptic", "instance"}}
+ANNOTATIONS = "annotations"  # of all photos together, see `AnnotationFiles`
+_TASKS_OF_FORMAT = {
+    "labelmap": {"panoptic", "semantic"},
+    "coco": {"panoptic", "instance"},
+    ANNOTATIONS: {"panoptic", "instance"},
+}
 _PNG_LEVEL = 2  # of 9: a fifth larger than the usual 6 and four times as fast
 
 
-def coco_content(result: PhotoResult, image_id: int | str, file_name: str) -> dict[str, Any]:
+def coco_content(
+    result: PhotoResult, image_id: int | str, file_name: str, stem: str
+) -> dict[str, Any]:
     """Returns what the tasks that were asked for look like in COCO's JSON.
 
-    "panoptic" is a whole annotation file for one image, which names its PNG `STEM_panoptic.png`;
-    "instances" is a list of results with run-length masks, as COCO's evaluator loads it.
+    "panoptic" is a whole annotation file for one image, which names the photo `file_name` and its
+    PNG `STEM_panoptic.png`; "instances" is a list of results with run-length masks, as COCO's
+    evaluator loads it.
     """
     content: dict[str, Any] = {}
     if result.panoptic is not None:
-        content["panoptic"] = _panoptic_content(result, image_id, file_name)
+        png_name = f"{stem}_panoptic.png"
+        segments = {
+            "image_id": image_id,
+            "file_name": png_name,
+            "segments_info": segment_rows(result),
+        }
+        content["panoptic"] = {
+            "images": [image_row(result, image_id, file_name)],
+            "annotations": [segments],
+            "categories": category_rows(result.vocabulary, result.category_ids),
+        }
     if result.instances is not None:
         content["instances"] = _instance_content(result, image_id)
     return content
@@ -59,7 +78,8 @@ class _Order:
     @cached_property
     def coco(self) -> dict[str, Any]:
         """Computed once for the files and the page."""
-        return coco_content(self.result, self.image_id, f"{self.stem}.png")
+        file_name = self.result.file_name or f"{self.stem}.png"
+        return coco_content(self.result, self.image_id, file_name, self.stem)
 
 
 def save_segmentation(
@@ -83,13 +103,16 @@ def save_segmentation(
 
 
 def choose_formats(
-    formats: str | Sequence[str] | None, tasks: Sequence[str] = TASKS
+    formats: str | Sequence[str] | None,
+    tasks: Sequence[str] = TASKS,
+    known: Sequence[str] = FORMATS,
 ) -> tuple[str, ...]:
     """Returns the formats that are written of results for some tasks.
 
     Args:
         formats: Names, or one text with commas; the usual ones that the tasks have when None.
         tasks: What there are results for.
+        known: The formats that there are.
 
     Raises:
         ValueError: There is no such format, or it holds nothing of these tasks.
@@ -98,10 +121,10 @@ def choose_formats(
         return tuple(name for name in USUAL_FORMATS if _holds_any(name, tasks))
     given = formats.split(",") if isinstance(formats, str) else formats
     names = tuple(name.strip() for name in given if name.strip())
-    unknown = sorted(set(names) - set(FORMATS))
+    unknown = sorted(set(names) - set(known))
     if unknown or not names:
         raise ValueError(
-            f"wanted some of the formats {','.join(FORMATS)}, got {','.join(unknown) or 'none'}"
+            f"wanted some of the formats {','.join(known)}, got {','.join(unknown) or 'none'}"
         )
     for name in names:
         if not _holds_any(name, tasks):
@@ -201,9 +224,15 @@ def label_map(
     return labels.astype(np.uint16)
 
 
-def _panoptic_content(result: PhotoResult, image_id: int | str, file_name: str) -> Json:
-    assert result.panoptic is not None
+def image_row(result: PhotoResult, image_id: int | str, file_name: str) -> Json:
+    """COCO's row of a photo."""
     height, width = result.image.shape[:2]
+    return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+
+
+def segment_rows(result: PhotoResult) -> list[Json]:
+    """COCO's rows of the panoptic segments that have a pixel."""
+    assert result.panoptic is not None
     rows = []
     for segment in result.panoptic.segments:
         mask = result.panoptic.segment_ids == segment.id  # [H, W]
@@ -220,21 +249,16 @@ def _panoptic_content(result: PhotoResult, image_id: int | str, file_name: str) 
         if segment.score is not None:
             row["score"] = round(segment.score, 6)
         rows.append(row)
-    png_name = f"{Path(file_name).stem}_panoptic.png"
-    return {
-        "images": [{"id": image_id, "file_name": file_name, "height": height, "width": width}],
-        "annotations": [{"image_id": image_id, "file_name": png_name, "segments_info": rows}],
-        "categories": _categories(result),
-    }
+    return rows
 
 
-def _categories(result: PhotoResult) -> list[Json]:
-    vocabulary = result.vocabulary
+def category_rows(vocabulary: Vocabulary, category_ids: Sequence[int]) -> list[Json]:
+    """COCO's rows of the classes, with the dataset's own ids."""
     colors = class_colors(len(vocabulary))
     return [
         {"id": number, "name": name, "supercategory": name, "isthing": int(thing), "color": color}
         for number, name, thing, color in zip(
-            result.category_ids, vocabulary.names, vocabulary.is_thing, map(list, colors)
+            category_ids, vocabulary.names, vocabulary.is_thing, map(list, colors)
         )
     ]
 

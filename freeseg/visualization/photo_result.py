@@ -76,6 +76,7 @@ class PhotoResult:
         semantic: Class of every pixel, int64 [H, W].
         panoptic: Segment ids and what they are.
         instances: Masks with classes and scores.
+        file_name: Name of the photo's file, which the COCO files give; None where it has none.
     """
 
     image: RgbImage
@@ -84,6 +85,7 @@ class PhotoResult:
     semantic: npt.NDArray[np.int64] | None = None
     panoptic: PanopticSegments | None = None
     instances: Instances | None = None
+    file_name: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.category_ids) != len(self.vocabulary):
@@ -110,6 +112,7 @@ class PhotoResult:
         output: Mapping[str, Any],
         vocabulary: Vocabulary,
         category_ids: tuple[int, ...] | None = None,
+        file_name: str | None = None,
     ) -> Self:
         """Reads a Detectron2 model's output for one image, taken at the photo's size."""
         return cls(
@@ -119,6 +122,7 @@ class PhotoResult:
             semantic=_read_semantic(output.get("sem_seg")),
             panoptic=_read_panoptic(output.get("panoptic_seg"), vocabulary),
             instances=_read_instances(output.get("instances"), vocabulary),
+            file_name=file_name,
         )
 
     @property

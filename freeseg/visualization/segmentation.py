@@ -91,14 +91,16 @@ class Segmentation(PhotoResult):
         """Returns a picture [H, W, 3] in which every segment is filled with its colour."""
         return draw_labels(self, self.require(task))
 
-    def to_coco(self, image_id: int | str = 1, file_name: str = "image.png") -> dict[str, Any]:
+    def to_coco(self, image_id: int | str = 1, file_name: str | None = None) -> dict[str, Any]:
         """Returns COCO's JSON: "panoptic" as a whole file, "instances" as a list of results.
 
         Args:
             image_id: What the annotations call the image.
-            file_name: Name of the photo; the panoptic PNG is named after it.
+            file_name: Name of the photo, "image.png" where it is not known; the panoptic PNG is
+                named after it.
         """
-        return coco_content(self, image_id, file_name)
+        name = file_name or self.file_name or "image.png"
+        return coco_content(self, image_id, name, Path(name).stem)
 
     def to_rle(self, task: str | None = None) -> list[dict[str, Any]]:
         """Returns a JSON row per segment: label, name, score, area, bbox, run-length mask."""
@@ -125,7 +127,7 @@ class Segmentation(PhotoResult):
 
         Args:
             folder: Made where it does not exist.
-            stem: What every file name begins with.
+            stem: What every file name begins with; COCO files call a photo without a file STEM.png.
             image_id: What the COCO files call the image.
             min_score: Instances below are not drawn into the overlay; the JSON has them all.
             formats: Some of "overlay", "labelmap", "coco", "rle" and "html" (a page to look around

@@ -112,7 +112,8 @@ class Desk:
         if not 0 <= min_score <= 1:  # nor NaN
             raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
         names = self._names(text) if text.strip() else None
-        image = read_image(content, max_pixels=self.limits.pixels)
+        white_level = segmenter.mapper.reader.white_level
+        image = read_image(content, max_pixels=self.limits.pixels, white_level=white_level)
         with self._place(), self._turn_of(has_left):
             result = segmenter(image, task, names)
         return {

@@ -178,7 +178,10 @@ USAGE_ERRORS = {
     "two models": (["segment", "a", "--config-file", "x", "--model", "y"], "not by both"),
     "no such model": (["segment", "a.jpg", "--model", "camvit"], "did you mean camvid"),
     "weights of what": (["segment", "a.jpg", "--weights", "x"], "--weights needs --config-file"),
-    "wrong format": (["segment", "a.jpg", "--format", "overlay,gif"], "rle,html, got gif"),
+    "wrong format": (
+        ["segment", "a.jpg", "--format", "overlay,gif"],
+        "rle,html,annotations, got gif",
+    ),
     "no format": (["segment", "a.jpg", "--format", ","], "got none"),
     "wrong step": (["segment", "a.jpg", "--every", "0"], "from 1 on"),
     "wrong task": (["segment", "a.jpg", "--config-file", "x", "--task", "all3"], "invalid choice"),

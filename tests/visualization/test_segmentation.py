@@ -234,6 +234,17 @@ def test_to_coco_has_only_what_there_is(result: Segmentation) -> None:
     assert only(result, "semantic").to_coco() == {}
 
 
+def test_coco_files_name_the_photo_s_own_file(result: Segmentation, tmp_path: Path) -> None:
+    named = dataclasses.replace(result, file_name="street view.jpeg")
+    [image] = json.loads(named.save(tmp_path, "x")["panoptic_json"].read_text())["images"]
+    assert image["file_name"] == "street view.jpeg"
+    content = named.to_coco()["panoptic"]
+    assert content["images"][0]["file_name"] == "street view.jpeg"
+    assert content["annotations"][0]["file_name"] == "street view_panoptic.png"
+    assert named.to_coco(1, "y.png")["panoptic"]["images"][0]["file_name"] == "y.png"
+    assert result.to_coco()["panoptic"]["images"][0]["file_name"] == "image.png"
+
+
 def test_summaries_are_sorted_plain_values(result: Segmentation) -> None:
     summary = json.loads(json.dumps(summarize(result, min_score=0.5)))
     assert [row["name"] for row in summary["panoptic"]][:2] == ["tree", "road"]

@@ -260,3 +260,18 @@ def test_nothing_is_written(client, tmp_path, monkeypatch) -> None:
     Image.fromarray(noise).save(buffer, "PNG")
     assert client.post("/api/segment", content=buffer.getvalue(), headers=TYPE).status_code == 200
     assert opened == []
+
+
+def test_photos_of_16_bits_are_as_bright_as_the_model_s(tmp_path: Path) -> None:
+    segmenter = Segmenter.from_config(
+        write_config(tmp_path), write_weights(tmp_path), opts=["INPUT.WHITE_LEVEL", 1023]
+    )
+    levels = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    shown = []
+    segmenter_of = lambda image, *_: shown.append(image) or segmenter(image)  # noqa: E731
+    segmenter_of.mapper = segmenter.mapper
+    Desk({"deep": segmenter_of}, Limits()).segment(buffer.getvalue(), "", "panoptic", "", 0.5)
+    expected = [int(level * 255 / 1023 + 0.5) for level in range(1024)]
+    assert shown[0][..., 0].reshape(-1).tolist() == expected

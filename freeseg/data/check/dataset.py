@@ -67,12 +67,15 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
         MissingDataError: The dataset is not here.
     """
     records = dataset_records(name, problems=problems)
-    check_twins(name, records, problems, is_test=settings.is_test) if not settings.merge_twins else None
+    check_twins(
+        name, records, problems, is_test=settings.is_test
+    ) if not settings.merge_twins else None
     metadata = MetadataCatalog.get(name)
     classes = Vocabulary.of_dataset(metadata)
     if classes is None:
         problems.error(
-            "classes", f"{name}: names no classes: its metadata needs thing_classes or stuff_classes"
+            "classes",
+            f"{name}: names no classes: its metadata needs thing_classes or stuff_classes",
         )
         classes = Vocabulary((), ())
     _check_keys(name, records, problems)

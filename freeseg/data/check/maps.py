@@ -68,7 +68,9 @@ def _check_sizes(
     headers: Mapping[str, ImageHeader],
     problems: Problems,
 ) -> None:
-    facts = facts_of([record[key] for record in records], _look_at_header, "headers", f"PNGs {name}")
+    facts = facts_of(
+        [record[key] for record in records], _look_at_header, "headers", f"PNGs {name}"
+    )
     for record in records:
         fact, photo = facts.get(record[key]), headers.get(photo_of(record))
         if fact is None or "height" not in fact:
@@ -200,7 +202,9 @@ def _warn_of_one_class(
         "can be wrong, and mIoU is 100 whatever is predicted"
     )
     if pixels.get(-1):
-        line += f"; {void} is ignored, and all other pixels are {void}, such as in {Path(example).name}"
+        line += (
+            f"; {void} is ignored, and all other pixels are {void}, such as in {Path(example).name}"
+        )
     if len(classes) > 1:
         absent = [each for number, each in enumerate(classes.names) if number != label]
         line += f"; never there: {shown(absent)}"
@@ -217,7 +221,10 @@ def _look_at_labels(path: str) -> Fact:
     counts = np.bincount(places.ravel(), minlength=len(present))
     fact: Fact = {kind: [present.tolist(), counts.tolist()]}
     if kind == "values" and pixels.ndim == 3 and pixels.shape[2] >= 3:
-        fact["colors"] = [packed_colors(present[:, None, None].repeat(3, 2)).ravel().tolist(), counts.tolist()]
+        fact["colors"] = [
+            packed_colors(present[:, None, None].repeat(3, 2)).ravel().tolist(),
+            counts.tolist(),
+        ]
     return fact
 
 

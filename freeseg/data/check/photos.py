@@ -114,9 +114,7 @@ def _check_size(
         )
 
 
-def _warn_of_orientation(
-    name: str, headers: Mapping[str, ImageHeader], problems: Problems
-) -> None:
+def _warn_of_orientation(name: str, headers: Mapping[str, ImageHeader], problems: Problems) -> None:
     unclear = [photo for photo, header in headers.items() if header.is_ambiguous]
     if unclear:
         problems.warn(

@@ -6,7 +6,7 @@ Shapes: H W size of the query, S support images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from torch.utils import data as torch_data
 from freeseg.data.few_shot.benchmark import Benchmark
 from freeseg.data.few_shot.episodes import Episode, Example
 from freeseg.data.few_shot.layouts import read_mask
-from freeseg.images import order_channels, read_image
+from freeseg.data.photos import PhotoReader
+from freeseg.images import order_channels
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
 BACKGROUND = "others"  # what LSeg's release calls all that is not the class
@@ -35,6 +36,7 @@ class EpisodeMapper:
         side: Queries and supports are resized to squares of this; 0 leaves them as they are.
         background: Text for all that is not the class.
         uses_release_texts: Call classes as LSeg's release does, for its published weights.
+        reader: Reads the photos.
     """
 
     benchmark: Benchmark
@@ -42,6 +44,7 @@ class EpisodeMapper:
     side: int = PROTOCOL_SIDE
     background: str = BACKGROUND
     uses_release_texts: bool = False
+    reader: PhotoReader = field(default_factory=PhotoReader)
 
     def __call__(self, episode: Episode) -> dict[str, Any]:
         """``image`` [3, H, W] of the query and its ``truth`` uint8 [H, W] in {0, 1, 255}.
@@ -71,8 +74,10 @@ class EpisodeMapper:
         }
 
     def _read(self, example: Example) -> tuple[Tensor, Tensor]:
-        pixels = Image.fromarray(order_channels(read_image(example.image), self.image_format))
-        mask = Image.fromarray(read_mask(self.benchmark, example))
+        labels = read_mask(self.benchmark, example)
+        mask = Image.fromarray(labels)
+        photo = self.reader.read_file(example.image, labels.shape[:2])
+        pixels = Image.fromarray(order_channels(photo, self.image_format))
         if mask.size != pixels.size:
             raise ValueError(f"{example.mask} is {mask.size} pixels, {example.image} {pixels.size}")
         if self.side:

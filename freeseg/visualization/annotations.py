@@ -1,0 +1,146 @@
+"""COCO annotation files of many photos' results, to correct and to train on.
+
+Shapes: H W photo size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from freeseg.checkpoints import write_atomically
+from freeseg.data.coco_writer import encode_rle, write_bytes
+from freeseg.data.panoptic import id2rgb
+from freeseg.data.photos import UniqueStems
+from freeseg.visualization.export import category_rows, image_row, png_bytes, segment_rows
+from freeseg.visualization.photo_result import PhotoResult
+
+Json = dict[str, Any]
+
+INSTANCES_FILE = "annotations_instances.json"
+PANOPTIC_FILE = "annotations_panoptic.json"
+PANOPTIC_FOLDER = "annotations_panoptic"
+
+
+class AnnotationFiles:
+    """Collects results of one model and writes one COCO annotation file per task.
+
+    Under `folder`: `annotations_instances.json`; `annotations_panoptic.json` and its PNGs in
+    `annotations_panoptic/`. Masks are kept as run-length codes and PNGs written at once, so memory
+    does not grow with the photos' pixels; the JSON files are written by `save`, each whole.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, min_score: float = 0.5) -> None:
+        """Takes the folder, made when needed, and the least score of an instance."""
+        self._folder = Path(folder)
+        self._min_score = min_score
+        self._stems = UniqueStems()
+        self._file_names: set[str] = set()
+        self._instances = _Content()
+        self._panoptic = _Content()
+
+    def add(self, result: PhotoResult, file_name: str | None = None) -> None:
+        """Adds the instances and the panoptic segments that a photo's result has.
+
+        Args:
+            result: Of one photo; all that are added have the same classes.
+            file_name: The photo as it is found under the data set's folder of photos, with forward
+                slashes; the result's own name when None. A photo that is there is not added again.
+
+        Raises:
+            ValueError: The photo has no name, or the classes are others.
+        """
+        name = file_name or result.file_name
+        if not name:
+            raise ValueError("an annotation file names photos: pass file_name, the photo has none")
+        if name in self._file_names:
+            return
+        image = image_row(result, len(self._file_names) + 1, name)
+        categories = category_rows(result.vocabulary, result.category_ids)
+        if result.panoptic is not None:
+            segments = self._write_segments(result, image)  # may fail: nothing is added before it
+            self._panoptic.add(image, [segments], categories)
+        if result.instances is not None:
+            things = [category for category in categories if category["isthing"]]
+            self._instances.add(image, self._instance_rows(result, image["id"]), things)
+        self._file_names.add(name)
+
+    def save(self) -> dict[str, Path]:
+        """Writes the JSON files of the tasks that had results; returns their paths by task."""
+        files = {
+            "instance": (INSTANCES_FILE, self._instances),
+            "panoptic": (PANOPTIC_FILE, self._panoptic),
+        }
+        paths = {}
+        for task, (name, content) in files.items():
+            if content.images:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                paths[task] = self._folder / name
+                content.write(paths[task])
+        return paths
+
+    def _write_segments(self, result: PhotoResult, image: Json) -> Json:
+        """Writes a photo's panoptic PNG; returns COCO's annotation of it."""
+        assert result.panoptic is not None
+        png_name = f"{self._stems.add(Path(image['file_name']))}.png"
+        folder = self._folder / PANOPTIC_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / png_name, png_bytes(id2rgb(result.panoptic.segment_ids)))
+        segments = segment_rows(result)
+        return {"image_id": image["id"], "file_name": png_name, "segments_info": segments}
+
+    def _instance_rows(self, result: PhotoResult, image_id: int) -> list[Json]:
+        """COCO's annotations of the things that are likely enough and have a pixel."""
+        assert result.instances is not None
+        found = result.instances
+        rows: list[Json] = []
+        for mask, label, score in zip(found.masks, found.labels.tolist(), found.scores.tolist()):
+            box = list(cv2.boundingRect(mask.view(np.uint8)))
+            if score < self._min_score or box[2] == 0 or not result.vocabulary.is_thing[label]:
+                continue
+            row = {
+                "id": self._instances.count + len(rows) + 1,
+                "image_id": image_id,
+                "category_id": result.category_ids[label],
+                "segmentation": encode_rle(mask),
+                "area": int(np.count_nonzero(mask)),
+                "bbox": box,
+                "iscrowd": 0,
+                "score": round(score, 6),
+            }
+            rows.append(row)
+        return rows
+
+
+class _Content:
+    """Rows of one annotation file."""
+
+    def __init__(self) -> None:
+        self.images: list[Json] = []
+        self._annotations: list[Json] = []
+        self._categories: list[Json] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._annotations)
+
+    def add(self, image: Json, annotations: list[Json], categories: list[Json]) -> None:
+        if self.images and categories != self._categories:
+            raise ValueError(f"{image['file_name']} was segmented into other classes than the rest")
+        self.images.append(image)
+        self._annotations += annotations
+        self._categories = categories
+
+    def write(self, path: Path) -> None:
+        content = {
+            "images": self.images,
+            "annotations": self._annotations,
+            "categories": self._categories,
+        }
+        encoded = json.dumps(content).encode()
+        write_atomically(path, lambda file: file.write(encoded))

@@ -1,0 +1,72 @@
+"""Pictures of data sets: one per photo, in the frame of its annotation."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fixed_model import write_config, write_weights
+from turned_images import exif_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAME = "photos_of_two_folders"
+
+
+@pytest.fixture
+def row(tmp_path: Path):
+    """A row of DATASETS.CUSTOM: two photos of one name, of which EXIF turns the second."""
+    images, annotations = [], []
+    for number, folder in enumerate(("north", "south"), start=1):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        pixels = np.full((40, 60, 3), (200, 10, 10), dtype=np.uint8)
+        exif = exif_of(6 if number == 2 else 1)
+        Image.fromarray(pixels).save(tmp_path / "photos" / folder / "tree.png", exif=exif)
+        size = {"height": 40, "width": 60}  # as the pixels lie in the file
+        images.append({"id": number, "file_name": f"{folder}/tree.png", **size})
+        box = {"bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0, "category_id": 1}
+        polygon = {"segmentation": [[5, 5, 25, 5, 25, 25, 5, 25]]}
+        annotations.append({"id": number, "image_id": number, **box, **polygon})
+    categories = [{"id": 1, "name": "tree"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "trees.json").write_text(json.dumps(content))
+    yield [NAME, str(tmp_path / "trees.json"), str(tmp_path / "photos"), ""]
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        if NAME in catalog.list():
+            catalog.remove(NAME)
+
+
+def run_tool(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    path = str(REPOSITORY / "tools" / name)
+    monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+    runpy.run_path(path, run_name="__main__")
+
+
+def sizes_in(folder: Path) -> dict[str, tuple[int, int]]:
+    return {path.name: Image.open(path).size for path in folder.iterdir()}
+
+
+def test_photos_of_one_name_have_a_picture_each(row, tmp_path, monkeypatch) -> None:
+    config = write_config(tmp_path, DATASETS=f"{{CUSTOM: {[row]}, TRAIN: ['{NAME}']}}")
+    look = tmp_path / "look"
+    run_tool("visualize_data.py", monkeypatch, "--config-file", config, "--output", look)
+    assert sizes_in(look) == {"tree.png": (60, 40), "tree_2.png": (60, 40)}
+
+
+def test_results_are_of_the_photos_as_they_are_annotated(row, tmp_path, monkeypatch) -> None:
+    config = write_config(tmp_path, DATASETS=f"{{CUSTOM: {[row]}, TEST: ['{NAME}']}}")
+    model = tmp_path / "model"
+    model.mkdir()
+    config.rename(model / "config.yaml")
+    write_weights(tmp_path).rename(model / "model_final.pth")
+    seen = tmp_path / "seen"
+    run_tool("visualize_results.py", monkeypatch, "--model", model, "--output", seen)
+    assert sizes_in(seen) == {"tree.png": (120, 40), "tree_2.png": (120, 40)}
