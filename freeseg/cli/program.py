@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from freeseg import __version__
+from freeseg.cli.check import add_parsers as add_check
 from freeseg.cli.doctor import add_parsers as add_doctor
 from freeseg.cli.jobs import add_parsers as add_jobs
 from freeseg.cli.messages import EXIT_CODES, INTERRUPTED, USAGE_ERROR, complain
@@ -15,8 +16,9 @@ from freeseg.cli.models import add_parsers as add_models
 from freeseg.cli.segment import add_parsers as add_segment
 from freeseg.cli.serve import add_parsers as add_serve
 from freeseg.data.datasets.json_rows import MissingDataError
+from freeseg.data.problems import DataError
 
-_COMMANDS = (add_segment, add_models, add_model_info, add_jobs, add_serve, add_doctor)
+_COMMANDS = (add_segment, add_models, add_model_info, add_jobs, add_check, add_serve, add_doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except (OSError, ValueError, ImportError) as error:
-        if not args.errors_are_lines and not isinstance(error, MissingDataError):
+        if not args.errors_are_lines and not isinstance(error, (MissingDataError, DataError)):
             raise
-        complain(f"error: {error}")
+        for line in error.problems if isinstance(error, DataError) else [str(error)]:
+            complain(f"error: {line}")
         return USAGE_ERROR
 
 

@@ -201,6 +201,16 @@ def train_records(cfg: Any) -> list[Record]:
     return result
 
 
+def check_training_classes(cfg: Any) -> None:
+    """Refuses training sets that cannot be trained together.
+
+    Raises:
+        ValueError: As `train_records`.
+    """
+    if not cfg.DATASETS.MIX_LABEL_SETS:
+        _labels_in_first(cfg)
+
+
 def _labels_in_first(cfg: Any) -> dict[str, Sequence[int | None]]:
     """Class numbers in the first training set of those of further sets, where they differ."""
     known = trained_vocabulary(cfg)

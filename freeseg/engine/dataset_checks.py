@@ -2,8 +2,115 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
+
+from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
+from freeseg.classes import fill_num_classes, takes_any_classes, trained_vocabulary
+from freeseg.config import system_node
+from freeseg.data import register_custom
+from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
+from freeseg.data.loader import check_training_classes
+from freeseg.data.problems import DataError, Problems
+from freeseg.data.records import match_or_refuse
+from freeseg.evaluation import wanted_tasks
+from freeseg.evaluation.truth import UNKNOWN_REMEDY
+from freeseg.structures import Vocabulary
+
+_WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
+
+logger = logging.getLogger(__name__)
 
 
 def check_datasets(cfg: Any, *, is_training: bool = True) -> None:
-    """Placeholder"""
+    """Looks at the training and the test sets of a job before its first step.
+
+    The main process looks; warnings are logged.
+
+    Args:
+        cfg: A configuration with the freeseg keys.
+        is_training: False leaves the training sets out.
+
+    Raises:
+        DataError: In every process, with a line for each problem.
+        MissingDataError: A dataset is not here.
+    """
+    lines: list[str] = []
+    if comm.is_main_process():
+        problems = Problems()
+        with problems.collecting("classes"):
+            register_custom(cfg.DATASETS.CUSTOM)
+        if not problems.errors:
+            check_all(cfg, problems, is_training=is_training)
+        for line in problems.warnings:
+            logger.warning(line)
+        lines = problems.errors
+    lines = comm.all_gather(lines)[0]
+    if lines:
+        raise DataError(lines)
+
+
+def check_all(
+    cfg: Any, problems: Problems, *, is_training: bool = True, names: Sequence[str] = ()
+) -> list[DatasetSummary]:
+    """Collects what is wrong with a job's datasets, or with those that are named.
+
+    Args:
+        cfg: A configuration with the freeseg keys; its DATASETS.CUSTOM is registered.
+        problems: Gets what is wrong.
+        is_training: Whether its training sets are used.
+        names: Of datasets; default: all that the job uses.
+
+    Returns:
+        What each set holds.
+
+    Raises:
+        MissingDataError: A dataset is not here.
+    """
+    train = cfg.DATASETS.TRAIN if is_training else ()
+    chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
+    if is_training:
+        with problems.collecting("classes"):
+            fill_num_classes(cfg.clone())
+            check_training_classes(cfg)
+    for name in cfg.DATASETS.TEST:
+        with problems.collecting("evaluation"):
+            _check_evaluation(cfg, name)
+    if not cfg.DATASETS.CHECK:
+        return []
+    return [check_dataset(name, _settings(cfg, name, train), problems) for name in chosen]
+
+
+def _check_evaluation(cfg: Any, name: str) -> None:
+    """Refuses a test set that cannot be judged, or whose classes the model does not know."""
+    wanted_tasks(cfg, name)
+    known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
+    listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    if known is not None and listed is not None:
+        ignores = cfg.DATASETS.IGNORE_UNKNOWN
+        match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
+        if match.unknown:
+            logger.warning(
+                "dataset %s: the model does not know %s: left out",
+                name,
+                ", ".join(match.unknown),
+            )
+
+
+def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
+    has_queries = cfg.MODEL.META_ARCHITECTURE in _WITH_QUERIES
+    return CheckSettings(
+        is_test=name in cfg.DATASETS.TEST,
+        is_train=name in train or name not in cfg.DATASETS.TEST,
+        merge_twins=cfg.DATASETS.MERGE_TWINS,
+        frame=cfg.INPUT.EXIF,
+        white_level=cfg.INPUT.WHITE_LEVEL,
+        max_objects=system_node(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
+        max_objects_key=f"MODEL.{_section(cfg)}.NUM_OBJECT_QUERIES",
+    )
+
+
+def _section(cfg: Any) -> str:
+    return "ONE_FORMER" if system_node(cfg) is cfg.MODEL.ONE_FORMER else "MASK_FORMER"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import MetadataCatalog
-from freeseg.data.annotation_files import read_annotation
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
@@ -18,15 +17,14 @@ from freeseg.structures import Vocabulary
 
 Record = Mapping[str, Any]
 
-__all__ = ["CheckSettings", "DatasetSummary", "check_dataset", "read_annotation"]
-
 
 @dataclass(frozen=True)
 class CheckSettings:
     """How a dataset is going to be used.
 
     Attributes:
-        is_test: Evaluated on, not trained on.
+        is_train: Trained on.
+        is_test: Evaluated on.
         merge_twins: As DATASETS.MERGE_TWINS.
         frame: As INPUT.EXIF.
         white_level: As INPUT.WHITE_LEVEL.
@@ -34,6 +32,7 @@ class CheckSettings:
         max_objects_key: Of the configuration.
     """
 
+    is_train: bool = True
     is_test: bool = False
     merge_twins: bool = False
     frame: str = "auto"
@@ -67,16 +66,13 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
         MissingDataError: The dataset is not here.
     """
     records = dataset_records(name, problems=problems)
-    check_twins(
-        name, records, problems, is_test=settings.is_test
-    ) if not settings.merge_twins else None
+    if not settings.merge_twins:
+        check_twins(name, records, problems, is_test=settings.is_test)
     metadata = MetadataCatalog.get(name)
     classes = Vocabulary.of_dataset(metadata)
     if classes is None:
-        problems.error(
-            "classes",
-            f"{name}: names no classes: its metadata needs thing_classes or stuff_classes",
-        )
+        line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
+        problems.error("classes", line)
         classes = Vocabulary((), ())
     _check_keys(name, records, problems)
     headers = check_photos(
@@ -84,14 +80,15 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     )
     counts = count_objects(name, records, len(classes), problems)
     if any(key in record for record in records for key in ("annotations", "segments_info")):
-        check_objects(name, counts, classes, problems, is_test=settings.is_test)
+        check_objects(name, counts, classes, problems, is_train=settings.is_train)
     void = int(metadata.get("ignore_label", 255))
     check_maps(name, records, headers, classes, void, problems)
-    if 0 < settings.max_objects < counts.most[0] and not settings.is_test:
+    if 0 < settings.max_objects < counts.most[0] and settings.is_train:
         problems.warn(
             "more objects than queries",
-            f"{name}: {counts.most[1]} has {counts.most[0]} objects, the model {settings.max_objects}"
-            f" queries: some are never learned; raise {settings.max_objects_key}",
+            f"{name}: {counts.most[1]} has {counts.most[0]} objects, the model "
+            f"{settings.max_objects} queries: some are never learned; raise "
+            f"{settings.max_objects_key}",
         )
     return DatasetSummary(name, len(records), counts.objects, len(classes))
 

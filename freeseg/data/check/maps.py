@@ -16,7 +16,7 @@ from freeseg.classes import shown
 from freeseg.data.annotation_files import read_picture
 from freeseg.data.check.facts import Fact, facts_of
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
-from freeseg.data.label_table import one_channel, packed_colors
+from freeseg.data.label_table import one_channel, packed_color, packed_colors
 from freeseg.data.panoptic import VOID_ID, unique_labels
 from freeseg.data.problems import Problems
 from freeseg.data.records import photo_of
@@ -68,9 +68,8 @@ def _check_sizes(
     headers: Mapping[str, ImageHeader],
     problems: Problems,
 ) -> None:
-    facts = facts_of(
-        [record[key] for record in records], _look_at_header, "headers", f"PNGs {name}"
-    )
+    files = [record[key] for record in records]
+    facts = facts_of(files, _look_at_header, "headers", f"PNGs of {name}")
     for record in records:
         fact, photo = facts.get(record[key]), headers.get(photo_of(record))
         if fact is None or "height" not in fact:
@@ -202,9 +201,7 @@ def _warn_of_one_class(
         "can be wrong, and mIoU is 100 whatever is predicted"
     )
     if pixels.get(-1):
-        line += (
-            f"; {void} is ignored, and all other pixels are {void}, such as in {Path(example).name}"
-        )
+        line += f"; all others are {void}, which is ignored, such as in {Path(example).name}"
     if len(classes) > 1:
         absent = [each for number, each in enumerate(classes.names) if number != label]
         line += f"; never there: {shown(absent)}"
@@ -221,10 +218,8 @@ def _look_at_labels(path: str) -> Fact:
     counts = np.bincount(places.ravel(), minlength=len(present))
     fact: Fact = {kind: [present.tolist(), counts.tolist()]}
     if kind == "values" and pixels.ndim == 3 and pixels.shape[2] >= 3:
-        fact["colors"] = [
-            packed_colors(present[:, None, None].repeat(3, 2)).ravel().tolist(),
-            counts.tolist(),
-        ]
+        greys = [packed_color((value, value, value)) for value in present.tolist()]
+        fact["colors"] = [greys, counts.tolist()]
     return fact
 
 

@@ -85,7 +85,7 @@ def _has_mask(record: Record, row: Mapping[str, Any], num_classes: int, where: s
 
 
 def check_objects(
-    name: str, counts: ObjectCounts, classes: Vocabulary, problems: Problems, *, is_test: bool
+    name: str, counts: ObjectCounts, classes: Vocabulary, problems: Problems, *, is_train: bool
 ) -> None:
     """Says what of the objects cannot be learned, and refuses a set of which nothing can.
 
@@ -94,10 +94,10 @@ def check_objects(
         counts: Of its objects.
         classes: That it lists.
         problems: Gets what is wrong.
-        is_test: Whether it is only evaluated on.
+        is_train: Whether it is trained on.
     """
     if counts.without_mask:
-        use = "not judged" if is_test else "not learned, and their pixels count as background"
+        use = "not learned, and their pixels count as background" if is_train else "not judged"
         problems.warn(
             "objects without a mask",
             f"{name}: {counts.without_mask} of {counts.objects} objects have no mask (no "
@@ -115,7 +115,7 @@ def check_objects(
         )
     elif not counts.objects:
         problems.error("nothing is left", f"{name}: no photo has an object")
-    elif not is_test:
+    elif is_train:
         unused = [each for label, each in enumerate(classes.names) if not counts.of_class[label]]
         if unused:
             problems.warn(
