@@ -23,6 +23,7 @@ from freeseg.config_keys import (
     add_solver_keys,
 )
 from freeseg.config_lseg import add_lseg_keys
+from freeseg.config_unused import add_unused_keys
 
 
 def add_freeseg_config(cfg: CfgNode) -> None:
@@ -38,6 +39,7 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     add_one_former_text_keys(cfg)
     _add_freeseg_keys(cfg)
     add_lseg_keys(cfg)
+    add_unused_keys(cfg)
 
 
 def _add_text_keys(cfg: CfgNode) -> None:

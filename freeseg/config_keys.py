@@ -1,6 +1,6 @@
 """Configuration keys: the releases', under their published names and defaults, and ours.
 
-What is said to be unused is there so that published files load.
+Those that are said to be unused are there so that published files load: `freeseg.config_unused`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.config import add_freeseg_config
+from freeseg.config_unused import refuse_unsupported
 from freeseg.structures import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def read_config(
         cfg.defrost()
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
         cfg.merge_from_list(overrides)
+        refuse_unsupported(cfg)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
     except FileNotFoundError:
         raise
