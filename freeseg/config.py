@@ -23,6 +23,7 @@ from freeseg.config_keys import (
     add_solver_keys,
 )
 from freeseg.config_lseg import add_lseg_keys
+from freeseg.config_unused import add_unused_keys
 
 
 def add_freeseg_config(cfg: CfgNode) -> None:
@@ -38,6 +39,7 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     add_one_former_text_keys(cfg)
     _add_freeseg_keys(cfg)
     add_lseg_keys(cfg)
+    add_unused_keys(cfg)
 
 
 def _add_text_keys(cfg: CfgNode) -> None:
@@ -202,20 +204,13 @@ def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
-    """Constructor arguments of text encoder, projector and context; empty when none is needed."""
+    """Constructor arguments of text encoder, projector and context; empty when none is needed.
+
+    Sizes that must agree in training alone are checked there.
+    """
     node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
     if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
         return {}
-    if node.N_CTX and node.WIDTH != system.HIDDEN_DIM:
-        raise ValueError(
-            f"learned contexts (TEXT_ENCODER.N_CTX {node.N_CTX}) stand beside projected texts: "
-            f"TEXT_ENCODER.WIDTH {node.WIDTH} must be HIDDEN_DIM {system.HIDDEN_DIM}"
-        )
-    if cfg.INPUT.MAX_SEQ_LEN > node.CONTEXT_LENGTH:
-        raise ValueError(
-            f"INPUT.MAX_SEQ_LEN {cfg.INPUT.MAX_SEQ_LEN} is more than the text encoder reads, "
-            f"TEXT_ENCODER.CONTEXT_LENGTH {node.CONTEXT_LENGTH}"
-        )
     context = {"num_embeddings": node.N_CTX, "embedding_dim": node.WIDTH}
     return {
         "text_encoder": {
@@ -301,13 +296,9 @@ def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the learned prompts, without the width."""
     node = cfg.MODEL.CLIP_ADAPTER
     before, behind = node.PROMPT_SHAPE
-    if behind:
-        raise ValueError(
-            "MODEL.CLIP_ADAPTER.PROMPT_SHAPE: learned tokens behind the class name are not "
-            f"supported (no release uses them), got {behind}"
-        )
     return {
         "num_class_tokens": before,
+        "num_suffix_tokens": behind,
         "num_task_tokens": node.TASK_PROMPT_SHAPE,
         "uses_task": cfg.MODEL.FREESEG.USE_TASK,
     }

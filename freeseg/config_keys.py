@@ -1,6 +1,6 @@
 """Configuration keys: the releases', under their published names and defaults, and ours.
 
-What is said to be unused is there so that published files load.
+Those that are said to be unused are there so that published files load: `freeseg.config_unused`.
 """
 
 from __future__ import annotations
@@ -188,7 +188,9 @@ def add_engine_keys(cfg: CfgNode) -> None:
     cfg.TEST.SEEN_UNSEEN = (
         True  # also judge seen and unseen classes apart, where a dataset flags them
     )
-    cfg.TEST.BEST_METRIC = "panoptic_seg/PQ"  # the best model by it is kept; "": none is
+    # The best model by it is kept: "auto" is PQ, AP or mIoU, whichever the first test set gives
+    # first; or a name as in results.json, such as "sem_seg/mIoU"; "": none is kept.
+    cfg.TEST.BEST_METRIC = "auto"
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
 

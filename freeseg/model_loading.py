@@ -13,6 +13,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.config import add_freeseg_config
+from freeseg.config_unused import refuse_unsupported
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def read_config(
         cfg.defrost()
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
         cfg.merge_from_list(overrides)
+        refuse_unsupported(cfg)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
     except FileNotFoundError:
         raise

@@ -20,6 +20,7 @@ ORDER = (
     "layers",
     "config_keys",
     "config_lseg",
+    "config_unused",
     "config",
     "checkpoints",
     "classes",

@@ -66,8 +66,8 @@ class PositionDataset(torch_data.Dataset):  # type: ignore[type-arg]
 class PositionSampler(torch_data.Sampler):  # type: ignore[type-arg]
     """Yields this process's positions: of every global batch its own contiguous share.
 
-    Set `start` before the first iteration to the number of samples already trained on,
-    iteration * global batch size.
+    Set `start` before the first iteration to the number of samples already trained on: iterations
+    * global batch size, where that was always the same.
     """
 
     def __init__(self, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
@@ -85,10 +85,6 @@ class PositionSampler(torch_data.Sampler):  # type: ignore[type-arg]
         return ENDLESS
 
     def __iter__(self) -> Iterator[int]:
-        if self.start % self.batch_size:
-            raise ValueError(
-                f"start ({self.start}) must be a multiple of the batch size ({self.batch_size})"
-            )
         for batch_start in range(self.start, ENDLESS, self.batch_size):
             first = batch_start + self._offset
             yield from range(first, first + self._share)
@@ -121,7 +117,7 @@ def build_train_loader(
         mapper: default SegmentationMapper(cfg).
         records: default the records of DATASETS.TRAIN.
         seed: default cfg.SEED, or one random seed for all processes if that is negative.
-        start_iter: may also be set later, as `loader_sampler.start` = iteration * batch size.
+        start_iter: may also be set later, as a number of samples: `loader_sampler.start`.
     """
     register_custom(cfg.DATASETS.CUSTOM)
     if seed is None:

@@ -12,6 +12,7 @@ from typing import Any
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
+from freeseg.checkpoints import write_atomically
 
 SMOOTHING_WINDOW = 20  # iterations over which Detectron2's writers take the median of a loss
 
@@ -103,24 +104,63 @@ def _iteration_of(line: bytes) -> float:
 class BestCheckpointer(hooks.BestCheckpointer):
     """Detectron2's best-model keeper that remembers the best value across a resume.
 
-    It is a hook of every process: all save a sharded model together.
+    ``model_best.json`` says what the best is of. The evaluation after the last iteration is in no
+    checkpoint: a finished run that goes on knows its value from there. It is a hook of every
+    process: all save a sharded model together.
     """
 
+    best_metric: float | None
+
+    def __init__(self, period: int, checkpointer: Any, metric: str, folder: Path) -> None:
+        super().__init__(period, checkpointer, metric)
+        self._record = folder / "model_best.json"
+
+    def before_train(self) -> None:
+        if self.trainer.start_iter == 0:
+            if comm.is_main_process():
+                self._record.unlink(missing_ok=True)
+            return
+        name, value, iteration = comm.all_gather(self._recorded())[0]
+        is_of_the_end = (name, iteration) == (self._val_metric, self.trainer.start_iter)
+        if is_of_the_end and (self.best_metric is None or value > self.best_metric):
+            self.best_metric, self.best_iter = value, iteration
+
     def _best_checking(self) -> None:
-        name, storage = self._val_metric, self.trainer.storage
+        name, storage, before = self._val_metric, self.trainer.storage, self.best_metric
         latest = comm.all_gather(storage.latest().get(name))[0]
         if latest is not None and not comm.is_main_process():  # which alone knows the results
             storage.put_scalar(name, latest[0], cur_iter=int(latest[1]))
         super()._best_checking()
+        if self.best_metric != before and comm.is_main_process():
+            record = {"metric": name, "value": self.best_metric, "iteration": self.best_iter}
+            text = json.dumps(record) + "\n"
+            write_atomically(self._record, lambda file: file.write(text.encode()))
+
+    def _recorded(self) -> tuple[Any, ...]:
+        try:
+            recorded = json.loads(self._record.read_text())
+            return recorded["metric"], recorded["value"], recorded["iteration"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None, None, None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+        return {
+            "best_metric": self.best_metric,
+            "best_iter": self.best_iter,
+            "name": self._val_metric,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
-        if self.best_metric is not None:
+        name, value = state.get("name", self._val_metric), state["best_metric"]
+        if name != self._val_metric:
+            logging.getLogger(__name__).warning(
+                "the best model is now that of %s, was that of %s", self._val_metric, name
+            )
+            return
+        self.best_metric, self.best_iter = value, state["best_iter"]
+        if value is not None:
             logging.getLogger(__name__).info(
-                "Best model so far: %.4f at iteration %d", self.best_metric, self.best_iter
+                "Best model so far: %.4f at iteration %d", value, self.best_iter
             )
 
 

@@ -24,6 +24,7 @@ from freeseg.config import (
     sliding_window_arguments,
     test_node,
 )
+from freeseg.config_unused import refuse_unsupported
 from freeseg.engine.dataset_checks import check_datasets
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
@@ -79,6 +80,7 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     cfg.merge_from_list(args.opts or [])
+    refuse_unsupported(cfg)
     choose_test_datasets(cfg)
     if args.eval_only:
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built

@@ -57,6 +57,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
     """WarmupPolyLR, or any schedule that Detectron2 knows (multi-step, cosine, fixed gamma)."""
+    if cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupStepWithFixedGammaLR":
+        cfg = _in_steps(cfg)
     return build_deeplab_lr_scheduler(cfg, optimizer)
 
 
@@ -87,6 +89,18 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
         {"params": parameters, "lr": rate, "weight_decay": decay}
         for (rate, decay, _), parameters in groups.items()
     ]
+
+
+def _in_steps(cfg: CfgNode) -> CfgNode:
+    """Fixed gamma as a multi-step schedule: fvcore's has no rate after the last step and raises."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    num_parts = cfg.SOLVER.NUM_DECAYS + 1
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"
+    cfg.SOLVER.STEPS = tuple(
+        math.ceil(cfg.SOLVER.MAX_ITER * part / num_parts) for part in range(1, num_parts)
+    )
+    return cfg
 
 
 def _trainable_parameters(

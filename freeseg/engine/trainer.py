@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import random
 import weakref
@@ -51,8 +52,16 @@ from freeseg.engine.hooks import (
 from freeseg.engine.optimizer import build_lr_scheduler, build_optimizer
 from freeseg.engine.pictures import PredictionPictures
 from freeseg.engine.report import report_results
+from freeseg.engine.resume import (
+    optimizer_place,
+    parameter_names,
+    report_changes,
+    scheduler_place,
+    set_rates,
+    settings_of,
+)
 from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
-from freeseg.evaluation import build_evaluators
+from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
 from freeseg.inference import SlidingWindow
 
 logger = logging.getLogger(__name__)
@@ -61,10 +70,11 @@ logger = logging.getLogger(__name__)
 class Trainer(DefaultTrainer):
     """Trains and evaluates a configured model; a killed run resumes with identical losses.
 
-    Data order and augmentation follow from (seed, position), all other randomness from (seed,
-    iteration, rank). A checkpoint holds the model, optimizer, schedule, gradient scaler, metric
-    history and seed. The repetition is exact where the device's operators are deterministic: on
-    CPU always, given an equal number of threads.
+    A resumed run has the settings of its configuration (`freeseg.engine.resume`). Data order and
+    augmentation follow from (seed, position), all other randomness from (seed, iteration, rank). A
+    checkpoint holds the model, optimizer, schedule, gradient scaler, metric history and seed. The
+    repetition is exact where the device's operators are deterministic: on CPU always, given an
+    equal number of threads.
     """
 
     iter: int
@@ -94,6 +104,8 @@ class Trainer(DefaultTrainer):
         )
         self.start_iter = 0
         self.max_iter = self.cfg.SOLVER.MAX_ITER
+        self._start_position = 0  # samples that were trained on before start_iter
+        self._parameter_names = parameter_names(model, optimizer)
         self._last_eval_results: dict[str, Any] = {}
         self.register_hooks(self.build_hooks())
 
@@ -167,6 +179,11 @@ class Trainer(DefaultTrainer):
         super().resume_or_load(resume)
         if not resume:
             return
+        if self.start_iter >= self.max_iter:
+            logger.warning(
+                "nothing is left to train: the checkpoint has %d iterations, SOLVER.MAX_ITER is %d",
+                *(self.start_iter, self.max_iter),
+            )
         if self.seed != self.cfg.SEED:  # the checkpoint's, drawn by the run that began it
             self.cfg = _with_seed(self.cfg, self.seed)
             self._trainer.reset_data_loader(functools.partial(self.build_train_loader, self.cfg))
@@ -193,18 +210,47 @@ class Trainer(DefaultTrainer):
         return self._last_eval_results
 
     def after_train(self) -> None:
-        self.iter = min(self.iter, self.max_iter)  # one more when a finished run is resumed
+        # one more when a finished run is resumed
+        self.iter = min(self.iter, max(self.start_iter, self.max_iter))
         super().after_train()
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "seed": self.seed}
+        num_new = (self.iter + 1 - self.start_iter) * self.cfg.SOLVER.IMS_PER_BATCH
+        return {
+            **super().state_dict(),
+            "seed": self.seed,
+            "settings": settings_of(self.cfg),
+            "position": self._start_position + num_new,
+            "parameter_names": self._parameter_names,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        seed = state_dict.get("seed", self.seed)  # Detectron2's own checkpoints have none
+        settings = settings_of(self.cfg)
+        then = state_dict.get("settings", {})  # Detectron2's own checkpoints have none
+        report_changes(then, settings)
+        super().load_state_dict(self._only_place(state_dict))
+        set_rates(self.optimizer, self.scheduler, self.max_iter)
+        batch_size = then.get("SOLVER.IMS_PER_BATCH", self.cfg.SOLVER.IMS_PER_BATCH)
+        self._start_position = state_dict.get("position", (self.iter + 1) * batch_size)
+        seed = state_dict.get("seed", self.seed)
         if self._is_seed_given and seed != self.seed:
             logger.warning("SEED %d is ignored: the resumed run uses seed %d", self.seed, seed)
         self.seed = seed
+
+    def _only_place(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint's state with the settings of the configuration."""
+        hooks_state, step_state = dict(state_dict.get("hooks", {})), dict(state_dict["_trainer"])
+        if "LRScheduler" in hooks_state:
+            hooks_state["LRScheduler"] = scheduler_place(hooks_state["LRScheduler"], self.scheduler)
+        step_state["optimizer"] = optimizer_place(
+            step_state["optimizer"],
+            state_dict.get("parameter_names"),
+            self.optimizer,
+            self._parameter_names,
+        )
+        if isinstance(self._trainer, AMPTrainer):  # the run may have begun without a scaler
+            step_state.setdefault("grad_scaler", self._trainer.grad_scaler.state_dict())
+        return {**state_dict, "hooks": hooks_state, "_trainer": step_state}
 
     def _seed_forward(self, model: nn.Module, _inputs: Any) -> None:
         """Seeds after the batch is there: starting a data loader draws random numbers too."""
@@ -219,7 +265,7 @@ class Trainer(DefaultTrainer):
     def _skip_seen_data(self) -> None:
         sampler = getattr(self.data_loader, "loader_sampler", None)
         if sampler is not None:
-            sampler.start = self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH
+            sampler.start = self._start_position
         elif self.start_iter:
             logger.warning("the train loader has no loader_sampler: its data begin anew")
 
@@ -237,15 +283,22 @@ class Trainer(DefaultTrainer):
         return PreciseBatchNorm(self.cfg.TEST.EVAL_PERIOD, self.model, loader, settings.NUM_ITER)
 
     def _best_checkpointer(self) -> HookBase | None:
-        metric, names = self.cfg.TEST.BEST_METRIC, self.cfg.DATASETS.TEST
-        if not metric or not names:
+        metric = best_metric(self.cfg)
+        if not metric:
             return None
-        if len(names) > 1 and not metric.startswith(tuple(f"{name}/" for name in names)):
-            metric = f"{names[0]}/{metric}"  # results of several sets are kept by name
+        if not self._has_own_evaluation():
+            require_known_metric(self.cfg)
         checkpointer = AtomicCheckpointer(
             self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._classes()
         )
-        return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric)
+        folder = Path(self.cfg.OUTPUT_DIR)
+        return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric, folder)
+
+    def _has_own_evaluation(self) -> bool:
+        return any(
+            inspect.getattr_static(type(self), name) is not inspect.getattr_static(Trainer, name)
+            for name in ("build_evaluator", "test")
+        )
 
     def _pictures(self) -> HookBase | None:
         test, names = self.cfg.TEST, self.cfg.DATASETS.TEST

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from freeseg.evaluation.best_metric import best_metric, require_known_metric
 from freeseg.evaluation.builder import build_evaluators, judged_tasks, wanted_tasks
 from freeseg.evaluation.table import results_table
 
-__all__ = ["build_evaluators", "judged_tasks", "results_table", "wanted_tasks"]
+__all__ = [
+    "best_metric",
+    "build_evaluators",
+    "judged_tasks",
+    "require_known_metric",
+    "results_table",
+    "wanted_tasks",
+]

@@ -124,6 +124,12 @@ class OneFormer(Mask2Former):
         features = self.text_projector(self.text_encoder(tokens))  # each distinct text once
         places = torch.tensor([[number[text] for text in row] for row in rows])
         texts = features[places.to(self.device)]  # [B, Q-N, C]
+        if context is not None and context.embedding_dim != texts.shape[-1]:
+            raise ValueError(
+                f"learned contexts (TEXT_ENCODER.N_CTX {context.num_embeddings}) stand beside "
+                f"projected texts: TEXT_ENCODER.WIDTH {context.embedding_dim} must be HIDDEN_DIM "
+                f"{texts.shape[-1]} to train"
+            )
         contexts = [] if context is None else [context.weight.expand(len(rows), -1, -1)]
         return torch.cat([texts, *contexts], dim=1)
 

@@ -34,10 +34,18 @@ class CausalTextEncoder(nn.Module):
 
         What follows an end never reaches it, so all rows are cut after the last end: the same
         features for less work.
+
+        Raises:
+            ValueError: When a text is longer than the encoder reads.
         """
         ends = tokens.argmax(-1)  # [N]
         tokens = tokens[:, : int(ends.max()) + 1]
-        length = tokens.shape[1]
+        length, most = tokens.shape[1], len(self.positional_embedding)
+        if length > most:
+            raise ValueError(
+                f"a text has {length} tokens, the encoder reads {most}: lower INPUT.MAX_SEQ_LEN or "
+                "raise MODEL.TEXT_ENCODER.CONTEXT_LENGTH"
+            )
         causal = torch.ones(1, length, length, dtype=torch.bool, device=tokens.device).tril()
         content = self.token_embedding(tokens) + self.positional_embedding[:length]  # [N, L, C]
         refined = self.transformer(content, causal)

@@ -72,10 +72,12 @@ class LearnedPrompts(PromptLearner):
 
     Parity: the release puts the task before the start token. A sentence is
 
-        task name, task tokens, start token, class tokens, class name, ".", end token
+        task name, task tokens, start, class tokens, class name, suffix tokens, ".", end
 
     in the space of token embeddings. The task tokens are shared by all tasks.
     """
+
+    suffix_prompt: nn.Parameter | None
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class LearnedPrompts(PromptLearner):
         width: int,
         num_class_tokens: int,
         num_task_tokens: int,
+        num_suffix_tokens: int = 0,
         uses_task: bool = True,
     ) -> None:
         """Draws the tokens.
@@ -91,12 +94,18 @@ class LearnedPrompts(PromptLearner):
             width: W of the encoder.
             num_class_tokens: Learned tokens before the class name.
             num_task_tokens: Learned tokens behind the task name.
+            num_suffix_tokens: Learned tokens behind the class name; without them there is no such
+                parameter.
             uses_task: False leaves the task out of the sentence.
         """
         super().__init__()
         self.uses_task = uses_task
         self.prefix_prompt = nn.Parameter(torch.empty(num_class_tokens, width))
         nn.init.normal_(self.prefix_prompt, std=PREFIX_STD)
+        suffix = nn.Parameter(torch.empty(num_suffix_tokens, width)) if num_suffix_tokens else None
+        if suffix is not None:
+            nn.init.normal_(suffix, std=PREFIX_STD)
+        self.register_parameter("suffix_prompt", suffix)
         task_tokens = torch.empty(num_task_tokens if uses_task else 0, width)
         if len(task_tokens):
             nn.init.kaiming_normal_(task_tokens, a=TASK_SLOPE)
@@ -115,14 +124,14 @@ class LearnedPrompts(PromptLearner):
             encoder: Frozen; gradients pass through it to the tokens.
             names: Of the classes.
             task: A key of `TASK_TEXTS`.
-            class_tokens: [n, W], used in place of the learned ones.
+            class_tokens: [n, W], used in place of the learned ones before the name.
         """
         head = self._head(encoder, task, class_tokens)  # [P, W]
         ids, ends = self._tail_ids(encoder, names, len(head))
         step = len(names) if torch.is_grad_enabled() else BATCH
         parts = [
             encoder.encode_embeddings(
-                torch.cat([head.expand(len(some), -1, -1), encoder.embed_tokens(some)], dim=1),
+                torch.cat([head.expand(len(some), -1, -1), self._tail(encoder, some, end)], dim=1),
                 len(head) + end,
             )
             for some, end in zip(ids.split(step), ends.split(step))
@@ -141,26 +150,37 @@ class LearnedPrompts(PromptLearner):
             ]
         )
 
+    def _tail(self, encoder: TextEncoder, ids: Tensor, ends: Tensor) -> Tensor:
+        """What sentences end with, [K, l, W], suffix tokens in their place before the dot."""
+        tail = encoder.embed_tokens(ids)
+        if self.suffix_prompt is None:
+            return tail
+        first = ends - len(encoder.word_ids(".")) - len(self.suffix_prompt)
+        places = first[:, None] + torch.arange(len(self.suffix_prompt), device=ends.device)
+        rows = torch.arange(len(ids), device=ends.device)[:, None]
+        suffix = self.suffix_prompt.to(tail.dtype).expand(len(ids), -1, -1)
+        return tail.index_put((rows, places), suffix)
+
     def _embed(self, encoder: TextEncoder, ids: Sequence[int]) -> Tensor:
         rows = torch.tensor([list(ids)], dtype=torch.int64, device=encoder.device)
         return encoder.embed_tokens(rows)[0]
 
-    @staticmethod
     def _tail_ids(
-        encoder: TextEncoder, names: Sequence[str], head_length: int
+        self, encoder: TextEncoder, names: Sequence[str], head_length: int
     ) -> tuple[Tensor, Tensor]:
         """Ids [K, l] of names, dot, end and padding, and the place [K] of the end in them.
 
-        The longest name has no padding; l is at most L - P.
+        Padding stands for the suffix tokens. The longest name has no other; l is at most L - P.
         """
-        dot = encoder.word_ids(".")
-        room = encoder.context_length - head_length - len(dot) - 1
+        suffix = [encoder.pad_id] * (0 if self.suffix_prompt is None else len(self.suffix_prompt))
+        behind = [*suffix, *encoder.word_ids("."), encoder.end_id]
+        room = encoder.context_length - head_length - len(behind)
         if room < 1:
             raise ValueError(
-                f"prompts of {head_length} tokens leave no room for a class name: the text "
-                f"encoder reads {encoder.context_length}"
+                f"prompts of {head_length + len(suffix)} tokens leave no room for a class name: "
+                f"the text encoder reads {encoder.context_length}"
             )
-        rows = [[*encoder.fit_words(name, room), *dot, encoder.end_id] for name in names]
+        rows = [[*encoder.fit_words(name, room), *behind] for name in names]
         ends = torch.tensor([len(row) - 1 for row in rows])
         ids = torch.full((len(rows), int(ends.max()) + 1), encoder.pad_id, dtype=torch.int64)
         for line, row in zip(ids, rows):

@@ -71,11 +71,13 @@ def test_a_batch_must_divide_among_processes():
         PositionSampler(4, 0, 3)
 
 
-def test_a_start_inside_a_batch_is_refused():
-    sampler = PositionSampler(4)
-    sampler.start = 6
-    with pytest.raises(ValueError, match=r"start \(6\) must be a multiple of the batch size \(4\)"):
-        next(iter(sampler))
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_start_may_be_that_of_other_batches(world_size):
+    samplers = [PositionSampler(4, rank, world_size) for rank in range(world_size)]
+    for sampler in samplers:
+        sampler.start = 6
+    found = [itertools.islice(iter(sampler), 8 // world_size) for sampler in samplers]
+    assert sorted(itertools.chain(*found)) == list(range(6, 14))
 
 
 def test_a_resumed_loader_continues_where_it_was(cfg):

@@ -194,13 +194,15 @@ SCHEDULES = {
     "WarmupPolyLR": lambda x: (1 - x) ** 0.9,
     "WarmupCosineLR": lambda x: 0.5 * (1 + math.cos(math.pi * x)),
     "WarmupMultiStepLR": lambda x: 0.1 ** sum(x >= step for step in (0.5, 0.8)),
+    "WarmupStepWithFixedGammaLR": lambda x: 0.1 ** int(3 * x + 1e-9),
 }
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedule_follows_its_formula(name):
     cfg = config(
-        LR_SCHEDULER_NAME=name, MAX_ITER=10, STEPS=(5, 8), WARMUP_ITERS=0, POLY_LR_POWER=0.9
+        **{"LR_SCHEDULER_NAME": name, "MAX_ITER": 10, "STEPS": (5, 8), "NUM_DECAYS": 2},
+        **{"WARMUP_ITERS": 0, "POLY_LR_POWER": 0.9},
     )
     expected = [0.1 * SCHEDULES[name](step / 10) for step in range(10)]
     assert rates(cfg, 10) == pytest.approx(expected)

@@ -158,6 +158,20 @@ def test_a_sharded_job_trains_evaluates_saves_and_resumes_as_a_plain_one(
     torch.testing.assert_close(again, found[0]["model_final"], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("was_sharded", [True, False])
+def test_shares_and_whole_optimizers_resume_each_other(
+    in_two_processes, tmp_path, monkeypatch, was_sharded
+):
+    options = ("SOLVER.MAX_ITER", 6, "SOLVER.CHECKPOINT_PERIOD", 3, "DATASETS.TEST", "()")
+    monkeypatch.setenv("TINY_PLAIN", "1")
+    in_two_processes(*options, "SOLVER.FSDP", was_sharded)
+    expected = losses(tmp_path)
+    (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
+    in_two_processes(*options, "SOLVER.FSDP", not was_sharded, flags=["--resume"])
+    assert losses(tmp_path) == pytest.approx(expected, rel=1e-4)
+    assert set(expected) == set(range(6))
+
+
 def test_what_a_sharded_job_cannot_do_is_said(in_two_processes, tmp_path):
     with pytest.raises(Exception, match="one process cannot draw pictures with a model"):
         in_two_processes("SOLVER.FSDP", True, "TEST.VIS_PERIOD", 1)

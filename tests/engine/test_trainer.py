@@ -171,10 +171,62 @@ def test_best_model_is_kept(tiny_config, tmp_path, stops):
         assert_equal_weights(weights(tmp_path / "model_best.pth"), best)
 
 
-@pytest.mark.parametrize("metric", ["panoptic_seg/PQ", ""], ids=["absent", "off"])
-def test_no_best_model_without_its_metric(tiny_config, tmp_path, metric):
-    train(tiny_config("SOLVER.MAX_ITER", 2, "TEST.BEST_METRIC", metric))
+def test_no_best_model_where_none_is_asked_for(tiny_config, tmp_path):
+    train(tiny_config("SOLVER.MAX_ITER", 2, "TEST.BEST_METRIC", ""))
     assert not (tmp_path / "model_best.pth").exists()
+
+
+@pytest.mark.parametrize("metric", ["panoptic_seg/PQ", "sem_seg/miou"])
+def test_a_metric_that_no_evaluation_gives_is_refused_before_the_first_step(tiny_config, metric):
+    with pytest.raises(ValueError, match=f"TEST.BEST_METRIC is {metric}: .* sem_seg/mIoU"):
+        Trainer(tiny_config("TEST.BEST_METRIC", metric))
+
+
+class OwnScores(ScriptedTrainer):
+    """Evaluates by a measure of its own."""
+
+    @classmethod
+    def test(cls, cfg, model, evaluators=None):
+        return {"mine": {"score": super().test(cfg, model)["sem_seg"]["mIoU"]}}
+
+
+def test_a_trainer_with_its_own_evaluation_may_name_any_metric(tiny_config, tmp_path):
+    OwnScores.scores = (3.0, 2.0)
+    cfg = tiny_config(
+        *("SOLVER.MAX_ITER", 2, "TEST.EVAL_PERIOD", 1, "TEST.BEST_METRIC", "mine/score"),
+    )
+    train(cfg, trainer_class=OwnScores)
+    best = {"metric": "mine/score", "value": 3.0, "iteration": 0}
+    assert json.loads((tmp_path / "model_best.json").read_text()) == best
+
+
+def test_a_finished_run_that_goes_on_knows_its_best_model(tiny_config, tmp_path):
+    def go(steps, *scores, resume=True):
+        ScriptedTrainer.scores = scores
+        cfg = tiny_config("SOLVER.MAX_ITER", steps, "TEST.EVAL_PERIOD", 2)
+        train(cfg, resume=resume, trainer_class=ScriptedTrainer)
+        return json.loads((tmp_path / "model_best.json").read_text())
+
+    best = {"metric": "sem_seg/mIoU", "value": 9.0, "iteration": 3}
+    assert go(3, 1.0, 9.0, resume=False) == best  # the last in no checkpoint
+    kept = weights(tmp_path / "model_best.pth")
+    assert go(6, 8.0, 2.0) == best
+    assert_equal_weights(weights(tmp_path / "model_best.pth"), kept)
+    assert go(8, 9.5) == {**best, "value": 9.5, "iteration": 8}
+    assert go(2, 0.5, resume=False) == {**best, "value": 0.5, "iteration": 2}  # another run
+
+
+def test_the_best_by_another_metric_begins_anew(tiny_config, tmp_path, caplog):
+    options = ("TEST.EVAL_PERIOD", 1, "SOLVER.CHECKPOINT_PERIOD", 1)
+    train(tiny_config("SOLVER.MAX_ITER", 2, *options, "TEST.BEST_METRIC", "sem_seg/pACC"))
+    with caplog.at_level(logging.WARNING, logger="freeseg"):
+        train(tiny_config("SOLVER.MAX_ITER", 3, *options), resume=True)
+    assert "the best model is now that of sem_seg/mIoU, was that of sem_seg/pACC" in caplog.messages
+    record = json.loads((tmp_path / "model_best.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert record["metric"] == "sem_seg/mIoU"
+    assert record["iteration"] == 3
+    assert record["value"] == pytest.approx(results["tiny_val"]["sem_seg"]["mIoU"])
 
 
 def test_best_metric_of_several_sets_is_that_of_the_first(tiny_config, tmp_path):

@@ -35,7 +35,6 @@ OPTIONS = [
     *("INPUT.MIN_SIZE_TEST", "32", "INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE", "absolute"),
     *("INPUT.CROP.SIZE", "(24, 24)", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.BASE_LR", "0.01"),
     *("SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.WARMUP_ITERS", "5", "SEED", "7"),
-    *("TEST.BEST_METRIC", "sem_seg/mIoU"),
 ]
 
 

@@ -356,7 +356,6 @@ def test_without_interaction_texts_do_not_touch_masks():
         ({"MODEL__CLIP_ADAPTER__MASK_MATTING": True}, "MASK_MATTING True"),
         ({"INPUT__FORMAT": "BGR"}, "need INPUT.FORMAT RGB, got BGR"),
         ({"MODEL__SEM_SEG_HEAD__EMB_SIZE": 64}, "must be equal"),
-        ({"MODEL__CLIP_ADAPTER__PROMPT_SHAPE": (3, 1)}, "behind the class name are not"),
         ({"MODEL__CLIP_ADAPTER__PROMPT_LEARNER": "none"}, "learnable or predefined, got 'none'"),
         ({"MODEL__CLIP_ADAPTER__MASK_FILL": "red"}, "wanted a fill of mean, zero, got 'red'"),
     ],
@@ -364,6 +363,17 @@ def test_without_interaction_texts_do_not_touch_masks():
 def test_settings_that_cannot_work_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+@torch.no_grad()
+def test_tokens_behind_the_name_are_a_part_of_the_model_under_the_releases_name():
+    model = build(MODEL__CLIP_ADAPTER__PROMPT_SHAPE=(3, 2)).eval()
+    suffix = model.clip_adapter.prompt_learner.suffix_prompt
+    assert model.state_dict()["clip_adapter.prompt_learner.suffix_prompt"].shape == suffix.shape
+    assert len(suffix) == 2
+    before = model([picture()])[0]["sem_seg"]
+    suffix.add_(1)
+    assert not torch.equal(model([picture()])[0]["sem_seg"], before)
 
 
 def test_weights_of_the_release_load_through_the_checkpointer_as_they_are(tmp_path):

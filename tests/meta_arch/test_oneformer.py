@@ -184,8 +184,6 @@ def test_without_the_text_mapper_results_are_the_same_and_its_weights_are_ignore
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("MODEL.TEXT_ENCODER.WIDTH", 128, "WIDTH 128 must be HIDDEN_DIM"),
-        ("INPUT.MAX_SEQ_LEN", 99, "more than the text encoder reads"),
         ("MODEL.ONE_FORMER.ENC_LAYERS", 2, "must be 0, got 2"),
     ],
 )
@@ -193,6 +191,29 @@ def test_settings_that_cannot_work_are_refused(cfg, key, value, message):
     cfg.merge_from_list([key, value])
     with pytest.raises(ValueError, match=message):
         build_model(cfg)
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+@torch.no_grad()
+def test_contexts_of_another_width_bother_nobody_but_training(cfg, is_train):
+    plain = build(cfg)
+    cfg.merge_from_list(["MODEL.TEXT_ENCODER.WIDTH", 128, "MODEL.IS_TRAIN", is_train])
+    model = build(cfg)
+    left_out = ("text_encoder.", "text_projector.", "prompt_ctx.")
+    state = plain.state_dict()
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(left_out)}, False)
+    assert_same(model([picture()])[0], plain([picture()])[0])
+    if is_train:
+        assert model.prompt_ctx.weight.shape == (cfg.MODEL.TEXT_ENCODER.N_CTX, 128)
+        with pytest.raises(ValueError, match=r"WIDTH 128 must be HIDDEN_DIM .* to train"):
+            model.train()([annotated([0], task="panoptic")])
+
+
+@torch.no_grad()
+def test_texts_of_another_width_train_without_contexts(cfg):
+    cfg.merge_from_list(["MODEL.TEXT_ENCODER.WIDTH", 128, "MODEL.TEXT_ENCODER.N_CTX", 0])
+    batch = [annotated([0, 2], task="panoptic"), annotated([1], task="instance", seed=1)]
+    assert build(cfg).train()(batch)["loss_contrastive"] > 0
 
 
 @torch.no_grad()

@@ -32,7 +32,8 @@ class ShortTasks(Letters):
     """Tasks of five tokens, which leaves room for names in a small context."""
 
     def encode(self, text: str) -> list[int]:
-        return [ord(letter) % 128 for letter in text.replace(" segmentation", "")[:5]]
+        task, is_task, _ = text.partition(" segmentation")
+        return [ord(letter) % 128 for letter in (task[:5] if is_task else text)]
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,15 @@ def test_nothing_after_the_longest_sentence_is_encoded(short, learner, monkeypat
     assert length == needed < short.context_length
 
 
+@pytest.mark.parametrize("num_suffix_tokens", [0, 1, 4])
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 @torch.no_grad()
-def test_parity_a_sentence_is_task_start_class_tokens_name_dot_end(short, task):
-    """Parity: the task stands before the start token, as in the release."""
-    learner = prompts()
+def test_parity_a_sentence_is_task_start_class_tokens_name_suffix_dot_end(
+    short, task, num_suffix_tokens
+):
+    """Parity: the task stands before the start token, the dot behind all learned tokens."""
+    learner = prompts(num_suffix_tokens=num_suffix_tokens)
+    suffix = [learner.suffix_prompt] if num_suffix_tokens else []
     names = ["cat", "o", "tree"]
     found = learner(short, names, task)
     for name, feature in zip(names, found):
@@ -79,7 +84,9 @@ def test_parity_a_sentence_is_task_start_class_tokens_name_dot_end(short, task):
                 learner.task_prompt,
                 table[[short.start_ids[0]]],
                 learner.prefix_prompt,
-                table[[*words, *short.word_ids("."), short.end_id]],
+                table[words],
+                *suffix,
+                table[[*short.word_ids("."), short.end_id]],
             ]
         )
         expected = short.encode_embeddings(sentence[None], torch.tensor([len(sentence) - 1]))
@@ -105,9 +112,12 @@ def test_order_and_number_of_names_do_not_matter(short):
     torch.testing.assert_close(learner(short, names[::-1], "semantic"), together.flip(0))
 
 
-def test_gradients_reach_the_learned_tokens_alone(short):
-    learner = prompts()
-    learner(short, ["cat", "dog"], "semantic").sum().backward()
+@pytest.mark.parametrize("num_suffix_tokens", [0, 3])
+def test_gradients_reach_the_learned_tokens_alone(short, num_suffix_tokens):
+    learner = prompts(num_suffix_tokens=num_suffix_tokens)
+    learner(short, ["cat", "o"], "semantic").sum().backward()
+    names = {"prefix_prompt", "task_prompt", *["suffix_prompt"] * bool(num_suffix_tokens)}
+    assert {name for name, _ in learner.named_parameters()} == names
     assert all(weight.grad.abs().max() > 0 for weight in learner.parameters())
     assert all(weight.grad is None for weight in short.parameters())
 
@@ -128,6 +138,44 @@ def test_a_long_name_is_cut_and_a_long_prompt_refused(short, caplog):
     assert feature.shape == (2, 16)
     with pytest.raises(ValueError, match="prompts of 40 tokens leave no room"):
         prompts(num_class_tokens=32)(short, ["cat"], "semantic")
+
+
+@torch.no_grad()
+def test_every_suffix_token_counts_and_none_is_as_it_was(short):
+    plain, learner = prompts(), prompts(num_suffix_tokens=2)
+    assert set(plain.state_dict()) == {"prefix_prompt", "task_prompt"}
+    shapes = {key: tuple(value.shape) for key, value in learner.state_dict().items()}
+    assert shapes == {
+        "prefix_prompt": (3, WIDTH),
+        "suffix_prompt": (2, WIDTH),
+        "task_prompt": (2, WIDTH),
+    }
+    learner.prefix_prompt.copy_(plain.prefix_prompt)
+    learner.task_prompt.copy_(plain.task_prompt)
+    before = learner(short, ["cat", "oak"], "panoptic")
+    assert (before - plain(short, ["cat", "oak"], "panoptic")).abs().max() > 1e-4
+    for row in learner.suffix_prompt:
+        identity = learner.identity
+        row.normal_()
+        after = learner(short, ["cat", "oak"], "panoptic")
+        assert ((after - before).abs().amax(dim=1) > 1e-4).all()
+        assert learner.identity != identity
+        before = after
+
+
+@torch.no_grad()
+def test_a_name_is_cut_so_that_the_suffix_stays(short):
+    """Task 5, task tokens 2, start, class tokens 3, dot and end leave the rest to the name."""
+    for num_suffix_tokens in (0, 4):
+        learner = prompts(num_suffix_tokens=num_suffix_tokens)
+        room = short.context_length - 13 - num_suffix_tokens
+        name = "a red cat that sleeps on a high wall"[:room]
+        longer, other = f"{name}s of brick", f"{name[:-1]}~"
+        features = learner(short, [name, longer, other], "semantic")
+        torch.testing.assert_close(features[0], features[1])
+        assert (features[0] - features[2]).abs().max() > 1e-5  # the last token that fits is read
+    with pytest.raises(ValueError, match="prompts of 38 tokens leave no room"):
+        prompts(num_suffix_tokens=27)(short, ["cat"], "semantic")
 
 
 @torch.no_grad()

@@ -46,3 +46,10 @@ def test_cutting_rows_behind_the_last_end_changes_no_feature():
     torch.testing.assert_close(together[0], encoder(tokenize([short], 77))[0])
     torch.testing.assert_close(together[0], encoder(tokenize([short], 20))[0])
     assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+def test_a_text_that_is_longer_than_the_encoder_reads_is_refused():
+    encoder = CausalTextEncoder(context_length=6, channels=64, num_layers=1, vocabulary_size=49408)
+    assert encoder(tokenize(["a cat"], 20)).shape == (1, 64)  # padding is no text
+    with pytest.raises(ValueError, match="a text has 8 tokens, the encoder reads 6"):
+        encoder(tokenize(["one cat on a wall here"], 20))

@@ -1,0 +1,88 @@
+"""The metric that TEST.BEST_METRIC means: by which the best model of a training is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from freeseg.config import default_tasks, test_node
+from freeseg.evaluation.builder import judged_tasks
+
+AUTO = "auto"
+# Task -> group of its results and the names in it, the main one first; tasks by what they tell.
+_METRICS = {
+    "panoptic": (
+        "panoptic_seg",
+        tuple(f"{metric}{part}" for part in ("", "_th", "_st") for metric in ("PQ", "SQ", "RQ")),
+    ),
+    "instance": ("segm", ("AP", "AP50", "AP75", "APs", "APm", "APl")),
+    "semantic": ("sem_seg", ("mIoU", "fwIoU", "mACC", "pACC")),
+}
+_SEEN_UNSEEN = ("hPQ", "hAP", "hIoU")  # beside the names that end in _seen and _unseen
+
+
+def best_metric(cfg: Any) -> str:
+    """The name under which the metric is among the results; "" where none is asked for or judged.
+
+    "auto" is the main metric of the first task, of panoptic, instance and semantic, that the first
+    test set judges and the configuration has on. Results of several sets are kept by name: a
+    metric without one is the first set's.
+    """
+    metric, names = cfg.TEST.BEST_METRIC, cfg.DATASETS.TEST
+    if not metric or not names:
+        return ""
+    dataset, metric = _dataset_and_metric(cfg)
+    if metric == AUTO:
+        tasks = _judged_and_on(cfg, dataset)
+        metric = next((f"{_METRICS[task][0]}/{_METRICS[task][1][0]}" for task in tasks), "")
+    return f"{dataset}/{metric}" if metric and len(names) > 1 else metric
+
+
+def require_known_metric(cfg: Any) -> None:
+    """Refuses a metric that no evaluator of the package gives for this configuration.
+
+    Raises:
+        ValueError: It names those that there are.
+    """
+    if not best_metric(cfg):
+        return
+    dataset, metric = _dataset_and_metric(cfg)
+    group, _, name = metric.partition("/")
+    known = _known_metrics(cfg, dataset)
+    if metric == AUTO or not known or group.endswith("_cityscapes"):
+        return
+    of_classes = "-" in name or name.endswith(("_seen", "_unseen")) or name in _SEEN_UNSEEN
+    if name not in known.get(group, ()) and not (group in known and of_classes):
+        listed = ", ".join(f"{group}/{name}" for group, names in known.items() for name in names)
+        raise ValueError(
+            f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC}: no evaluation of {dataset} gives it; it "
+            f'gives {listed} ("{AUTO}" chooses, "" keeps no best model)'
+        )
+
+
+def _dataset_and_metric(cfg: Any) -> tuple[str, str]:
+    metric, names = cfg.TEST.BEST_METRIC, cfg.DATASETS.TEST
+    for name in names:
+        if metric.startswith(f"{name}/"):
+            return name, metric.removeprefix(f"{name}/")
+    return names[0], metric
+
+
+def _judged_and_on(cfg: Any, dataset: str) -> list[str]:
+    try:
+        judged = judged_tasks(dataset)
+    except NotImplementedError:  # own evaluators, with names of their own
+        return []
+    is_on = default_tasks(cfg)
+    return [task for task in _METRICS if task in judged and task in is_on]
+
+
+def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
+    tasks = _judged_and_on(cfg, dataset)
+    known = {_METRICS[task][0]: _METRICS[task][1] for task in tasks}
+    if "instance" in tasks:
+        extra = {
+            "bbox": test_node(cfg).get("DETECTION_ON", False),
+            "segm_panoptic": cfg.TEST.PANOPTIC_INSTANCES,
+        }
+        known.update({group: known["segm"] for group, is_given in extra.items() if is_given})
+    return known
