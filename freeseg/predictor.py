@@ -154,8 +154,9 @@ class Segmenter:
         fuse_for_inference(model.eval())
         vocabulary = _vocabulary_of(model, cfg)
         mapper = SegmentationMapper(cfg, is_train=False)
-        ids = vocabulary.dataset_ids
-        return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=ids)
+        ids = [each for each in vocabulary.dataset_ids or () if each is not None]
+        known = tuple(ids) if len(ids) == len(vocabulary) else None
+        return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=known)
 
     @property
     def vocabulary(self) -> Vocabulary:

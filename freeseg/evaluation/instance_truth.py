@@ -48,7 +48,7 @@ def coco_content(
             size, rows = _segments(record)
         else:
             size = record["height"], record["width"]
-            rows = _objects(record, size, keeps_areas)
+            rows = list(_objects(record, size, keeps_areas))
         image_id = image_ids[record["image_id"]]
         name = Path(record["file_name"]).name
         images.append({"id": image_id, "file_name": name, "height": size[0], "width": size[1]})

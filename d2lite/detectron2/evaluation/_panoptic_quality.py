@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import multiprocessing
 import os
 import struct
@@ -18,6 +19,8 @@ from pathlib import Path
 import cv2
 import kornia_rs
 import numpy as np
+
+from detectron2.utils.logger import log_first_n
 
 VOID = 0  # segment id of pixels without ground truth
 _ID_BITS = 24  # ids are the three bytes of an RGB pixel
@@ -90,20 +93,25 @@ def match_segments(gt_ids, pred_ids, gt_segments, pred_segments, image_id=None):
     Args:
         gt_ids: integer array [H, W], 0 is void.
         pred_ids: the same for the prediction.
-        gt_segments: dicts with "id", "category_id", "area" and perhaps "iscrowd".
+        gt_segments: dicts with "id", "category_id" and perhaps "iscrowd"; areas are the pixels'.
         pred_segments: dicts with "id" and "category_id".
         image_id: named in errors.
     """
     gt = _SegmentTable(gt_segments)
     pred = _SegmentTable(pred_segments)
-    shared, void = _overlaps(gt_ids, pred_ids, gt, pred, image_id)  # [G + 1, P], [P]
+    shared, void, gt_area = _overlaps(gt_ids, pred_ids, gt, pred, image_id)
+    if any(s.get("area", -1) != area for s, area in zip(gt.segments, gt_area.tolist())):
+        log_first_n(
+            logging.WARNING,
+            f"image {image_id}: areas in the panoptic JSON are not those of its PNG, which count",
+            name=__name__,
+        )
     pred_area = shared.sum(axis=0)  # [P]
     if not pred_area.all():
         unseen = pred.ids[pred_area == 0].tolist()
         raise KeyError(f"image {image_id}: segments {unseen} are in the JSON but not in the PNG")
     shared = shared[:-1]  # [G, P]
 
-    gt_area = np.array([s["area"] for s in gt.segments], dtype=np.float64)
     is_crowd = np.array([s.get("iscrowd", 0) == 1 for s in gt.segments], dtype=bool)
     same_category = gt.categories[:, None] == pred.categories  # [G, P]
     union = gt_area[:, None] + pred_area - shared - void
@@ -297,7 +305,8 @@ def _overlaps(gt_ids, pred_ids, gt, pred, image_id):
     """Count the pixels of each pair of segments.
 
     Returns:
-        shared [G + 1, P], its last row for ground truth outside the table, and void [P].
+        shared [G + 1, P], its last row for ground truth outside the table, void [P] and the areas
+        of the ground truth [G].
     """
     if gt_ids.shape != pred_ids.shape:
         raise ValueError(
@@ -318,9 +327,10 @@ def _overlaps(gt_ids, pred_ids, gt, pred, image_id):
         raise KeyError(f"image {image_id}: segment {stray[0]} is in the PNG but not in the JSON")
     height, width = len(gt.ids) + 2, len(pred.ids) + 2
     pairs = np.bincount(rows.astype(np.int64) * width + columns, lengths, height * width)
+    gt_area = pairs.reshape(height, width)[2:].sum(axis=1)
     pixels = pairs.reshape(height, width)[:, 2:]
     shared = np.concatenate([pixels[2:], pixels[:2].sum(axis=0, keepdims=True)])
-    return shared, pixels[gt_columns[VOID]]
+    return shared, pixels[gt_columns[VOID]], gt_area
 
 
 def _ratio(numerator, denominator):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import itertools
 import json
 import logging
@@ -15,7 +13,6 @@ from collections import OrderedDict
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
@@ -23,6 +20,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_json
 from detectron2.evaluation._box_proposals import evaluate_box_proposals as _evaluate_box_proposals
+from detectron2.evaluation._coco_truth import load_truth
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.evaluation.fast_eval_api import COCOeval_opt
 from detectron2.structures import BoxMode
@@ -84,9 +82,7 @@ class COCOEvaluator(DatasetEvaluator):
         self._metadata = MetadataCatalog.get(dataset_name)
         if not hasattr(self._metadata, "json_file"):
             self._convert_dataset(dataset_name, allow_cached_coco)
-        json_file = PathManager.get_local_path(self._metadata.json_file)
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._coco_api = COCO(json_file)
+        self._coco_api = load_truth(PathManager.get_local_path(self._metadata.json_file))
         # The JSON of a test set has no annotations: results are written, not scored.
         self._do_evaluation = "annotations" in self._coco_api.dataset
 

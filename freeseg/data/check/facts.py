@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -67,24 +68,23 @@ def _stamp(path: str) -> list[int] | None:
     return [status.st_mtime_ns, status.st_size]
 
 
-def _memory_of(paths: Sequence[str], kind: str) -> str:
+def _memory_of(paths: Sequence[str], kind: str) -> Path:
     folders = sorted({os.path.dirname(os.path.abspath(path)) for path in paths})
     key = json.dumps([_VERSION, kind, folders])
-    return str(cache_root() / "checked" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json")
+    return cache_root() / "checked" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
-def _read(memory: str) -> dict[str, Any]:
+def _read(memory: Path) -> dict[str, Any]:
     try:
-        with open(memory, encoding="utf-8") as file:
-            content = json.load(file)
+        content = json.loads(memory.read_bytes())
     except (OSError, ValueError):  # nothing is remembered, or not as a whole
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _write(memory: str, known: dict[str, Any]) -> None:
+def _write(memory: Path, known: dict[str, Any]) -> None:
     try:
-        os.makedirs(os.path.dirname(memory), exist_ok=True)
+        memory.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(known).encode()
         write_atomically(memory, lambda file: file.write(text))
     except OSError:

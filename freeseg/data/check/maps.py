@@ -16,7 +16,7 @@ from freeseg.classes import shown
 from freeseg.data.annotation_files import read_picture
 from freeseg.data.check.facts import Fact, facts_of
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
-from freeseg.data.label_table import one_channel, packed_color, packed_colors
+from freeseg.data.label_table import LabelTable, one_channel, packed_color, packed_colors
 from freeseg.data.panoptic import VOID_ID, unique_labels
 from freeseg.data.problems import Problems
 from freeseg.data.records import photo_of
@@ -232,28 +232,36 @@ def _classes_in(
         ValueError: A value stands for no class.
     """
     table = record.get(LABELS_KEY)
-    colors = None if table is None else table.class_of_color
-    by_color = colors is not None and "colors" in fact
-    if by_color and "values" in fact:  # grey, saved in three channels
-        by_color = set(fact["colors"][0]) <= set(colors)
-    if not by_color and "values" not in fact:
+    meanings = _meanings(table, fact, num_classes, void)
+    if meanings is None:
         raise ValueError(
             f"{record[key]} has colours, wanted one number per pixel, the class of the label; the "
             '"color" of every category in a row of DATASETS.CUSTOM says what they mean'
         )
+    kind, classes = meanings
     found: dict[int, int] = {}
-    for value, count in zip(*fact["colors" if by_color else "values"]):
-        if table is None:
-            known = value < num_classes
-            label = -1 if value == void else value if known else None
-        else:
-            meanings = colors if by_color else table.class_of_value
-            label = meanings.get(value)
-            label = -1 if label is None and value in meanings else label
-        if label is None:
+    for value, count in zip(*fact[kind]):
+        if value not in classes:
             raise ValueError(_unknown(record[key], value, num_classes, void, fact, table is None))
+        label = classes[value]
+        label = -1 if label is None else label
         found[label] = found.get(label, 0) + count
     return found
+
+
+def _meanings(
+    table: LabelTable | None, fact: Fact, num_classes: int, void: int
+) -> tuple[str, Mapping[int, int | None]] | None:
+    """Whether a PNG has "values" or "colors", and their classes; None where it cannot be read."""
+    if table is not None and table.class_of_color is not None and "colors" in fact:
+        are_known = set(fact["colors"][0]) <= set(table.class_of_color)
+        if are_known or "values" not in fact:  # grey pictures may be saved in three channels
+            return "colors", table.class_of_color
+    if "values" not in fact:
+        return None
+    if table is not None:
+        return "values", table.class_of_value
+    return "values", {**dict(zip(range(num_classes), range(num_classes))), void: None}
 
 
 def _unknown(

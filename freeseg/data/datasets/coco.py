@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from freeseg.data.categories import load_categories, metadata
 from freeseg.data.datasets.catalog import (
@@ -21,7 +22,7 @@ from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
 from freeseg.data.problems import Problems
 
 # Published AP counts COCO's objects by the areas in its files, those without a pixel included.
-PUBLISHED_TRUTH = {"keeps_annotated_areas": True}
+PUBLISHED_TRUTH: dict[str, Any] = {"keeps_annotated_areas": True}
 HINT = "see COCO in datasets/README.md, and run `python datasets/prepare_coco.py`"
 
 
