@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Union
 
 from freeseg.bulk.manifest import is_shard
-from freeseg.images import IMAGE_SUFFIXES
+from freeseg.images import IMAGE_SUFFIXES, LoadedSource
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Photo:
     name: str
     content: Union[str, bytes, None]
     error: str = ""
+
+    @property
+    def source(self) -> Union[str, LoadedSource]:
+        """What to segment; bytes have the photo's name, as messages call it."""
+        content = self.content or b""
+        return content if isinstance(content, str) else LoadedSource(self.name, content)
 
     def read(self) -> bytes:
         """The bytes of the image file."""

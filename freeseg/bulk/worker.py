@@ -74,12 +74,11 @@ class Worker:
         record: dict[str, object] = {"photo": photo.name, "error": photo.error}
         if photo.content is not None:
             try:
-                result = self._segmenter(photo.content, self._task, self._classes)
+                result = self._segmenter(photo.source, self._task, self._classes)
                 record = {"photo": photo.name, **record_of(result, key, Path(photo.name).name)}
                 if self._form == "webdataset":
                     record["bytes"] = photo.read()
             except (ImageError, MemoryError, OSError) as error:
-                # bytes have no name of their own
                 reason = error.reason if isinstance(error, ImageError) else str(error)
                 record = {"photo": photo.name, "error": f"{photo.name}: {reason}"}
         writer.write(key, record)

@@ -58,6 +58,20 @@ def encoded(seed: int) -> bytes:
     return buffer.getvalue()
 
 
+def test_messages_name_the_photo_of_a_shard(tmp_path, model, caplog):
+    buffer, shard = io.BytesIO(), tmp_path / "a.tar"
+    Image.fromarray(np.full((8, 8), 1000, np.uint16)).save(buffer, "PNG")
+    with tarfile.open(shard, mode="w") as archive:
+        member = tarfile.TarInfo("x ray.png")
+        member.size = len(buffer.getvalue())
+        archive.addfile(member, io.BytesIO(buffer.getvalue()))
+    [photo] = photos_of([str(shard)])
+    with caplog.at_level("WARNING", "freeseg.predictor"):
+        result = model.build()(photo.source)
+    assert f"{shard}/x ray.png: the brightest of its 16-bit pixels is 1000" in caplog.text
+    assert result.file_name == "x ray.png"
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 def test_a_shard_cut_anywhere_is_known_to_be_cut(tmp_path, suffix):
     whole = write_shard(tmp_path / "whole.tar", range(4)).read_bytes()

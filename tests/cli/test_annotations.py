@@ -12,6 +12,7 @@ from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.cli import main
+from freeseg.cli.photos import common_folder
 from freeseg.data import SegmentationMapper, register_custom
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -148,6 +149,27 @@ def test_panoptic_photos_of_one_name_have_pngs_of_their_own(
         output = mapper(record)
         red = output["instances"].gt_masks.tensor[output["instances"].gt_classes == 0]
         np.testing.assert_array_equal(red[0].numpy(), output["image"][0].numpy() > 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["a"], "a"),
+        (["a/00.png"], "a"),
+        (["a", "b/01.tiff"], "."),
+        (["*/*.png"], "."),
+        (["b/0*"], "b"),
+        (["[ab]/00.png", "b"], "."),
+        (["[c]/00.png"], "[c]"),
+        (["a/absent.png", "http://x.org/y.jpg"], "a"),
+    ],
+)
+def test_photos_are_named_in_the_folder_that_holds_all(
+    photos: Path, arguments: list[str], folder: str
+) -> None:
+    write_photo(photos / "[c]" / "00.png", (0, 0, 9, 9))  # a folder that looks like a pattern
+    named = [one if "://" in one else str(photos / one) for one in arguments]
+    assert common_folder(named) == photos / folder
 
 
 def test_photos_that_fail_are_left_out_and_the_file_is_written(
