@@ -32,6 +32,7 @@ from freeseg.data.augmentation import (
     build_flip,
 )
 from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY
+from freeseg.data.input_size import build_resize
 from freeseg.data.panoptic import LabelMap, rgb2id
 from freeseg.images import order_channels, read_image
 from freeseg.structures import TASKS, Vocabulary
@@ -146,10 +147,7 @@ class SegmentationMapper:
     def from_config(cls, cfg: Any, is_train: bool = True) -> dict[str, Any]:
         arguments = {"image_format": cfg.INPUT.FORMAT, "is_train": is_train}
         if not is_train:
-            resize = T.ResizeShortestEdge(
-                [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
-            )
-            return {**arguments, "augmentations": [resize]}
+            return {**arguments, "augmentations": [build_resize(cfg)]}
         name = cfg.INPUT.DATASET_MAPPER_NAME
         if name not in PUBLISHED_MAPPERS:
             raise ValueError(
