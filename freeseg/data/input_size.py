@@ -61,12 +61,11 @@ class InputSize:
         )
 
     def __str__(self) -> str:
+        if not self.fixed and not self.shortest:
+            return "as it is"
+        sides = f"shortest side {self.shortest}, longest at most {self.longest}"
         if self.fixed:
             sides = f"{self.fixed[0]} high, {self.fixed[1]} wide"
-        elif not self.shortest:
-            return "as it is"
-        else:
-            sides = f"shortest side {self.shortest}, longest at most {self.longest}"
         stretched = f", stretched to multiples of {self.divisor}" if self.divisor > 1 else ""
         return f"{sides}{stretched}, {self.resampling.name.lower()}"
 

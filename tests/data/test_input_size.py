@@ -30,7 +30,7 @@ def test_published_configurations_resize_as_detectron2_does():
     ("values", "words", "expected"),
     [
         ((), "shortest side 800, longest at most 1333, bilinear", (800, 1200)),
-        (("INPUT.MIN_SIZE_TEST", 0), "as it is, bilinear", (40, 60)),
+        (("INPUT.MIN_SIZE_TEST", 0), "as it is", (40, 60)),
         (
             ("INPUT.TEST_RESIZE.SIZE", [30, 50], "INPUT.TEST_RESIZE.FILTER", "box"),
             "30 high, 50 wide, box",
