@@ -48,6 +48,9 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
         }
         cfg = get_cfg()
         add_freeseg_config(cfg)
+        empty = [key for key, value in values.items() if value is None]
+        if empty:  # a CfgNode would take it
+            raise ValueError(f"null for {empty[0]}")
         cfg.merge_from_list(_flatten(values))
     except KeyError as error:
         raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
