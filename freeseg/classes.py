@@ -22,10 +22,9 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import read_content, write_atomically
-from freeseg.structures import Vocabulary
+from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows, vocabulary_of_rows
 
-CLASSES_FILE = "classes.json"  # beside a checkpoint: the classes it was trained on
-CLASSES_KEY = "classes"  # the same rows inside of it
+CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 
 logger = logging.getLogger(__name__)
@@ -101,22 +100,6 @@ def fill_num_classes(cfg: CfgNode) -> None:
         )
 
 
-def class_rows(vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """A class list as `read_class_list` reads it: JSON objects in the order of the classes."""
-    ids = vocabulary.dataset_ids or (None,) * len(vocabulary)
-    rows: list[dict[str, Any]] = []
-    for label, name in enumerate(vocabulary.names):
-        category = label if ids[label] is None else ids[label]
-        row: dict[str, Any] = {"id": category, "name": name}
-        row["isthing"] = int(vocabulary.is_thing[label])
-        if vocabulary.is_seen is not None:
-            row["seen"] = int(vocabulary.is_seen[label])
-        if vocabulary.synonyms[label] != (name,):
-            row["synonyms"] = list(vocabulary.synonyms[label])
-        rows.append(row)
-    return rows
-
-
 def write_class_list(rows: list[dict[str, Any]], folder: Path) -> None:
     """Writes rows of `class_rows` as the class list of the checkpoints in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,19 +133,10 @@ def read_class_list(path: str | os.PathLike[str]) -> Vocabulary:
     """
     source = Path(path)
     if source.suffix == ".json":
-        try:
-            rows = json.loads(source.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{source} is no JSON: {error}") from error
-    else:
-        content = read_content(source)
-        rows = content.get(CLASSES_KEY) if isinstance(content, Mapping) else None
-    try:
-        return _vocabulary_of_rows(rows)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{source}: a class list is a list of objects with "id", "name" and "isthing" ({error})'
-        ) from error
+        return read_class_rows(source)
+    content = read_content(source)
+    rows = content.get(CLASSES_KEY) if isinstance(content, Mapping) else None
+    return vocabulary_of_rows(rows, str(source))
 
 
 def with_own_classes(cfg: CfgNode) -> CfgNode:
@@ -274,23 +248,6 @@ def shown(names: Sequence[str], limit: int = 6) -> str:
     """Names for a message: the first of many, and how many more there are."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _vocabulary_of_rows(rows: Any) -> Vocabulary:
-    if not isinstance(rows, list) or not rows:
-        raise ValueError("found none")
-    texts = [tuple(row.get("synonyms") or (row["name"],)) for row in rows]
-    names = [row["name"] for row in rows]
-    if len(set(names)) < len(names) or not all(names):
-        raise ValueError("names must be unique, and none empty")
-    is_flagged = any("seen" in row for row in rows)
-    return Vocabulary(
-        tuple(str(row["name"]) for row in rows),
-        tuple(bool(row["isthing"]) for row in rows),
-        tuple(bool(row.get("seen", True)) for row in rows) if is_flagged else None,
-        tuple(texts),
-        dataset_ids=tuple(int(row["id"]) for row in rows),
-    )
 
 
 def _spellings(vocabulary: Vocabulary) -> list[set[str]]:

@@ -19,6 +19,11 @@ def add_input_keys(cfg: CfgNode) -> None:
     node.MIN_SCALE = 0.1  # large-scale jitter, relative to IMAGE_SIZE
     node.MAX_SCALE = 2.0
     node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
+    node.TEST_RESIZE = resize = CfgNode()  # of test images, beside MIN_SIZE_TEST, MAX_SIZE_TEST
+    resize.SIZE = []  # height and width whatever an image's shape, in place of these two
+    resize.DIVISOR = 0  # sides are stretched to multiples of it; 0: not
+    resize.FILTER = "bilinear"  # PIL's: nearest, bilinear, bicubic, lanczos, box, hamming
+    resize.ROUNDS_DOWN = False  # cut sides off as the processors of Hugging Face do
     node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
     node.TASK_PROB.SEMANTIC = 0.33
     node.TASK_PROB.INSTANCE = 0.66

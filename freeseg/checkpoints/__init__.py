@@ -1,7 +1,7 @@
 """Checkpoints of other code: read without executing anything, renamed by tables, written again."""
 
 from freeseg.checkpoints.conversion import convert_file, convert_state
-from freeseg.checkpoints.hugging_face_config import config_from_hugging_face
+from freeseg.checkpoints.hugging_face_config import config_from_hugging_face, hugging_face_origins
 from freeseg.checkpoints.key_map import Conversion, KeyMap
 from freeseg.checkpoints.loading import (
     ReleaseCheckpointer,
@@ -23,6 +23,7 @@ __all__ = [
     "convert_file",
     "convert_state",
     "detect_system",
+    "hugging_face_origins",
     "read_checkpoint",
     "read_content",
     "read_weights",

@@ -2,55 +2,104 @@
 
 from __future__ import annotations
 
-import json
+import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import MetadataCatalog
+from freeseg.checkpoints.hugging_face_labels import Labels, read_labels
+from freeseg.checkpoints.hugging_face_processor import read_processor
+from freeseg.checkpoints.json_object import read_json_object
 from freeseg.config import add_freeseg_config
-from freeseg.structures import Vocabulary
+from freeseg.structures import CLASSES_FILE
 
-# Datasets whose things are known here, by their number of classes: the ports keep names only.
-_DATASETS = {
-    19: "cityscapes_fine_panoptic",
-    65: "mapillary_vistas_panoptic",
-    133: "coco_2017",
-    150: "ade20k_panoptic",
-}
-_SPLITS = {"coco_2017": "coco_2017_{}_panoptic"}
-# of a class list are enough: the ports call some classes by another of their words
-_MIN_SAME_NAMES = 0.5
+logger = logging.getLogger(__name__)
+
 _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+
+
+# Thresholds of panoptic segments. The releases' belong to their datasets; who trained on classes of
+# their own has seen results by the defaults of the port's post-processing.
+_RELEASED = {"OBJECT_MASK_THRESHOLD": 0.8, "OVERLAP_THRESHOLD": 0.8}
+_PORTS = {"OBJECT_MASK_THRESHOLD": 0.5, "OVERLAP_THRESHOLD": 0.8}
 
 
 def config_from_hugging_face(folder: Path) -> CfgNode:
     """A configuration that builds the model whose config.json is in `folder`.
 
+    Photos are resized and normalised as the folder's image processor does it.
+
     Raises:
-        ValueError: When it is a model or a backbone that is not known here.
+        ValueError: When it is a model or a backbone that is not known here, or a file of the
+            folder lacks or contradicts something; one line says what.
     """
-    port = json.loads((folder / "config.json").read_text())
-    kind = port.get("model_type")
-    if kind not in _SYSTEMS:
-        raise ValueError(
-            f"{folder / 'config.json'} describes a {kind!r}, known are {sorted(_SYSTEMS)}"
-        )
-    cfg = get_cfg()
-    add_freeseg_config(cfg)
-    cfg.merge_from_list(_flatten(_common(port)))
-    cfg.merge_from_list(_flatten(_SYSTEMS[kind](port)))
-    cfg.merge_from_list(_flatten(_backbone(port["backbone_config"])))
-    cfg.merge_from_list(_flatten(_classes(port, folder)))
-    cfg.merge_from_list(_flatten(_pixels(folder)))
+    file, port, kind = _read_port(folder)
+    processor = read_processor(folder, kind)
+    labels = read_labels(folder, port, processor)
+    if labels.doubts():
+        logger.warning("%s %s; %s beside it can say", file, labels.doubts(), CLASSES_FILE)
+    try:
+        values = {
+            **_common(port),
+            **_SYSTEMS[kind](port),
+            **_backbone(port["backbone_config"]),
+            **_inference(_TEST_SECTIONS[kind], labels),
+        }
+        cfg = get_cfg()
+        add_freeseg_config(cfg)
+        empty = [key for key, value in values.items() if value is None]
+        if empty:  # a CfgNode would take it
+            raise ValueError(f"null for {empty[0]}")
+        cfg.merge_from_list(_flatten(values))
+    except KeyError as error:
+        raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file} has an unexpected value: {error}") from error
+    train, test = labels.register(f"classes of {folder.resolve()}")
+    cfg.merge_from_list(_flatten(processor.config()))
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(labels.names)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train,), (test,)
+    if kind == "oneformer" or labels.datasets is None:  # else Detectron2's 100, as released
+        cfg.TEST.DETECTIONS_PER_IMAGE = port["num_queries"]
     cfg.MODEL.WEIGHTS = str(folder)
     return cfg
 
 
+def hugging_face_origins(folder: Path) -> dict[str, str]:
+    """Where the "classes", "things", "input" and "thresholds" of a folder are from."""
+    _, port, kind = _read_port(folder)
+    processor = read_processor(folder, kind)
+    labels = read_labels(folder, port, processor)
+    return {
+        "classes": labels.names_from,
+        "things": labels.things_from or "the port: nothing says which are things",
+        "input": processor.source,
+        "thresholds": "the release of these classes"
+        if labels.datasets
+        else "defaults of the port's post-processing",
+    }
+
+
+def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
+    """Returns config.json, what is in it, and the kind of its model."""
+    file = folder / "config.json"
+    port = read_json_object(file)
+    kind = port.get("model_type")
+    if kind not in _SYSTEMS:
+        raise ValueError(f"{file} describes a {kind!r}, known are {sorted(_SYSTEMS)}")
+    return file, port, str(kind)
+
+
+def _with_look_alike(key: str, port: Mapping[str, Any]) -> str:
+    """The name of a key that is not there, and of one that may be meant to be it."""
+    near = difflib.get_close_matches(key, port, n=1)
+    return f"{key!r}" + (f" (it has {near[0]!r})" if near else "")
+
+
 def _common(port: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "MODEL.SEM_SEG_HEAD.NUM_CLASSES": len(port["id2label"]),
         "MODEL.SEM_SEG_HEAD.IN_FEATURES": ["res2", "res3", "res4", "res5"],
         "MODEL.SEM_SEG_HEAD.NORM": "GN",
         "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS": port["encoder_layers"],
@@ -79,13 +128,15 @@ def _decoder(port: Mapping[str, Any], section: str) -> dict[str, Any]:
     return {f"{section}.{key}": port[name] for key, name in keys.items()}
 
 
-def _inference(section: str) -> dict[str, Any]:
+def _inference(section: str, labels: Labels) -> dict[str, Any]:
     return {
         f"{section}.SEMANTIC_ON": True,
         f"{section}.INSTANCE_ON": True,
         f"{section}.PANOPTIC_ON": True,
-        f"{section}.OVERLAP_THRESHOLD": 0.8,
-        f"{section}.OBJECT_MASK_THRESHOLD": 0.8,
+        **{
+            f"{section}.{key}": value
+            for key, value in (_RELEASED if labels.datasets else _PORTS).items()
+        },
     }
 
 
@@ -97,7 +148,6 @@ def _mask2former(port: Mapping[str, Any]) -> dict[str, Any]:
         "MODEL.SEM_SEG_HEAD.MASK_DIM": port["mask_feature_size"],
         "MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ": port["enforce_input_projection"],
         **_decoder(port, "MODEL.MASK_FORMER"),
-        **_inference("MODEL.MASK_FORMER.TEST"),
     }
 
 
@@ -121,11 +171,11 @@ def _oneformer(port: Mapping[str, Any]) -> dict[str, Any]:
         "MODEL.TEXT_ENCODER.N_CTX": port["text_encoder_n_ctx"],
         "INPUT.TASK_SEQ_LEN": port["task_seq_len"],
         **_decoder(port, "MODEL.ONE_FORMER"),
-        **_inference("MODEL.TEST"),
     }
 
 
 _SYSTEMS = {"mask2former": _mask2former, "oneformer": _oneformer}
+_TEST_SECTIONS = {"mask2former": "MODEL.MASK_FORMER.TEST", "oneformer": "MODEL.TEST"}
 
 
 def _backbone(port: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,48 +210,6 @@ def _backbone(port: Mapping[str, Any]) -> dict[str, Any]:
     raise ValueError(
         f"wanted a Swin or a ResNet with bottlenecks as backbone, got {kind!r} with depths {depths}"
     )
-
-
-def _classes(port: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    names = [port["id2label"][str(index)] for index in range(len(port["id2label"]))]
-    known = _DATASETS.get(len(names))
-    if known is not None:
-        pattern = _SPLITS.get(known, known + "_{}")
-        train, test = pattern.format("train"), pattern.format("val")
-        if _are_classes_of(test, names):
-            return {"DATASETS.TRAIN": (train,), "DATASETS.TEST": (test,)}
-    dataset = f"classes of {folder.resolve()}"
-    MetadataCatalog.pop(dataset, None)
-    MetadataCatalog.get(dataset).set(stuff_classes=names)
-    return {"DATASETS.TRAIN": (dataset,), "DATASETS.TEST": (dataset,)}
-
-
-def _are_classes_of(dataset: str, names: list[str]) -> bool:
-    """Whether most names are those of a dataset at the same places, up to synonyms."""
-    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset))
-    if vocabulary is None:
-        return False
-    same = [_first_word(a) == _first_word(b) for a, b in zip(names, vocabulary.names)]
-    return sum(same) >= _MIN_SAME_NAMES * len(names)
-
-
-def _first_word(name: str) -> str:
-    """A name without its synonyms: "road, route" -> "road"."""
-    return name.split(",")[0].strip().lower()
-
-
-def _pixels(folder: Path) -> dict[str, Any]:
-    """Image statistics of preprocessor_config.json, ImageNet's where there is none."""
-    file = folder / "preprocessor_config.json"
-    known = json.loads(file.read_text()) if file.is_file() else {}
-    mean = known.get("image_mean", [0.485, 0.456, 0.406])
-    deviation = known.get("image_std", [0.229, 0.224, 0.225])
-    scale = 1 / known.get("rescale_factor", 1 / 255)
-    return {
-        "INPUT.FORMAT": "RGB",
-        "MODEL.PIXEL_MEAN": [value * scale for value in mean],
-        "MODEL.PIXEL_STD": [value * scale for value in deviation],
-    }
 
 
 def _flatten(values: Mapping[str, Any]) -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from detectron2.engine import default_argument_parser
@@ -23,6 +25,7 @@ _EVALUATE_EPILOG = """
 examples:
   freeseg evaluate --model camvid
   freeseg evaluate --model output/mine DATASETS.TEST "('my_val',)"
+  freeseg evaluate --model facebook/mask2former-swin-tiny-ade-semantic
   freeseg evaluate --config-file FILE.yaml MODEL.WEIGHTS model.pth
 """
 
@@ -61,12 +64,19 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.config_file and args.model is not None:
         raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
-    if args.model is not None:
-        found, args.opts = find_configured(args.model, args.opts or [])
-        if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
-            raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
+    if args.model is None:
+        return _start(args)
+    found, args.opts = find_configured(args.model, args.opts or [])
+    if isinstance(found.config, str) and found.config.endswith((".yaml", ".yml")):
         args.config_file = found.config
-    return _start(args)
+        return _start(args)
+    # as a file, since every process of a job reads its own
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.yaml"
+        cfg = read_config(found.config, None, None, ())
+        file.write_text(cfg.dump(), encoding="utf-8")
+        args.config_file = str(file)
+        return _start(args)
 
 
 def _start(args: argparse.Namespace) -> int:

@@ -40,6 +40,6 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
 
 
 _MODEL_HELP = (
-    "a name that `freeseg models` lists, owner/name on Hugging Face's hub, or a folder with a "
-    "trained model"
+    "a name that `freeseg models` lists, owner/name on Hugging Face's hub, or a folder: of a "
+    "training, of `freeseg convert`, or in Hugging Face's layout"
 )

@@ -18,8 +18,9 @@ def add_parsers(commands: Any) -> None:
         "info",
         help="say what a model or a checkpoint is",
         description="Says what a model of the catalogue, a folder or a checkpoint file is: whose "
-        "names its weights have, how many there are, its classes, licence and figures. Nothing in "
-        "the file is executed.",
+        "names its weights have and how many there are, its system, backbone and classes, at what "
+        "size it sees photos, what its results keep, where each of these is said, its licence and "
+        "its figures. Nothing in the file is executed.",
     )
     parser.set_defaults(run=_info)
     parser.add_argument("model", metavar="MODEL", help="name, folder, or checkpoint")
@@ -52,13 +53,13 @@ def _info(args: argparse.Namespace) -> int:
     if args.json:
         say_json(about)
         return DONE
-    lines = {
+    lines: dict[str, str | None] = {
         "model": about["model"],
         **(_weights_lines(weights) if weights else {"weights": _fetch_hint(about["model"])}),
         **{key: about.get(key) for key in ("system", "backbone", "data", "licence", "source")},
+        **_settings_lines(about.get("settings", {})),
         "figures": figures(about.get("metrics", {})),
         "parity": about.get("parity"),
-        "classes": ", ".join(about.get("classes", ())),
         "remark": about.get("remark"),
     }
     for key, value in lines.items():
@@ -69,6 +70,18 @@ def _info(args: argparse.Namespace) -> int:
     for key, shape in (weights or {}).get("keys", {}).items():
         say(f"  {key} {shape}")
     return DONE
+
+
+def _settings_lines(settings: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What the configuration says, with where it says it."""
+    shown = {key: one["value"] for key, one in settings.items()}
+    if "classes" in shown:
+        count = len(shown["classes"])
+        shown["things"] = f"{shown['things'] or 'none'} of the {count} classes"
+        if settings["things"]["value"] == count:
+            shown["things"] = f"all {count} classes"
+        shown["classes"] = ", ".join(shown["classes"])
+    return {key: f"{value} ({settings[key]['from']})" for key, value in shown.items()}
 
 
 def _weights_lines(weights: dict[str, Any]) -> dict[str, str]:

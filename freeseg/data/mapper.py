@@ -31,6 +31,7 @@ from freeseg.data.augmentation import (
     build_flip,
 )
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
+from freeseg.data.input_size import build_resize
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 from freeseg.structures import TASKS, Vocabulary
@@ -149,10 +150,7 @@ class SegmentationMapper:
         reader = PhotoReader.from_config(cfg)
         arguments = {"image_format": cfg.INPUT.FORMAT, "is_train": is_train, "reader": reader}
         if not is_train:
-            resize = T.ResizeShortestEdge(
-                [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
-            )
-            return {**arguments, "augmentations": [resize]}
+            return {**arguments, "augmentations": [build_resize(cfg)]}
         name = cfg.INPUT.DATASET_MAPPER_NAME
         if name not in PUBLISHED_MAPPERS:
             raise ValueError(

@@ -29,7 +29,6 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
 from freeseg.classes import (
     check_same_classes,
-    class_rows,
     closed_vocabulary,
     fill_num_classes,
     trained_vocabulary,
@@ -63,6 +62,7 @@ from freeseg.engine.resume import (
 from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
 from freeseg.inference import SlidingWindow
+from freeseg.structures import class_rows
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,12 @@
 """Small data classes at the boundaries between parts."""
 
 from freeseg.structures.class_list import ClassEntry, read_classes
+from freeseg.structures.class_rows import (
+    CLASSES_FILE,
+    class_rows,
+    read_class_rows,
+    vocabulary_of_rows,
+)
 from freeseg.structures.features import ImageFeatures, sizes_of
 from freeseg.structures.predictions import (
     DecoderOutput,
@@ -16,6 +22,7 @@ from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "CLASSES_FILE",
     "DATASET_KEY",
     "LABEL_MAP_KEY",
     "TASKS",
@@ -33,6 +40,9 @@ __all__ = [
     "SegmentationResult",
     "SegmentationTarget",
     "Vocabulary",
+    "class_rows",
+    "read_class_rows",
     "read_classes",
     "sizes_of",
+    "vocabulary_of_rows",
 ]

@@ -77,6 +77,8 @@ class ModelCard:
         system: Mask2Former, OneFormer, FreeSeg, LSeg ...
         weights: Where they are.
         config: Its configuration, relative to the root; empty where the weights bring their own.
+        settings: The published configuration of how it is tested, where the weights bring their own
+            configuration and are tested otherwise by it.
         backbone: Of the image.
         data: What it was trained on.
         tasks: What it was trained for.
@@ -96,6 +98,7 @@ class ModelCard:
     licence: str
     source: str
     config: str = ""
+    settings: str = ""
     backbone: str = ""
     takes_text: bool = False
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

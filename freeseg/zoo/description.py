@@ -11,12 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
-from freeseg.classes import trained_vocabulary
-from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.zoo.catalog import ModelCard, load_catalog
 from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
+from freeseg.zoo.settings import describe_settings
 from freeseg.zoo.table import state_of
 
 
@@ -32,8 +31,8 @@ def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     card = load_catalog().get(os.fspath(name_or_path))
     if card is not None and not _are_here(card):
-        config = str(resource(card.config)) if card.config else ""
-        return _about(card.name, None, card, ModelFiles(config))
+        config = str(resource(card.config or card.settings))
+        return _about(card.name, None, card, ModelFiles(config, None, card))
     path = Path(name_or_path)
     is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
     is_weights = is_alone and path.suffix not in (".yaml", ".yml")
@@ -64,8 +63,12 @@ def _about(
     about: dict[str, Any] = {"model": name, "weights": weights}
     if card is not None:
         about.update({key: value for key, value in asdict(card).items() if key != "weights"})
-    classes = class_names(found)
-    return {**about, "classes": list(classes)} if classes else about
+    if found.config == "":  # weights alone
+        return about
+    settings = describe_settings(found)
+    if "classes" in settings:
+        about["classes"] = settings["classes"]["value"]
+    return {**about, "settings": settings}
 
 
 def describe_weights(file: Path) -> dict[str, Any]:
@@ -86,18 +89,6 @@ def describe_weights(file: Path) -> dict[str, Any]:
         "parts": dict(parts.most_common()),
         "keys": {key: _shape(value) for key, value in state.items()},
     }
-
-
-def class_names(found: ModelFiles) -> tuple[str, ...]:
-    """Returns the names of a model's classes, none where nobody knows them."""
-    config = found.config
-    if config == "":
-        return ()
-    cfg = load_config(Path(config)) if isinstance(config, str) else config.clone()
-    cfg.defrost()
-    cfg.MODEL.CLASSES = found.classes
-    classes = trained_vocabulary(cfg)
-    return classes.names if classes else ()
 
 
 def _part_of(key: str) -> str:

@@ -25,7 +25,7 @@ TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 20
 # What a folder of the hub may have; the first weights that are there are taken.
 HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-_HUB_SETTINGS = ("config.json", "preprocessor_config.json")
+_HUB_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 class DownloadError(OSError):
@@ -120,7 +120,8 @@ def download_from_hub(
         weights = fetch_first(HUB_WEIGHTS)
         for name in _parts_of(weights):
             fetch(name)
-        _fetch_if_there(fetch, _HUB_SETTINGS[1])
+        for name in _HUB_SETTINGS[1:]:
+            _fetch_if_there(fetch, name)
     except (OSError, ValueError) as error:  # huggingface_hub's errors are one or the other
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DownloadError(

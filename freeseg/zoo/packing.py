@@ -15,9 +15,10 @@ from freeseg.checkpoints import (
     weights_file,
     write_checkpoint,
 )
-from freeseg.classes import CLASSES_FILE, class_rows, closed_vocabulary, trained_vocabulary
+from freeseg.classes import closed_vocabulary, trained_vocabulary
 from freeseg.data import register_custom
 from freeseg.model_loading import load_config
+from freeseg.structures import CLASSES_FILE, class_rows
 from freeseg.zoo.resolution import find_model
 
 _SUFFIXES = (".pth", ".safetensors")

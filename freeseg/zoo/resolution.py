@@ -10,10 +10,12 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from freeseg.classes import class_list_of
+from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.text.cache import cache_root
 from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
 from freeseg.zoo.download import DownloadError, check_file, download, download_from_hub
+from freeseg.zoo.published import with_test_settings
 
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -55,8 +57,7 @@ def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = Tr
         if card.config and not needs_weights:
             return ModelFiles(str(resource(card.config)), None, card)
         weights = local_weights(card.weights)
-        config = str(resource(card.config)) if card.config else str(weights)
-        return ModelFiles(config, str(weights), card)
+        return ModelFiles(_config_of(card, weights), str(weights), card)
     path = Path(name)
     if path.is_dir():
         return _in_folder(path, needs_weights)
@@ -118,6 +119,14 @@ def local_weights(source: WeightsSource) -> Path:
         )
     check_file(target, source.checksum)
     return target
+
+
+def _config_of(card: ModelCard, weights: Path) -> CfgNode | str:
+    if card.config:
+        return str(resource(card.config))
+    if not card.settings:
+        return str(weights)
+    return with_test_settings(load_config(weights), load_config(resource(card.settings)))
 
 
 def _in_folder(folder: Path, needs_weights: bool) -> ModelFiles:

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from freeseg import Segmenter, add_freeseg_config
 from freeseg.checkpoints import (
@@ -23,7 +22,6 @@ from freeseg.checkpoints import (
     convert_file,
     detect_system,
 )
-from freeseg.checkpoints.hugging_face_config import _classes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import mask2former_pair, oneformer_pair
@@ -187,16 +185,3 @@ def test_other_models_and_backbones_are_refused(tmp_path):
 )
 def test_the_system_is_seen_from_the_names(keys, system):
     assert detect_system(keys) == system
-
-
-def test_a_known_number_of_classes_is_not_yet_a_known_dataset():
-    names = MetadataCatalog.get("cityscapes_fine_panoptic_val").stuff_classes
-    lists = {
-        "cityscapes_fine_panoptic_val": [f"{name}, another word" for name in names],
-        "classes of": [f"fruit {index}" for index in range(19)],
-    }
-    for dataset, classes in lists.items():
-        labels = {str(index): name for index, name in enumerate(classes)}
-        (found,) = _classes({"id2label": labels}, Path("folder"))["DATASETS.TEST"]
-        assert found.startswith(dataset)
-    assert MetadataCatalog.get(found).stuff_classes == classes

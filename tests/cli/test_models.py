@@ -19,12 +19,14 @@ from safetensors.torch import load_file
 import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
+from freeseg.engine import load_config
 from freeseg.ops import available
 from freeseg.zoo import load_catalog
 from freeseg.zoo.table import figures
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import CATEGORY_IDS, NAMES, write_config, write_weights
+from hugging_face_ports import mask2former_pair
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights" / "camvid_mask2former_regnetx_002.pth"
@@ -218,6 +220,23 @@ def test_evaluation_and_training_get_their_arguments(monkeypatch, folder) -> Non
     assert given[1].eval_only
     assert given[1].config_file == config
     assert given[1].opts == ["MODEL.WEIGHTS", str(folder / "model_final.pth"), "SEED", "3"]
+
+
+def test_a_folder_of_hugging_faces_is_evaluated_as_it_says(monkeypatch, tmp_path, capsys) -> None:
+    mask2former_pair(tmp_path, "swin")
+    size = {"size": {"height": 64, "width": 96}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(size))
+    begun = []
+    monkeypatch.setattr(jobs, "start_job", lambda args: begun.append(load_config(args)))
+    command = ["evaluate", "--model", str(tmp_path)]
+    assert run(*command) == 2
+    assert "no dataset is registered as 'classes of " in capsys.readouterr().err
+    assert run(*command, "DATASETS.TEST", "('camvid_val_panoptic',)") == 0
+    (cfg,) = begun
+    assert cfg.INPUT.TEST_RESIZE.SIZE == [64, 96]
+    assert cfg.DATASETS.TEST == ("camvid_val_panoptic",)
+    assert str(tmp_path) == cfg.MODEL.WEIGHTS
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 7
 
 
 UNUSABLE_JOBS = {

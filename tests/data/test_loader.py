@@ -133,7 +133,5 @@ def test_real_samples_are_identical_after_resume(cfg, tiny_shapes):
 
 def test_sets_with_different_classes_are_not_mixed(cfg):
     cfg.DATASETS.TRAIN = ("shapes_val_panoptic", "camvid_train_panoptic")
-    with pytest.raises(
-        ValueError, match="camvid_train_panoptic has classes"
-    ):
+    with pytest.raises(ValueError, match="camvid_train_panoptic has classes"):
         build_train_loader(cfg)

@@ -1,0 +1,126 @@
+"""The size at which a model sees a test image.
+
+Shapes: H W image size, h w size for the model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fvcore.transforms.transform import Transform
+from PIL.Image import Resampling
+
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """How a test image is resized; `str` says it.
+
+    Attributes:
+        shortest: Of the two sides afterwards; 0 leaves images as they are.
+        longest: No side is longer than this.
+        fixed: (h, w) whatever the image's shape, in place of both; None: they count.
+        divisor: Both sides are stretched to multiples of it; 0: not.
+        rounds_down: Parity: the image processors of transformers cut off where Detectron2 rounds.
+        resampling: PIL's filter.
+    """
+
+    shortest: int
+    longest: int
+    fixed: tuple[int, int] | None = None
+    divisor: int = 0
+    rounds_down: bool = False
+    resampling: Resampling = Resampling.BILINEAR
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> InputSize:
+        """Reads INPUT.
+
+        Raises:
+            ValueError: When INPUT.TEST_RESIZE is no size or no filter.
+        """
+        node = cfg.INPUT.TEST_RESIZE
+        if node.FILTER.upper() not in Resampling.__members__:
+            known = ", ".join(name.lower() for name in Resampling.__members__)
+            raise ValueError(f"INPUT.TEST_RESIZE.FILTER is one of {known}, got {node.FILTER!r}")
+        if len(node.SIZE) not in (0, 2) or not all(side > 0 for side in node.SIZE):
+            raise ValueError(f"INPUT.TEST_RESIZE.SIZE is [] or height and width, got {node.SIZE}")
+        return cls(
+            shortest=cfg.INPUT.MIN_SIZE_TEST,
+            longest=cfg.INPUT.MAX_SIZE_TEST,
+            fixed=(node.SIZE[0], node.SIZE[1]) if node.SIZE else None,
+            divisor=node.DIVISOR,
+            rounds_down=node.ROUNDS_DOWN,
+            resampling=Resampling[node.FILTER.upper()],
+        )
+
+    def __str__(self) -> str:
+        if not self.fixed and not self.shortest:
+            return "as it is"
+        sides = f"shortest side {self.shortest}, longest at most {self.longest}"
+        if self.fixed:
+            sides = f"{self.fixed[0]} high, {self.fixed[1]} wide"
+        stretched = f", stretched to multiples of {self.divisor}" if self.divisor > 1 else ""
+        return f"{sides}{stretched}, {self.resampling.name.lower()}"
+
+    def of_image(self, height: int, width: int) -> tuple[int, int]:
+        """Returns (h, w) of an image of a size."""
+        if self.fixed:
+            size = self.fixed
+        elif not self.shortest:
+            return height, width
+        elif self.rounds_down:
+            size = _rounded_down(height, width, self.shortest, self.longest)
+        else:
+            size = T.ResizeShortestEdge.get_output_shape(height, width, self.shortest, self.longest)
+        step = max(self.divisor, 1)
+        return math.ceil(size[0] / step) * step, math.ceil(size[1] / step) * step
+
+
+class ResizeTestImage(T.Augmentation):
+    """Resizes an image to the size that the model is to see it at."""
+
+    def __init__(self, size: InputSize) -> None:
+        super().__init__()
+        self.size = size
+
+    def get_transform(self, image: npt.NDArray[np.uint8]) -> Transform:
+        height, width = image.shape[:2]
+        new_height, new_width = self.size.of_image(height, width)
+        if (new_height, new_width) == (height, width):
+            return T.NoOpTransform()
+        return T.ResizeTransform(height, width, new_height, new_width, self.size.resampling)
+
+
+def _rounded_down(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+    """Parity: `get_size_with_aspect_ratio` of transformers, by the same steps in float64.
+
+    The short side is rounded to the nearest even, the long one is cut off, and where the limit of
+    the long side decides, it follows from the short side before rounding: 1333 may become 1332.
+    """
+    short, long = float(min(height, width)), float(max(height, width))
+    wanted: float = shortest
+    new_short = shortest
+    if long / short * shortest > longest:
+        wanted = longest * short / long
+        new_short = round(wanted)
+    if new_short == short:
+        return height, width
+    if width < height:
+        return int(wanted * height / width), new_short
+    return new_short, int(wanted * width / height)
+
+
+def build_resize(cfg: CfgNode) -> Any:
+    """The augmentation of a test image: Detectron2's own where nothing else is asked for."""
+    size = InputSize.from_config(cfg)
+    is_plain = not size.fixed and size.divisor < 2 and not size.rounds_down
+    if is_plain and size.resampling is Resampling.BILINEAR:
+        return T.ResizeShortestEdge([size.shortest, size.shortest], size.longest)
+    return ResizeTestImage(size)

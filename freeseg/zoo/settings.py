@@ -1,0 +1,117 @@
+"""What a model's configuration says of it in a few words, and where each of them is from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.checkpoints import hugging_face_origins
+from freeseg.classes import trained_vocabulary
+from freeseg.config import test_node
+from freeseg.data import register_custom
+from freeseg.data.input_size import InputSize
+from freeseg.model_loading import load_config
+from freeseg.structures import TASKS
+from freeseg.zoo.catalog import ModelCard
+from freeseg.zoo.resolution import ModelFiles
+
+
+def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:
+    """Returns {"system", "backbone", "classes", "things", "input", "thresholds"}.
+
+    Each has "value", and "from", where it is said. Classes and things are left out where nobody
+    names them on this machine, thresholds where the system has none.
+    """
+    config = found.config
+    cfg = load_config(Path(config)) if isinstance(config, str) else config.clone()
+    cfg.defrost()
+    cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
+    origins = _origins(found, cfg)
+    values = {
+        "system": _SYSTEMS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE),
+        "backbone": describe_backbone(cfg),
+        **_classes(cfg),
+        "input": str(InputSize.from_config(cfg)),
+        "thresholds": _thresholds(cfg),
+    }
+    return {
+        key: {"value": value, "from": origins[key]} for key, value in values.items() if value != ""
+    }
+
+
+def describe_backbone(cfg: CfgNode) -> str:
+    """Returns the backbone and its size in words; its registered name where it is not known."""
+    name = str(cfg.MODEL.BACKBONE.NAME)
+    return _BACKBONES[name](cfg.MODEL) if name in _BACKBONES else name
+
+
+_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}  # as the releases call them
+_BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
+    "build_resnet_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}",
+    "build_resnet_deeplab_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}c",
+    "D2SwinTransformer": lambda model: (
+        f"Swin, {model.SWIN.EMBED_DIM} channels, depths {_dashed(model.SWIN.DEPTHS)}"
+    ),
+    "D2ConvNeXt": lambda model: (
+        f"ConvNeXt, {model.CONVNEXT.DIMS[0]} channels, depths {_dashed(model.CONVNEXT.DEPTHS)}"
+    ),
+    "D2DiNAT": lambda model: (
+        f"DiNAT, {model.DiNAT.EMBED_DIM} channels, depths {_dashed(model.DiNAT.DEPTHS)}"
+    ),
+    "TimmBackbone": lambda model: f"{model.TIMM.NAME} of timm",
+    "DPTBackbone": lambda model: f"{model.DPT.NAME} of timm, as DPT takes it",
+}
+
+
+def _dashed(numbers: Any) -> str:
+    return "-".join(map(str, numbers))
+
+
+def _classes(cfg: CfgNode) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):  # the dataset need not be on this machine
+        register_custom(cfg.DATASETS.CUSTOM)
+    vocabulary = trained_vocabulary(cfg)
+    if vocabulary is None:
+        return {"classes": "", "things": ""}
+    return {"classes": list(vocabulary.names), "things": sum(vocabulary.is_thing)}
+
+
+def _thresholds(cfg: CfgNode) -> str:
+    name = cfg.MODEL.META_ARCHITECTURE
+    system = META_ARCH_REGISTRY.get(name) if name in META_ARCH_REGISTRY else None
+    if set(getattr(system, "answered_tasks", TASKS)) == {"semantic"}:
+        return ""
+    test = test_node(cfg)
+    area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""
+    return (
+        f"panoptic segments of a score above {test.OBJECT_MASK_THRESHOLD:g} that show "
+        f"{test.OVERLAP_THRESHOLD:.0%} of themselves or more{area}; "
+        f"the {cfg.TEST.DETECTIONS_PER_IMAGE} best instances"
+    )
+
+
+def _origins(found: ModelFiles, cfg: CfgNode) -> dict[str, str]:
+    folder = Path(found.weights or "")
+    datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    if (folder / "config.json").is_file():
+        port = {"system": "config.json", "backbone": "config.json", **hugging_face_origins(folder)}
+        return {**port, **_published(found.card)}
+    config = found.config if isinstance(found.config, str) else folder.with_name("config.yaml")
+    name = (found.card and (found.card.config or found.card.settings)) or Path(config).name
+    whose = f"dataset {datasets[0]}" if datasets else ""
+    if cfg.MODEL.CLASSES:
+        whose = Path(cfg.MODEL.CLASSES).name
+    return {
+        **dict.fromkeys(("system", "backbone", "input", "thresholds"), name),
+        **dict.fromkeys(("classes", "things"), whose),
+    }
+
+
+def _published(card: ModelCard | None) -> dict[str, str]:
+    if card is None or not card.settings:
+        return {}
+    return dict.fromkeys(("input", "thresholds"), card.settings)
