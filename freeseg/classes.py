@@ -9,11 +9,12 @@ Shapes: K classes of a model.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,26 @@ def takes_any_classes(cfg: CfgNode) -> bool:
     )
 
 
+@contextlib.contextmanager
+def accepts_auto(cfg: CfgNode) -> Iterator[None]:
+    """Lets what is merged inside say "auto" as MODEL.SEM_SEG_HEAD.NUM_CLASSES; it becomes 0.
+
+    Raises:
+        ValueError: It says another text, or something that is no number.
+    """
+    head = cfg.MODEL.SEM_SEG_HEAD
+    before, head.NUM_CLASSES = head.NUM_CLASSES, None  # which yacs lets anything replace
+    try:
+        yield
+    finally:
+        said = head.NUM_CLASSES
+        head.NUM_CLASSES = before if said is None else AUTO if said == "auto" else said
+    if type(head.NUM_CLASSES) is not int:
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is a number or auto, got {head.NUM_CLASSES!r}"
+        )
+
+
 def fill_num_classes(cfg: CfgNode) -> None:
     """Writes the number of the trained classes where NUM_CLASSES is 0, and checks it elsewhere.
 
@@ -96,7 +117,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "
             f"{len(known)} classes ({shown(known.names)}); set it to {len(known)}, or to "
-            "0: as many as the training set lists"
+            "auto: as many as the training set lists"
         )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints import config_from_hugging_face
+from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config
 from freeseg.config_unused import refuse_unsupported
 
@@ -50,7 +51,8 @@ def read_config(
         cfg = source.clone() if isinstance(source, CfgNode) else load_config(Path(source))
         cfg.defrost()
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
-        cfg.merge_from_list(overrides)
+        with accepts_auto(cfg):
+            cfg.merge_from_list(overrides)
         refuse_unsupported(cfg)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
     except FileNotFoundError:
@@ -72,7 +74,8 @@ def load_config(path: Path) -> CfgNode:
         return config_from_hugging_face(path)
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    cfg.merge_from_file(existing_file(path, "configuration file"))
+    with accepts_auto(cfg):
+        cfg.merge_from_file(existing_file(path, "configuration file"))
     return cfg
 
 

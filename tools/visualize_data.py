@@ -16,6 +16,7 @@ from PIL import Image
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 from freeseg.data import register_custom
+from freeseg.data.annotation_files import drawable_record
 from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.model_loading import load_config
 
@@ -44,7 +45,9 @@ def main() -> None:
     for record, stem in zip(chosen, stems):
         canvas = Visualizer(reader.read(record), MetadataCatalog.get(name))
         path = args.output / f"{stem}.png"
-        Image.fromarray(canvas.draw_dataset_dict(dict(record)).get_image()).save(path)
+        Image.fromarray(canvas.draw_dataset_dict(drawable_record(record, 255)).get_image()).save(
+            path
+        )
         print(path)
     print(f"{len(records)} pictures in {name}")
 

@@ -16,6 +16,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
 from freeseg.data import register_custom
+from freeseg.data.annotation_files import drawable_record
 from freeseg.data.photos import unique_stems
 from freeseg.model_loading import load_config
 from freeseg.zoo import find_model
@@ -40,7 +41,9 @@ def main() -> None:
     stems = unique_stems([Path(record["file_name"]) for record in records])
     for record, stem in zip(records, stems):
         image = segmenter.mapper.reader.read(record)
-        truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(dict(record))
+        truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(
+            drawable_record(record, 255)
+        )
         found = segmenter(image, args.task).picture()
         path = args.output / f"{stem}.png"
         Image.fromarray(np.concatenate([truth.get_image(), found], axis=1)).save(path)

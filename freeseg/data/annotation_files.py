@@ -87,6 +87,16 @@ def read_labels(record: Record, key: str, ignore_label: int) -> LabelMap:
     return np.where(np.isin(labels, ignored), ignore_label, labels) if ignored else labels
 
 
+def drawable_record(record: Record, ignore_label: int) -> dict[str, Any]:
+    """The record with its class map as "sem_seg", where the values of its PNG are no class numbers.
+
+    Detectron2's `Visualizer.draw_dataset_dict` reads a PNG as it is.
+    """
+    if LABELS_KEY not in record or "sem_seg_file_name" not in record:
+        return dict(record)
+    return {**record, "sem_seg": read_labels(record, "sem_seg_file_name", ignore_label)}
+
+
 def read_picture(file_name: str, image_format: str | None = None) -> npt.NDArray[Any]:
     """Detectron2's read_image, whose errors do not always name the file."""
     try:

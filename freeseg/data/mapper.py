@@ -21,6 +21,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
+from freeseg.classes import trained_vocabulary
 from freeseg.config import training_tasks
 from freeseg.data.annotation import Annotation
 from freeseg.data.annotation_files import read_annotation
@@ -104,6 +105,7 @@ class SegmentationMapper:
         size_divisibility: int = -1,
         ignore_label: int = 255,
         reader: PhotoReader | None = None,
+        num_classes: int | None = None,
     ) -> None:
         """Define a mapper from its parts; SegmentationMapper(cfg, is_train) does it from a config.
 
@@ -119,6 +121,7 @@ class SegmentationMapper:
             size_divisibility: pad height and width up to a multiple of this, if positive.
             ignore_label: of semantic maps.
             reader: reads the photos; None: as INPUT's defaults say.
+            num_classes: targets of a class beyond these are an error; None: of any class.
         """
         if task not in (*TASKS, "random", PER_BATCH):
             raise ValueError(
@@ -144,6 +147,7 @@ class SegmentationMapper:
         self.size_divisibility = size_divisibility
         self.ignore_label = ignore_label
         self.reader = reader or PhotoReader()
+        self.num_classes = num_classes
 
     @classmethod
     def from_config(cls, cfg: Any, is_train: bool = True) -> dict[str, Any]:
@@ -159,6 +163,7 @@ class SegmentationMapper:
             )
         task, geometry = PUBLISHED_MAPPERS[name]
         ignore_label = _ignore_label(cfg.DATASETS.TRAIN)
+        classes = None if cfg.DATASETS.MIX_LABEL_SETS else trained_vocabulary(cfg)
         return {
             **arguments,
             "augmentations": _train_augmentations(cfg, geometry, task, ignore_label),
@@ -167,6 +172,7 @@ class SegmentationMapper:
             "batch_tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
             "size_divisibility": (cfg.INPUT.SIZE_DIVISIBILITY if geometry is ShortSideCrop else -1),
             "ignore_label": ignore_label,
+            "num_classes": None if classes is None else len(classes),
         }
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
@@ -185,7 +191,17 @@ class SegmentationMapper:
             annotation, tasks = read_annotation(record, image.shape[:2], self.ignore_label)
             output["task"] = self._pick_task(tasks, record)
             output["image"], output["instances"] = self._augment(image, annotation, output["task"])
+        self._check_classes(record, output["instances"].gt_classes)
         return output
+
+    def _check_classes(self, record: Mapping[str, Any], classes: Tensor) -> None:
+        """Refuses what would be taught as "no object", or as nothing that is."""
+        largest = int(classes.max()) if len(classes) else 0
+        if self.num_classes is not None and largest >= self.num_classes:
+            raise ValueError(
+                f"the annotation of {record['file_name']} has class {largest}, but the "
+                f"{self.num_classes} classes are numbered 0 to {self.num_classes - 1}"
+            )
 
     def _augment(
         self, image: npt.NDArray[np.uint8], annotation: Annotation, task: str

@@ -20,6 +20,7 @@ from freeseg.data.datasets.catalog import (
 )
 from freeseg.data.label_table import LabelTable
 from freeseg.data.problems import Problems
+from freeseg.image_headers import read_header
 from freeseg.structures import Vocabulary
 
 
@@ -43,7 +44,21 @@ def dataset_records(
         found.raise_errors()
     if any("image_id" not in record for record in records):
         records = [{**record, "image_id": number} for number, record in enumerate(records, 1)]
+    records = [_with_size(record) if _needs_size(record) else record for record in records]
     return merged(records) if merge_twins else records
+
+
+def _needs_size(record: Mapping[str, Any]) -> bool:
+    return "annotations" in record and not {"height", "width"} <= set(record)
+
+
+def _with_size(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of objects with the size of its upright photo, where that can be read."""
+    header = read_header(record["file_name"])
+    if header is None:
+        return record
+    height, width = header.upright_size
+    return {**record, "height": height, "width": width}
 
 
 def photo_of(record: Mapping[str, Any]) -> str:

@@ -80,7 +80,26 @@ def check_all(
             _check_evaluation(cfg, name)
     if not cfg.DATASETS.CHECK:
         return []
-    return [check_dataset(name, _settings(cfg, name, train), problems) for name in chosen]
+    summaries = [check_dataset(name, _settings(cfg, name, train), problems) for name in chosen]
+    if is_training and not names:
+        _warn_of_shared_photos(cfg, summaries, problems)
+    return summaries
+
+
+def _warn_of_shared_photos(
+    cfg: Any, summaries: Sequence[DatasetSummary], problems: Problems
+) -> None:
+    """Says which test sets have photos that are trained on, unless a set serves for both."""
+    photos = {one.name: one.photos for one in summaries}
+    trained = set().union(*(photos[name] for name in cfg.DATASETS.TRAIN))
+    for name in cfg.DATASETS.TEST:
+        shared = photos[name] & trained
+        if shared and name not in cfg.DATASETS.TRAIN:
+            problems.warn(
+                "photos to train and to test on",
+                f"{name}: {len(shared)} of {len(photos[name])} photos are trained on as well, "
+                f"such as {min(shared)}: results of them say little",
+            )
 
 
 def _check_evaluation(cfg: Any, name: str) -> None:

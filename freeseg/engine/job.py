@@ -16,7 +16,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from freeseg.checkpoints import StrictCheckpointer
-from freeseg.classes import with_own_classes
+from freeseg.classes import accepts_auto, with_own_classes
 from freeseg.config import (
     add_freeseg_config,
     augmentation_arguments,
@@ -77,9 +77,10 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     """The frozen configuration: defaults, then the file, then KEY VALUE overrides."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts or [])
+    with accepts_auto(cfg):
+        if args.config_file:
+            cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts or [])
     refuse_unsupported(cfg)
     choose_test_datasets(cfg)
     if args.eval_only:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+from detectron2.data import Metadata
 from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
 from detectron2.utils.visualizer import ColorMode, Visualizer
+from freeseg.data.annotation_files import drawable_record
 from freeseg.data.photos import PhotoReader, unique_stems
+from freeseg.evaluation.truth import Truth
 from freeseg.images import RgbImage
 
 
@@ -25,8 +27,8 @@ class PredictionPictures(HookBase):
     Register it on the main process only; it runs the bare model there and talks to nobody.
 
     Args:
-        dataset_name: registered dataset whose first images are drawn.
-        build_loader: makes the test loader of that dataset.
+        read_truth: what predictions are compared with; its first images are drawn.
+        build_loader: makes the test loader of the same dataset.
         num_images: pictures per round.
         folder: where the PNG files go; made when needed.
         reader: reads the photos; None: as INPUT's defaults say.
@@ -35,14 +37,14 @@ class PredictionPictures(HookBase):
     def __init__(
         self,
         *,
-        dataset_name: str,
+        read_truth: Callable[[], Truth],
         build_loader: Callable[[], Iterable[Sequence[Mapping[str, Any]]]],
         period: int,
         num_images: int,
         folder: Path,
         reader: PhotoReader | None = None,
     ) -> None:
-        self._dataset_name = dataset_name
+        self._read_truth = read_truth
         self._build_loader = build_loader
         self._period = period
         self._num_images = num_images
@@ -57,15 +59,16 @@ class PredictionPictures(HookBase):
 
     def _draw_all(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        truths = self._ground_truths()
-        metadata = MetadataCatalog.get(self._dataset_name)
+        truth = self._read_truth()
+        truths, metadata = self._annotations(truth), truth.metadata()
         model = getattr(self.trainer.model, "module", self.trainer.model)
         with inference_context(model), torch.no_grad():
             shown = [truths[_identity(inputs)] for inputs in self._first_inputs()]
-            stems = unique_stems([Path(truth["file_name"]) for truth in shown])
-            for inputs, truth, stem in zip(self._first_inputs(), shown, stems):
-                photo = self._reader.read(truth)
-                picture = truth_beside_prediction(photo, truth, model([inputs])[0], metadata)
+            stems = unique_stems([Path(record["file_name"]) for record in shown])
+            for inputs, record, stem in zip(self._first_inputs(), shown, stems):
+                photo = self._reader.read(record)
+                record = drawable_record(record, truth.ignore_label)
+                picture = truth_beside_prediction(photo, record, model([inputs])[0], metadata)
                 name = f"iter_{self.trainer.iter:07d}_{stem}.png"
                 Image.fromarray(picture).save(self._folder / name)
                 self.trainer.storage.put_image(f"prediction/{stem}", picture.transpose(2, 0, 1))
@@ -76,10 +79,10 @@ class PredictionPictures(HookBase):
             self._inputs = list(itertools.islice(images, self._num_images))
         return self._inputs
 
-    def _ground_truths(self) -> dict[Any, Mapping[str, Any]]:
+    def _annotations(self, truth: Truth) -> dict[Any, Mapping[str, Any]]:
         wanted = {_identity(inputs) for inputs in self._first_inputs()}
-        records = DatasetCatalog.get(self._dataset_name)
-        return {_identity(record): record for record in records if _identity(record) in wanted}
+        found = ((_identity(record), record) for record in truth.records)
+        return {identity: record for identity, record in found if identity in wanted}
 
 
 def _identity(record: Mapping[str, Any]) -> Any:

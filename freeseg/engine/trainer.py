@@ -61,6 +61,7 @@ from freeseg.engine.resume import (
 )
 from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
+from freeseg.evaluation.truth import Truth
 from freeseg.inference import SlidingWindow
 from freeseg.structures import class_rows
 
@@ -305,7 +306,7 @@ class Trainer(DefaultTrainer):
         if test.VIS_PERIOD <= 0 or not names:
             return None
         return PredictionPictures(
-            dataset_name=names[0],
+            read_truth=functools.partial(Truth.of, self.cfg, names[0]),
             build_loader=functools.partial(
                 self.build_test_loader, _without_workers(self.cfg), names[0]
             ),

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
-from freeseg.data.categories import Category
+from freeseg.data.categories import Category, palette
+from freeseg.data.categories import metadata as categories_metadata
 from freeseg.data.datasets.catalog import Records
 from freeseg.data.datasets.instances import load_instances
 from freeseg.data.problems import Problems
@@ -78,6 +79,16 @@ class Truth:
     def category_ids(self) -> tuple[int | None, ...]:
         """The dataset's id of every class; the class number where the dataset has no ids."""
         return self.vocabulary.dataset_ids or tuple(range(len(self.vocabulary)))
+
+    def metadata(self) -> Metadata:
+        """Names and colours of the classes that records and predictions have, for drawing."""
+        if not self.is_renumbered:
+            return MetadataCatalog.get(self.name)
+        colors = palette(len(self.vocabulary))
+        known = zip(self.vocabulary.names, self.vocabulary.is_thing, colors)
+        categories = [Category(label, *values) for label, values in enumerate(known)]
+        values = {"ignore_label": self.ignore_label, **categories_metadata(categories)}
+        return Metadata(name=f"{self.name}/drawn").set(**values)
 
     def thing_records(self) -> Records | None:
         """Records of the dataset's own instance annotation, None where it has none.

@@ -153,10 +153,10 @@ def test_a_file_beside_it_mends_gaps(tmp_path):
     ("content", "message"),
     [
         ('[{"id": 1, "name": "a"}]', "names 1 classes, config.json has 2"),
-        ('[{"id": 1}, {"id": 2}]', "is no list of rows .*KeyError"),
-        ('["a", "b"]', "is no list of rows"),
-        ("{", "is no list of rows"),
-        ('[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]', "two classes have the same id"),
+        ('[{"id": 1}, {"id": 2}]', ".*a list of rows .*KeyError"),
+        ('["a", "b"]', ".*(a list of rows|is no JSON)"),
+        ("{", ".*(a list of rows|is no JSON)"),
+        ('[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]', ".*two classes have the same id"),
     ],
 )
 def test_a_wrong_class_file_is_one_line(tmp_path, content, message):

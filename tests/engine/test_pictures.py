@@ -13,6 +13,8 @@ from torch import nn
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.engine.pictures import PredictionPictures
+from freeseg.evaluation.truth import Truth
+from freeseg.structures import Vocabulary
 
 NAME = "photos_of_one_name"
 
@@ -45,7 +47,7 @@ def test_photos_of_one_name_have_a_picture_each_in_every_round(records, tmp_path
     tags = []
     storage = SimpleNamespace(put_image=lambda tag, _: tags.append(tag))
     hook = PredictionPictures(
-        dataset_name=NAME,
+        read_truth=lambda: Truth(NAME, records, Vocabulary(("all",), (False,)), 255),
         build_loader=lambda: [[record] for record in records],
         period=1,
         num_images=3,

@@ -11,7 +11,7 @@ from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
 from freeseg.data.problems import Problems
-from freeseg.data.records import dataset_records
+from freeseg.data.records import dataset_records, photo_of
 from freeseg.images import FULL_WHITE
 from freeseg.structures import Vocabulary
 
@@ -46,7 +46,7 @@ class DatasetSummary:
     """What a dataset holds."""
 
     name: str
-    photos: int
+    photos: frozenset[str]
     objects: int
     classes: int
 
@@ -90,7 +90,8 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
             f"{settings.max_objects} queries: some are never learned; raise "
             f"{settings.max_objects_key}",
         )
-    return DatasetSummary(name, len(records), counts.objects, len(classes))
+    photos = frozenset(photo_of(record) for record in records)
+    return DatasetSummary(name, photos, counts.objects, len(classes))
 
 
 def _check_keys(name: str, records: Sequence[Record], problems: Problems) -> None:

@@ -163,6 +163,7 @@ def load_panoptic(
         record.update({key: image[key] for key in ("caption",) if key in image})
         records.append(record)
     photos.report()
+    maps.report()
     if not records and not problems.errors:
         raise ValueError(f"{files.panoptic_json} has no annotations")
     for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):

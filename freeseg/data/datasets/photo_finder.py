@@ -46,7 +46,7 @@ class PhotoFinder:
             path = self._folder / spelling
             if path.name in self._names_in(str(path.parent)):
                 return path
-        last = PurePosixPath(unquote(slashed)).name
+        last = PurePosixPath(unquote(slashed).rpartition("?d=")[2]).name  # local files' addresses
         found = self._by_last_part(last)
         if len(found) > 1:
             self._problems.error(
