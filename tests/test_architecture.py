@@ -15,6 +15,7 @@ MAX_FUNCTION_LINES = 60
 ORDER = (
     "_torchvision",
     "resources",
+    "files",
     "structures",
     "ops",
     "layers",
@@ -29,6 +30,7 @@ ORDER = (
     "meta_arch",
     "parity",
     "images",
+    "videos",
     "data",
     "evaluation",
     "visualization",

@@ -11,13 +11,13 @@ import argparse
 import random
 from pathlib import Path
 
-from PIL import Image
-
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from freeseg.data import register_custom
+from freeseg.files import write_bytes
 from freeseg.model_loading import load_config
+from freeseg.visualization.export import png_bytes
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     for record in random.Random(args.seed).sample(records, min(args.number, len(records))):
         canvas = Visualizer(read_image(record["file_name"], "RGB"), MetadataCatalog.get(name))
         path = args.output / f"{Path(record['file_name']).stem}.png"
-        Image.fromarray(canvas.draw_dataset_dict(dict(record)).get_image()).save(path)
+        write_bytes(path, png_bytes(canvas.draw_dataset_dict(dict(record)).get_image()))
         print(path)
     print(f"{len(records)} pictures in {name}")
 

@@ -10,14 +10,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
 from freeseg.data import register_custom
+from freeseg.files import write_bytes
 from freeseg.model_loading import load_config
+from freeseg.visualization.export import png_bytes
 from freeseg.zoo import find_model
 
 
@@ -41,7 +42,7 @@ def main() -> None:
         truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(dict(record))
         found = segmenter(np.ascontiguousarray(image), args.task).picture()
         path = args.output / f"{Path(record['file_name']).stem}.png"
-        Image.fromarray(np.concatenate([truth.get_image(), found], axis=1)).save(path)
+        write_bytes(path, png_bytes(np.concatenate([truth.get_image(), found], axis=1)))
         print(path)
 
 

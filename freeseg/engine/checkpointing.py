@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
+from freeseg.checkpoints import ReleaseCheckpointer
 from freeseg.engine.sharding import gathered, is_sharded
+from freeseg.files import remove_partials, write_atomically, write_text
 from freeseg.zoo import weights_path
 
 
@@ -43,6 +44,8 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return super().resume_or_load(weights_path(path), resume=resume)
+        if self.save_to_disk:
+            remove_partials(Path(self.save_dir))  # of the run that was killed
         last = self.get_checkpoint_file()
         try:
             extra = self.load(last)
@@ -77,4 +80,4 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         """Makes `last_filename_basename` the file that a resumed run starts from."""
         if self.is_resumable:
             tag = Path(self.save_dir) / "last_checkpoint"
-            write_atomically(tag, lambda file: file.write(last_filename_basename.encode()))
+            write_text(tag, last_filename_basename)

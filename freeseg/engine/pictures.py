@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
 from detectron2.utils.visualizer import ColorMode, Visualizer
+from freeseg.files import write_bytes
+from freeseg.visualization.export import png_bytes
 
 
 class PredictionPictures(HookBase):
@@ -62,7 +63,7 @@ class PredictionPictures(HookBase):
                 picture = truth_beside_prediction(truth, model([inputs])[0], metadata)
                 stem = Path(truth["file_name"]).stem
                 name = f"iter_{self.trainer.iter:07d}_{stem}.png"
-                Image.fromarray(picture).save(self._folder / name)
+                write_bytes(self._folder / name, png_bytes(picture))
                 self.trainer.storage.put_image(f"prediction/{stem}", picture.transpose(2, 0, 1))
 
     def _first_inputs(self) -> list[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from freeseg.data.coco_writer import encode_rle, write_json
 from freeseg.data.panoptic import id2rgb
+from freeseg.files import write_bytes, write_text
 from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
@@ -137,10 +138,10 @@ def png_bytes(pixels: npt.NDArray[Any]) -> bytes:
 def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
     if isinstance(content, str):
         path = folder / f"{stem}.{key}"
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
     elif isinstance(content, np.ndarray):
         path = folder / f"{stem}_{key}.png"
-        path.write_bytes(png_bytes(content))
+        write_bytes(path, png_bytes(content))
     else:
         path = folder / f"{stem}_{key.removesuffix('_json')}.json"
         write_json(path, content)

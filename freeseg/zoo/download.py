@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -18,6 +17,8 @@ from typing import IO, Any
 
 from iopath.common.file_io import file_lock
 from tqdm import tqdm
+
+from freeseg.files import publish
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def download(url: str, target: Path, checksum: str = "") -> Path:
         except ChecksumError:
             part.unlink()
             raise
-        os.replace(part, target)
+        publish(part, target)
         if not checksum:
             came = digest_of(target, "sha256")
             logger.warning("%s is not pinned; what came has the SHA-256 %s", url, came)

@@ -18,6 +18,7 @@ from freeseg.checkpoints import (
     write_checkpoint,
 )
 from freeseg.data import register_custom
+from freeseg.files import write_text
 from freeseg.model_loading import known_classes, load_config
 from freeseg.zoo.resolution import CLASSES_FILE, find_model
 
@@ -74,11 +75,11 @@ def pack_model(
     if system is not None:
         state = KEY_MAPS[system].convert(state).state
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASSES_FILE).write_text(json.dumps(_class_rows(cfg), indent=1) + "\n")
+    write_text(folder / CLASSES_FILE, json.dumps(_class_rows(cfg), indent=1) + "\n")
     write_checkpoint(state, folder / "model.safetensors", half=half)
     cfg.MODEL.WEIGHTS = ""
     cfg.DATASETS.CUSTOM = []
-    (folder / "config.yaml").write_text(cfg.dump())
+    write_text(folder / "config.yaml", cfg.dump())
     return {"output": str(folder), "tensors": len(state), "from": system or ""}
 
 

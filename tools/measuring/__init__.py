@@ -13,6 +13,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from freeseg.engine import load_config
+from freeseg.files import write_text
 
 
 def measure_and_print(
@@ -45,7 +46,7 @@ def measure_and_print(
     print(table(results))
     if arguments.output:
         known = {key: None if _is_nan(value) else value for key, value in results.items()}
-        arguments.output.write_text(json.dumps(known, indent=2) + "\n")
+        write_text(arguments.output, json.dumps(known, indent=2) + "\n")
     return 0
 
 

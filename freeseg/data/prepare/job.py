@@ -14,6 +14,8 @@ from typing import Any, Callable, TypeVar
 
 from tqdm import tqdm
 
+from freeseg.files import write_atomically
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -116,6 +118,5 @@ def copy_if_changed(source: Path, target: Path) -> None:
     if is_fresh(target, source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    with source.open("rb") as content:
+        write_atomically(target, lambda file: shutil.copyfileobj(content, file))
