@@ -232,7 +232,6 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
 EXCEPTIONS = {
     "freeseg/files.py": "the one way",
     "freeseg/bulk/job.py": "a lock",
-    "freeseg/cli/video.py": "OpenCV writes videos",
     "freeseg/bulk/parts.py": "a part is written bit by bit; `publish` gives it its name",
     "freeseg/evaluation/cityscapes.py": "files in a temporary folder",
     "freeseg/ops/build.py": "runs before the package is there; shared libraries",
