@@ -162,6 +162,7 @@ def _label_maps(order: _Order) -> dict[str, Any]:
     if result.semantic is not None:
         maps["semantic"] = label_map(result.semantic, len(result.vocabulary))
         maps["semantic_colors"] = draw_labels(result, "semantic")
+        maps["semantic_json"] = class_numbers(result)
     return maps
 
 
@@ -200,6 +201,17 @@ def label_map(
     if num_classes > np.iinfo(np.uint16).max:
         raise ValueError(f"a label map holds at most 65535 classes, got {num_classes}")
     return labels.astype(np.uint16)
+
+
+def class_numbers(result: PhotoResult) -> Json:
+    """Returns which number in a label map is which class, and its colour beside it."""
+    categories = _categories(result)
+    unlabelled = np.iinfo(label_map(np.empty((0, 0), np.int64), len(categories)).dtype).max
+    rows = [
+        {"number": number, **{key: row[key] for key in ("name", "isthing", "color")}}
+        for number, row in enumerate(categories)
+    ]
+    return {"classes": rows, "unlabelled": int(unlabelled)}
 
 
 def _panoptic_content(result: PhotoResult, image_id: int | str, file_name: str) -> Json:

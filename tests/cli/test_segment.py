@@ -47,7 +47,12 @@ PANOPTIC_FILES = {
     "photo_panoptic_overlay.png",
 }
 INSTANCE_FILES = {"photo_instance_overlay.png", "photo_instances.json"}
-SEMANTIC_FILES = {"photo_semantic.png", "photo_semantic_colors.png", "photo_semantic_overlay.png"}
+SEMANTIC_FILES = {
+    "photo_semantic.json",
+    "photo_semantic.png",
+    "photo_semantic_colors.png",
+    "photo_semantic_overlay.png",
+}
 
 
 @pytest.mark.parametrize(
@@ -305,7 +310,7 @@ def test_a_video_becomes_a_video(arguments, tmp_path, capsys) -> None:
     drawn = read_video(Path(entry["files"]["video"]))
     assert drawn.shape == (3, 40, 60, 3)
     folder = tmp_path / "out" / "drive"
-    assert len(list(folder.iterdir())) == 6
+    assert len(list(folder.iterdir())) == 9
     for number, edge in enumerate((10, 20, 30), start=1):
         labels = np.asarray(Image.open(folder / f"drive_{number:06d}_semantic.png"))
         assert (labels[:, : edge - 3] == 1).all(), number
