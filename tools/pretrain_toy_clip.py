@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains the toy CLIP that freeseg ships, and says how well it names crops that it never saw.
 
 python tools/pretrain_toy_clip.py --output freeseg/text/toy_clip.safetensors
