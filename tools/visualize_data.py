@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
-from freeseg.data import register_custom
+from freeseg.cli.messages import exit_code_of
+from freeseg.data import check_registered, register_custom
 from freeseg.files import write_bytes
-from freeseg.model_loading import load_config
+from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
 
 
@@ -31,11 +33,12 @@ def main() -> None:
     args = parser.parse_args()
     name = args.dataset
     if args.config_file:
-        cfg = load_config(args.config_file)
+        cfg = read_config(args.config_file, None, None, ())
         register_custom(cfg.DATASETS.CUSTOM)
         name = name or cfg.DATASETS.TRAIN[0]
     if name is None:
         parser.error("name a --dataset or a --config-file")
+    check_registered([name])
     records = DatasetCatalog.get(name)
     args.output.mkdir(parents=True, exist_ok=True)
     for record in random.Random(args.seed).sample(records, min(args.number, len(records))):
@@ -47,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -7,6 +7,7 @@ tools/visualize_results.py --model camvid [--dataset NAME] [--number 8] [--outpu
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
-from freeseg.data import register_custom
+from freeseg.cli.messages import exit_code_of
+from freeseg.data import check_registered, register_custom
 from freeseg.files import write_bytes
-from freeseg.model_loading import load_config
+from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
 from freeseg.zoo import find_model
 
@@ -32,9 +34,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("output/results"))
     args = parser.parse_args()
     config = find_model(args.model, needs_weights=False).config
-    cfg = load_config(Path(config)) if isinstance(config, str) else config
+    cfg = read_config(config, None, None, ())
     register_custom(cfg.DATASETS.CUSTOM)
     name = args.dataset or cfg.DATASETS.TEST[0]
+    check_registered([name])
     segmenter = Segmenter.from_pretrained(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
     for record in DatasetCatalog.get(name)[: args.number]:
@@ -47,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

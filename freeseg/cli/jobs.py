@@ -52,7 +52,7 @@ def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
 def _train(args: argparse.Namespace) -> int:
     if not args.config_file:
         raise ValueError("name what to train by --config-file")
-    return _start(args)
+    return start_checked(args)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -66,11 +66,14 @@ def _evaluate(args: argparse.Namespace) -> int:
         if not isinstance(found.config, str) or not found.config.endswith((".yaml", ".yml")):
             raise ValueError(f"{args.model} has no yaml configuration that names a dataset")
         args.config_file = found.config
-    return _start(args)
+    return start_checked(args)
 
 
-def _start(args: argparse.Namespace) -> int:
-    """Runs the job, once it is known that its configuration can be used."""
+def start_checked(args: argparse.Namespace) -> int:
+    """Runs the job, once it is known that its configuration can be used.
+
+    From then on `args.errors_are_lines` is False, see `exit_code_of`.
+    """
     cfg = read_config(args.config_file, None, None, args.opts or ())
     register_custom(cfg.DATASETS.CUSTOM)
     check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
+
+from freeseg.data.datasets.json_rows import MissingDataError
 
 DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -15,6 +18,27 @@ EXIT_CODES = """exit codes:
   2    the command, the model, the configuration or the weights cannot be used
   130  interrupted
 """
+
+
+def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None = None) -> int:
+    """Runs a command or a tool; a mistake of its user costs one line, a bug is a traceback.
+
+    Args:
+        run: Its main function; None is as good as 0.
+        args: `errors_are_lines` of it says, when an error comes, whether it can be a mistake; it is
+            one when there are no arguments.
+    """
+    try:
+        return int(run() or DONE)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except (OSError, ValueError, ImportError) as error:
+        can_be_mistake = args is None or args.errors_are_lines
+        if not can_be_mistake and not isinstance(error, MissingDataError):
+            raise
+        complain(f"error: {error}")
+        return USAGE_ERROR
 
 
 def complain(message: str) -> None:
