@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import read_image
@@ -21,6 +22,7 @@ from freeseg.data import check_registered, register_custom
 from freeseg.files import write_bytes
 from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
+from freeseg.visualization.text import load_font
 from freeseg.zoo import find_model
 
 
@@ -44,9 +46,18 @@ def main() -> None:
         image = read_image(record["file_name"], "RGB")
         truth = Visualizer(image, MetadataCatalog.get(name)).draw_dataset_dict(dict(record))
         found = segmenter(np.ascontiguousarray(image), args.task).picture()
+        halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")
         path = args.output / f"{Path(record['file_name']).stem}.png"
-        write_bytes(path, png_bytes(np.concatenate([truth.get_image(), found], axis=1)))
+        write_bytes(path, png_bytes(np.concatenate([captioned(*half) for half in halves], axis=1)))
         print(path)
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """Returns a picture [H, W, 3] under a line that says what it is."""
+    size = max(12, picture.shape[1] // 30)
+    line = Image.new("RGB", (picture.shape[1], 2 * size), "white")
+    ImageDraw.Draw(line).text((size // 2, size), text, font=load_font(size), fill=0, anchor="lm")
+    return np.concatenate([np.asarray(line), picture])
 
 
 if __name__ == "__main__":
