@@ -136,6 +136,13 @@ class Segmenter:
         mapper = SegmentationMapper(cfg, is_train=False)
         return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=category_ids)
 
+    def __repr__(self) -> str:
+        words = "any words" if self.takes_text else "its own classes"
+        return (
+            f"Segmenter({type(self.model).__name__}, {', '.join(self.tasks)}, "
+            f"{len(self.vocabulary)} classes, {words})"
+        )
+
     @property
     def vocabulary(self) -> Vocabulary:
         """The classes that are looked for where a call names none.

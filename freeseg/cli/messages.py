@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from freeseg.data.datasets.json_rows import MissingDataError
 
 DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
+PIPE_CLOSED = 141  # as shells say it
 
 EXIT_CODES = """exit codes:
   0    all was done
@@ -29,7 +31,12 @@ def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None 
             one when there are no arguments.
     """
     try:
-        return int(run() or DONE)
+        code = int(run() or DONE)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head -1` has what it wanted
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what Python flushes at its end
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
