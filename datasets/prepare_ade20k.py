@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Prepares ADE20K (SceneParse150): semantic labels from 0, instance JSON, panoptic annotation.
 
 Reads and writes $DETECTRON2_DATASETS/ADEChallengeData2016 unless --source and --output say

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Turns the SegNet tutorial's CamVid into COCO-panoptic form.
 
 Things are connected components of the semantic labels, an approximation. Reads and writes

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Prepares Cityscapes fine: labelTrainIds PNGs and the COCO-panoptic annotation.
 
 Reads and writes $DETECTRON2_DATASETS/cityscapes unless --source and --output say otherwise; safe

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Prepares COCO 2017: semantic PNGs and instances of the panoptic annotation, and COCO-Stuff.
 
 Reads and writes $DETECTRON2_DATASETS/coco unless --source and --output say otherwise; safe to

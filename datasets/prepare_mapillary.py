@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Prepares Mapillary Vistas 1.2: panoptic annotation, where the download has none.
 
 Reads and writes $DETECTRON2_DATASETS/mapillary_vistas unless --source and --output say otherwise;

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Generates Shapes, which the loader would otherwise do on first use.
 
 Writes $DETECTRON2_DATASETS/shapes (without that variable, the user's cache folder) unless --output

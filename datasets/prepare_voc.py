@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Prepares Pascal VOC 2012 segmentation: label PNGs with and without the background class.
 
 Reads and writes $DETECTRON2_DATASETS/VOC2012 unless --source and --output say otherwise; safe to

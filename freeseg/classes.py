@@ -22,7 +22,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
-from freeseg.checkpoints import read_content, write_atomically
+from freeseg.checkpoints import read_content
+from freeseg.files import write_text
 from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows, vocabulary_of_rows
 
 CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
@@ -124,8 +125,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
 def write_class_list(rows: list[dict[str, Any]], folder: Path) -> None:
     """Writes rows of `class_rows` as the class list of the checkpoints in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rows, indent=1) + "\n"
-    write_atomically(folder / CLASSES_FILE, lambda file: file.write(text.encode()))
+    write_text(folder / CLASSES_FILE, json.dumps(rows, indent=1) + "\n")
 
 
 def check_same_classes(rows: list[dict[str, Any]], folder: Path) -> None:

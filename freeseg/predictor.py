@@ -158,6 +158,13 @@ class Segmenter:
         known = tuple(ids) if len(ids) == len(vocabulary) else None
         return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=known)
 
+    def __repr__(self) -> str:
+        words = "any words" if self.takes_text else "its own classes"
+        return (
+            f"Segmenter({type(self.model).__name__}, {', '.join(self.tasks)}, "
+            f"{len(self.vocabulary)} classes, {words})"
+        )
+
     @property
     def vocabulary(self) -> Vocabulary:
         """The classes that are looked for where a call names none.

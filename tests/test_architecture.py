@@ -15,6 +15,7 @@ MAX_FUNCTION_LINES = 60
 ORDER = (
     "_torchvision",
     "resources",
+    "files",
     "structures",
     "ops",
     "layers",
@@ -32,6 +33,7 @@ ORDER = (
     "parity",
     "image_headers",
     "images",
+    "videos",
     "data",
     "evaluation",
     "visualization",

@@ -43,11 +43,11 @@ def test_the_report_names_every_file_once(photo: Path, tmp_path: Path) -> None:
     result = segmenter(photo, "all")
     text = report(result, result.save(tmp_path / "out", "holiday"))
     written = list((tmp_path / "out").iterdir())
-    assert len(written) == 9
+    assert len(written) == 10
     for path in written:
         assert sum(line.endswith(f"  {path}") for line in text.splitlines()) == 1
     assert text.splitlines()[0] == "  30x20 pixels: green field, red ball"
-    assert len(text.splitlines()) == 10
+    assert len(text.splitlines()) == 11
 
 
 def test_the_report_lists_only_what_was_written(photo: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_script_segments_the_photo_and_the_held_out_picture(
         assert main() == 0
         names = {path.name for path in (tmp_path / "out").iterdir()}
         assert {"holiday_panoptic_overlay.png", "shapes_panoptic_overlay.png"} <= names
-        assert len(names) == 18
+        assert len(names) == 20
         assert str(tmp_path / "out" / "holiday_instances.json") in capsys.readouterr().out
 
         monkeypatch.setattr(sys, "argv", [*command, str(tmp_path / "absent.jpg")])

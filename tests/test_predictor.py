@@ -407,3 +407,9 @@ def test_an_open_vocabulary_model_predicts_all_classes_of_the_dataset(tmp_path):
     result = segmenter(np.zeros((20, 30, 3), dtype=np.uint8), task="semantic")
     assert result.vocabulary.names == NAMES
     assert segmenter.model.asked_for.names == NAMES
+
+
+def test_a_segmenter_is_short_in_a_console(tmp_path):
+    segmenter = Segmenter.from_config(write_config(tmp_path), write_weights(tmp_path))
+    shown = "Segmenter(StrongestChannel, panoptic, instance, semantic, 3 classes, its own classes)"
+    assert repr(segmenter) == shown

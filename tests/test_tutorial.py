@@ -28,7 +28,9 @@ def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return
     assert program == "python"
     monkeypatch.setattr(sys, "argv", arguments)
-    runpy.run_path(arguments[0], run_name="__main__")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(arguments[0], run_name="__main__")
+    assert not end.value.code, line
 
 
 @pytest.fixture

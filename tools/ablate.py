@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
+from freeseg.cli.messages import exit_code_of
 from freeseg.engine.ablation import Metric, Study, Variant
 from freeseg.structures import TASKS
 
@@ -170,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -8,10 +8,12 @@ tools/analyze_model.py --config-file configs/mask2former/coco/panoptic_R50.yaml 
 from __future__ import annotations
 
 import argparse
+import sys
 
 import torch
 
 from freeseg import Segmenter
+from freeseg.cli.messages import exit_code_of
 from freeseg.engine.analysis import analyze, sizes_table
 
 
@@ -21,10 +23,11 @@ def main() -> None:
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--model", metavar="NAME", help="as of `freeseg segment`")
     choice.add_argument("--config-file", metavar="FILE", help="a model without weights")
-    parser.add_argument("--size", default="480x640", help="height x width (default: %(default)s)")
+    add_size = "height x width (default: 480x640)"
+    parser.add_argument("--size", type=_size, default=(480, 640), metavar="HxW", help=add_size)
     parser.add_argument("--task", default="panoptic", help="default: %(default)s")
     args = parser.parse_args()
-    height, width = (int(side) for side in args.size.split("x"))
+    height, width = args.size
     if args.model:
         segmenter = Segmenter.from_pretrained(args.model)
     else:
@@ -40,5 +43,12 @@ def main() -> None:
     print(sizes_table(analyze(segmenter.model, [request])))
 
 
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"wanted HEIGHTxWIDTH, got {text}")
+    return int(height), int(width)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmark_rows import recorded_ratios, recorded_table
 
+from freeseg.files import write_text
 from freeseg.zoo import load_catalog
 from freeseg.zoo.catalog import CATALOG_FILE
 from freeseg.zoo.table import systems_table
@@ -55,7 +56,7 @@ def main() -> int:
             continue
         new = MARKS.sub(lambda match: match[1] + tables[match[2]] + match[4], text)
         if args.write:
-            path.write_text(new, encoding="utf-8")
+            write_text(path, new)
         elif new != text:
             print(f"{path}: its table is not current, run with --write", file=sys.stderr)
             wrong += 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 
+from freeseg.cli.messages import exit_code_of
 from freeseg.data.shapes.crops import cut_crops
 from freeseg.data.shapes.vocabulary import UNSEEN
 from freeseg.engine.classification import (
@@ -48,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

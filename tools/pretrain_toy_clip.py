@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains the toy CLIP that freeseg ships, and says how well it names crops that it never saw.
 
 python tools/pretrain_toy_clip.py --output freeseg/text/toy_clip.safetensors
@@ -5,9 +6,11 @@ python tools/pretrain_toy_clip.py --output freeseg/text/toy_clip.safetensors
 
 import argparse
 import logging
+import sys
 
 import torch
 
+from freeseg.cli.messages import exit_code_of
 from freeseg.data.shapes.crops import cut_crops
 from freeseg.data.shapes.phrases import words
 from freeseg.engine.contrastive import PretrainSettings, pretrain, retrieval_accuracy
@@ -42,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

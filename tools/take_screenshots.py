@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from freeseg import Segmenter
+from freeseg.cli.messages import exit_code_of
 from freeseg.web import create_app
 
 WIDTHS = {"web_desktop": 1100, "web_phone": 390}
@@ -74,4 +76,4 @@ def photograph(browser: Any, address: str, width: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -6,8 +6,11 @@ tools/train_net.py --config-file configs/... [--num-gpus N] [--resume] [--eval-o
 
 from __future__ import annotations
 
+import sys
+
 from detectron2.engine import default_argument_parser
-from freeseg.engine import start_job
+from freeseg.cli.jobs import start_checked
+from freeseg.cli.messages import exit_code_of
 
 EPILOG = """
 Examples:
@@ -20,12 +23,14 @@ Examples:
 """
 
 
-def main() -> None:
-    """Reads the arguments and starts the job."""
+def main() -> int:
+    """Reads the arguments and starts the job; what is wrong with them costs one line."""
     parser = default_argument_parser(EPILOG)
     parser.set_defaults(dist_url="auto")  # Detectron2's default is one port for all jobs of a user
-    start_job(parser.parse_args())
+    parser.set_defaults(errors_are_lines=True)
+    args = parser.parse_args()
+    return exit_code_of(lambda: start_checked(args), args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from pathlib import Path
-
-from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
-from freeseg.data import register_custom
+from freeseg.cli.messages import exit_code_of
+from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
+from freeseg.data.label_table import VOID_VALUE
 from freeseg.data.photos import PhotoReader, unique_stems
-from freeseg.model_loading import load_config
+from freeseg.files import write_bytes
+from freeseg.model_loading import read_config
+from freeseg.visualization.export import png_bytes
 
 
 def main() -> None:
@@ -32,25 +35,25 @@ def main() -> None:
     args = parser.parse_args()
     name, reader = args.dataset, PhotoReader()
     if args.config_file:
-        cfg = load_config(args.config_file)
+        cfg = read_config(args.config_file, None, None, ())
         register_custom(cfg.DATASETS.CUSTOM)
         reader = PhotoReader.from_config(cfg)
         name = name or cfg.DATASETS.TRAIN[0]
     if name is None:
         parser.error("name a --dataset or a --config-file")
+    check_registered([name])
     records = DatasetCatalog.get(name)
     args.output.mkdir(parents=True, exist_ok=True)
     chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
     stems = unique_stems([Path(record["file_name"]) for record in chosen])
     for record, stem in zip(chosen, stems):
         canvas = Visualizer(reader.read(record), MetadataCatalog.get(name))
+        drawn = canvas.draw_dataset_dict(drawable_record(record, VOID_VALUE)).get_image()
         path = args.output / f"{stem}.png"
-        Image.fromarray(canvas.draw_dataset_dict(drawable_record(record, 255)).get_image()).save(
-            path
-        )
+        write_bytes(path, png_bytes(drawn))
         print(path)
     print(f"{len(records)} pictures in {name}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -15,7 +15,7 @@ from freeseg.bulk.processes import Done, run_in_processes
 from freeseg.bulk.ray_engine import run_in_ray
 from freeseg.bulk.report import BulkReport, write_report
 from freeseg.bulk.worker import ModelSettings, settings_text
-from freeseg.checkpoints import write_atomically
+from freeseg.files import remove_partials, write_text
 
 ENGINES = ("processes", "ray")
 
@@ -92,7 +92,7 @@ class BulkJob:
                 num_new += done.count
                 if done.error:
                     errors.append(done.error)
-            self._remove_partial_parts()  # of processes that were replaced
+            remove_partials(self.out / "parts")  # of processes that were replaced
             parts = [self._part(chunk) for chunk in range(manifest.num_chunks)]
             return write_report(self.out, parts, errors, num_new, time.monotonic() - started)
 
@@ -105,14 +105,10 @@ class BulkJob:
                 f"{self.out} holds results of other settings, see {stored}; choose another folder"
             )
         if not manifest.exists:
-            write_atomically(stored, lambda file: file.write(settings.encode()))
+            write_text(stored, settings)
             manifest.write(find_names(self.sources), self._chunk_size())
-        self._remove_partial_parts()
+        remove_partials(self.out / "parts")
         return manifest
-
-    def _remove_partial_parts(self) -> None:
-        for partial in (self.out / "parts").glob("*.partial"):
-            partial.unlink(missing_ok=True)
 
     def _chunk_size(self) -> int:
         has_shards = any(is_shard(name) for name in find_names(self.sources))

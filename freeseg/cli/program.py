@@ -10,13 +10,11 @@ from freeseg import __version__
 from freeseg.cli.check import add_parsers as add_check
 from freeseg.cli.doctor import add_parsers as add_doctor
 from freeseg.cli.jobs import add_parsers as add_jobs
-from freeseg.cli.messages import EXIT_CODES, INTERRUPTED, USAGE_ERROR, complain
+from freeseg.cli.messages import EXIT_CODES, exit_code_of
 from freeseg.cli.model_info import add_parsers as add_model_info
 from freeseg.cli.models import add_parsers as add_models
 from freeseg.cli.segment import add_parsers as add_segment
 from freeseg.cli.serve import add_parsers as add_serve
-from freeseg.data.datasets.json_rows import MissingDataError
-from freeseg.data.problems import DataError
 
 _COMMANDS = (add_segment, add_models, add_model_info, add_jobs, add_check, add_serve, add_doctor)
 
@@ -28,17 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has said what is wrong, or has printed the help
         return int(stop.code or 0)
     logging.basicConfig(level=logging.WARNING, format="freeseg: %(levelname)s: %(message)s")
-    try:
-        return int(args.run(args))
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
-    except (OSError, ValueError, ImportError) as error:
-        if not args.errors_are_lines and not isinstance(error, (MissingDataError, DataError)):
-            raise
-        for line in error.problems if isinstance(error, DataError) else [str(error)]:
-            complain(f"error: {line}")
-        return USAGE_ERROR
+    return exit_code_of(lambda: args.run(args), args)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,8 +111,7 @@ def _say_outcome(
         more = {"annotations": annotations} if annotations else {}
         say_json({**summary, **more, "failed": outcome.failed})
     else:
-        count = len(outcome.done)
-        say(f"{count} photo{'s' * (count != 1)} segmented into {out}")
+        say(f"{_counted(outcome.done)} segmented into {out}")
         for path in annotations.get("files", {}).values():
             say(f"{path}: one annotation file, of photos in {annotations['image_root']}")
     if outcome.failed:
@@ -148,7 +148,7 @@ def _segment_all(
 ) -> _Outcome:
     outcome = _Outcome()
     stems = unique_stems(photos)
-    progress = tqdm(photos, unit="photo", disable=None, leave=False)  # None: not into a file
+    progress = tqdm(photos, unit="file", disable=None, leave=False)  # None: not into a file
     for number, (photo, stem) in enumerate(zip(progress, stems), start=1):
         try:
             if is_video(photo):
@@ -171,6 +171,14 @@ def _segment_all(
     return outcome
 
 
+def _counted(done: Sequence[dict[str, Any]]) -> str:
+    """Says how many photos and how many videos there are; of neither, how many photos."""
+    num_videos = sum("frames" in entry for entry in done)
+    counts = {"photo": len(done) - num_videos, "video": num_videos}
+    parts = [f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count]
+    return " and ".join(parts) or "0 photos"
+
+
 def _saved(
     result: Segmentation, photo: Photo, out: Path, stem: str, number: int, args: argparse.Namespace
 ) -> dict[str, Any]:
@@ -180,8 +188,10 @@ def _saved(
         paths = result.save(
             out, stem, image_id=number, min_score=args.min_score, formats=args.format
         )
-    first = paths.get(f"{result.tasks[0]}_overlay") or next(iter(paths.values()), None)
     shown = describe(result, args.min_score)
+    if paths:
+        first, *others = paths.values()
+        shown += f" -> {', '.join([str(first), *(path.name for path in others)])}"
     return {
         "photo": str(photo),
         "height": result.image.shape[0],
@@ -189,13 +199,16 @@ def _saved(
         "image_id": number,
         "found": summarize(result, args.min_score),
         "files": {key: str(path) for key, path in paths.items()},
-        "shown": f"{shown} -> {first}" if first else shown,
+        "shown": shown,
     }
 
 
 def _failure(photo: Photo, error: Exception) -> str:
     """Returns the line that says why a photo failed; what is no fault of it is raised again."""
     if isinstance(error, ImageError):
+        is_pattern = isinstance(photo, Path) and glob.has_magic(str(photo))
+        if is_pattern and not Path(photo).exists():
+            return f"{photo}: no file matches this pattern"
         # a folder that holds images was replaced by them
         return f"{photo}: holds no image files" if Path(photo).is_dir() else str(error)
     if isinstance(error, OSError):

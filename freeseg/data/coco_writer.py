@@ -16,6 +16,7 @@ import numpy as np
 from pycocotools import mask as rle_codec
 
 from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
+from freeseg.files import write_bytes, write_one_of_many, write_text
 
 Json = dict[str, Any]
 
@@ -58,8 +59,10 @@ class CocoWriter:
     ) -> None:
         """Write one image's PNGs and record its segments; `extra` goes into its JSON row."""
         png_name = Path(file_name).with_suffix(".png").name
-        write_png(self.panoptic_root / png_name, id2rgb(ids)[..., ::-1])
-        write_png(self.semantic_root / png_name, semantic)
+        panoptic = self.panoptic_root / png_name
+        write_one_of_many(panoptic, _png_bytes(panoptic, id2rgb(ids)[..., ::-1]))
+        semantics = self.semantic_root / png_name
+        write_one_of_many(semantics, _png_bytes(semantics, semantic))
 
         image_id = len(self.images) + 1
         height, width = ids.shape
@@ -77,6 +80,7 @@ class CocoWriter:
 
     def save(self) -> tuple[Path, Path]:
         """Write the panoptic and the instance JSON and return their paths."""
+        os.sync()  # the PNGs that they name
         common = {"info": self.info, "images": self.images}
         panoptic_json = self.root / f"panoptic_{self.split}.json"
         instances_json = self.root / f"instances_{self.split}.json"
@@ -107,19 +111,16 @@ def encode_rle(mask: LabelMap) -> Json:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that `path` is either absent, the old file, or complete."""
-    write_bytes(path, json.dumps(content).encode())
+    write_text(path, json.dumps(content))
 
 
 def write_png(path: Path, image: LabelMap) -> None:
     """Write a one- or three-channel (BGR) PNG; a failure is an error, never a silent False."""
+    write_bytes(path, _png_bytes(path, image))
+
+
+def _png_bytes(path: Path, image: LabelMap) -> bytes:
     done, buffer = cv2.imencode(".png", image)
     if not done:
         raise OSError(f"could not encode {path} from an array of {image.dtype} {image.shape}")
-    write_bytes(path, buffer.tobytes())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that `path` is either absent, the old file, or complete."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    return buffer.tobytes()

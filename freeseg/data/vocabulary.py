@@ -51,7 +51,7 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     ]
     if len(entries) == 1:
         name = entries[0].name
-        logger.warning("%r alone always wins: add classes of what else may be there", name)
+        logger.warning("all that is found will be %r: add classes of what else may be there", name)
     return _with_written_other(Vocabulary.from_classes(entries))
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from freeseg.files import write_text
+
 logger = logging.getLogger(__name__)
 
 RESULTS = "results.json"  # what `report_results` leaves in a finished run's folder
@@ -117,7 +119,7 @@ class Study:
             lines.append([variant.name, str(len(runs)), *values])
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         output.mkdir(parents=True, exist_ok=True)
-        (output / "table.md").write_text(table + "\n")
+        write_text(output / "table.md", table + "\n")
         return table
 
     def _run_variant(self, variant: Variant, base: Path, seed: int, options: Sequence[str]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from freeseg.checkpoints import ReleaseCheckpointer, write_atomically
+from freeseg.checkpoints import ReleaseCheckpointer
 from freeseg.classes import CLASSES_KEY
 from freeseg.engine.sharding import gathered, is_sharded
+from freeseg.files import remove_partials, write_atomically, write_text
 from freeseg.zoo import weights_path
 
 
@@ -48,6 +49,8 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return super().resume_or_load(weights_path(path), resume=resume)
+        if self.save_to_disk:
+            remove_partials(Path(self.save_dir))  # of the run that was killed
         last = self.get_checkpoint_file()
         try:
             extra = self.load(last)
@@ -84,4 +87,4 @@ class AtomicCheckpointer(ReleaseCheckpointer):
         """Makes `last_filename_basename` the file that a resumed run starts from."""
         if self.is_resumable:
             tag = Path(self.save_dir) / "last_checkpoint"
-            write_atomically(tag, lambda file: file.write(last_filename_basename.encode()))
+            write_text(tag, last_filename_basename)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.utils import comm
-from freeseg.checkpoints import write_atomically
+from freeseg.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

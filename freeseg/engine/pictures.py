@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from detectron2.data import Metadata
 from detectron2.engine import HookBase
@@ -18,7 +17,9 @@ from detectron2.utils.visualizer import ColorMode, Visualizer
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.evaluation.truth import Truth
+from freeseg.files import write_bytes
 from freeseg.images import RgbImage
+from freeseg.visualization.export import png_bytes
 
 
 class PredictionPictures(HookBase):
@@ -70,7 +71,7 @@ class PredictionPictures(HookBase):
                 record = drawable_record(record, truth.ignore_label)
                 picture = truth_beside_prediction(photo, record, model([inputs])[0], metadata)
                 name = f"iter_{self.trainer.iter:07d}_{stem}.png"
-                Image.fromarray(picture).save(self._folder / name)
+                write_bytes(self._folder / name, png_bytes(picture))
                 self.trainer.storage.put_image(f"prediction/{stem}", picture.transpose(2, 0, 1))
 
     def _first_inputs(self) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from freeseg.evaluation import results_table
+from freeseg.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ def report_results(cfg: CfgNode, results: Mapping[str, Any]) -> None:
     table = results_table(by_dataset)
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(table + "\n")
-    (folder / "results.json").write_text(json.dumps(_without_nan(by_dataset), indent=2) + "\n")
+    write_text(folder / "results.md", table + "\n")
+    content = json.dumps(_without_nan(by_dataset), indent=2)
+    write_text(folder / "results.json", content + "\n")
     logger.info("Results, also in %s:\n%s", folder / "results.md", table)
 
 

@@ -16,6 +16,7 @@ from freeseg.export.programs import (
     largest_difference,
     write_onnx,
 )
+from freeseg.files import write_atomically
 from freeseg.predictor import Segmenter
 
 TOLERANCE = 1e-3  # largest difference from the model that is let pass
@@ -65,7 +66,7 @@ def export_model(
         differences = largest_difference(graph, images, path)
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.export.save(program, path)
+        write_atomically(path, lambda file: torch.export.save(program, file))
         differences = largest_difference(graph, images, torch.export.load(path))
     if max(differences.values()) > TOLERANCE:
         raise ValueError(f"{path} differs from the model by {differences}")

@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from freeseg.export.graphs import ExportedGraph
 from freeseg.export.lowering import standard_operators
+from freeseg.files import write_bytes
 
 INPUT_NAME = "images"
 
@@ -99,7 +100,7 @@ def write_onnx(
         verbose=False,
     )
     assert onnx_program is not None
-    onnx_program.save(os.fspath(path))
+    write_bytes(Path(path), onnx_program.model_proto.SerializeToString())
 
 
 def largest_difference(

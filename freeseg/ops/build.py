@@ -180,9 +180,13 @@ def _put(built: str, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=target.parent)
     os.close(handle)
-    shutil.copyfile(built, partial)
-    Path(partial).chmod(0o755)
-    Path(partial).replace(target)
+    try:  # as in freeseg.files, which needs the package that is being built
+        shutil.copyfile(built, partial)
+        Path(partial).chmod(0o755)
+        Path(partial).replace(target)
+    except OSError:
+        Path(partial).unlink(missing_ok=True)
+        raise
     pattern = re.sub(r"-[0-9a-f]{10}\.so$", "-*.so", target.name)
     for other in target.parent.glob(pattern):
         if other != target:

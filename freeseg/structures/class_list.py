@@ -54,7 +54,8 @@ def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[C
 
     Args:
         source: A sequence of entries; the path of a file (of a string, by .txt or .json at its
-            end); or one string such as "car|automobile, sky".
+            end); or one string such as "car|automobile, sky", with names that have commas in
+            double quotes.
             A text file has a class per line; blank lines and what follows "#" at the start of a
             line or after a blank are skipped. A JSON file is a list of such strings, or of objects
             with "name" and perhaps "synonyms", a list, and "isthing" and "seen", true or false.
@@ -70,8 +71,16 @@ def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[C
         path = Path(source)
         if path.suffix.lower() in (".txt", ".json"):
             return _read_file(path)
-        return _checked(parse_class(part) for part in source.replace("\n", ",").split(","))
+        return _checked(parse_class(part) for part in _split(source.replace("\n", ",")))
     return _checked(_entry(item) for item in source)
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas, but for those in double quotes, as of `"bucket, blue", car`."""
+    if text.count('"') % 2:  # inches, say
+        return text.split(",")
+    parts = re.split(r',(?=(?:[^"]*"[^"]*")*[^"]*$)', text)
+    return [re.sub(r'"([^"]*)"', r"\1", part) for part in parts]
 
 
 def parse_class(text: str) -> ClassEntry:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from freeseg.files import write_bytes
 
 VARIABLE = "FREESEG_CACHE"
 FORMAT = "2"  # raise it when files of an earlier form must not be read
@@ -153,7 +154,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _write(path: Path, features: Tensor, key: TextKey) -> None:
-    """Writes beside `path` and renames, so that another process reads all of a file or none."""
+    """Writes a file, of which another process reads all or none."""
     features = features.cpu().contiguous()
     about = {
         "checksum": _checksum(features),
@@ -161,14 +162,7 @@ def _write(path: Path, features: Tensor, key: TextKey) -> None:
         "prompts": key.prompts,
         "task": key.task,
     }
-    handle, partial = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file({"features": features}, partial, metadata=about)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    write_bytes(path, save({"features": features}, about))
 
 
 def _checksum(features: Tensor) -> str:
@@ -177,7 +171,7 @@ def _checksum(features: Tensor) -> str:
 
 
 def _remove_oldest(folder: Path, max_files: int) -> None:
-    files = sorted(folder.glob("*.safetensors"), key=_time_of_use, reverse=True)
+    files = sorted(folder.glob("[!.]*.safetensors"), key=_time_of_use, reverse=True)
     for path in files[max_files:]:
         path.unlink(missing_ok=True)
 

@@ -13,10 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from freeseg.checkpoints import write_atomically
-from freeseg.data.coco_writer import encode_rle, write_bytes
+from freeseg.data.coco_writer import encode_rle
 from freeseg.data.panoptic import id2rgb
 from freeseg.data.photos import UniqueStems
+from freeseg.files import write_atomically, write_bytes
 from freeseg.visualization.export import category_rows, image_row, png_bytes, segment_rows
 from freeseg.visualization.photo_result import PhotoResult
 

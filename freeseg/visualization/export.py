@@ -19,6 +19,7 @@ from PIL import Image
 
 from freeseg.data.coco_writer import encode_rle, write_json
 from freeseg.data.panoptic import id2rgb
+from freeseg.files import write_bytes, write_text
 from freeseg.structures import Vocabulary
 from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
@@ -160,10 +161,10 @@ def png_bytes(pixels: npt.NDArray[Any]) -> bytes:
 def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
     if isinstance(content, str):
         path = folder / f"{stem}.{key}"
-        path.write_text(content, encoding="utf-8")
+        write_text(path, content)
     elif isinstance(content, np.ndarray):
         path = folder / f"{stem}_{key}.png"
-        path.write_bytes(png_bytes(content))
+        write_bytes(path, png_bytes(content))
     else:
         path = folder / f"{stem}_{key.removesuffix('_json')}.json"
         write_json(path, content)
@@ -184,6 +185,7 @@ def _label_maps(order: _Order) -> dict[str, Any]:
     if result.semantic is not None:
         maps["semantic"] = label_map(result.semantic, len(result.vocabulary))
         maps["semantic_colors"] = draw_labels(result, "semantic")
+        maps["semantic_json"] = class_numbers(result)
     return maps
 
 
@@ -222,6 +224,17 @@ def label_map(
     if num_classes > np.iinfo(np.uint16).max:
         raise ValueError(f"a label map holds at most 65535 classes, got {num_classes}")
     return labels.astype(np.uint16)
+
+
+def class_numbers(result: PhotoResult) -> Json:
+    """Returns which number in a label map is which class, and its colour beside it."""
+    categories = category_rows(result.vocabulary, result.category_ids)
+    unlabelled = np.iinfo(label_map(np.empty((0, 0), np.int64), len(categories)).dtype).max
+    rows = [
+        {"number": number, **{key: row[key] for key in ("name", "isthing", "color")}}
+        for number, row in enumerate(categories)
+    ]
+    return {"classes": rows, "unlabelled": int(unlabelled)}
 
 
 def image_row(result: PhotoResult, image_id: int | str, file_name: str) -> Json:

@@ -70,6 +70,7 @@ _MEANINGS = {
     "panoptic_json": "panoptic segments, COCO's JSON",
     "panoptic_colors": "panoptic segments as flat colours",
     "semantic": "semantic label map, one class id per pixel",
+    "semantic_json": "which number of the label map is which class",
     "semantic_colors": "semantic label map as flat colours",
     "instances_json": "instances with scores and masks, COCO results",
     "rle_json": "segments as run-length codes",

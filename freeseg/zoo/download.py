@@ -6,12 +6,12 @@ checksum ever has the final name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import logging
-import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -19,13 +19,14 @@ from typing import IO, Any
 from iopath.common.file_io import file_lock
 from tqdm import tqdm
 
+from freeseg.files import publish
+from freeseg.text.cache import VARIABLE
+from freeseg.zoo.connection import MIRROR, address_of, check_reachable
+
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 20
-# What a folder of the hub may have; the first weights that are there are taken.
-HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-_HUB_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 class DownloadError(OSError):
@@ -41,104 +42,44 @@ def download(url: str, target: Path, checksum: str = "") -> Path:
 
     Args:
         url: Where from.
-        target: Its path afterwards; beside it an unfinished download has the suffix ".part".
+        target: Its path afterwards; beside it an unfinished download has the suffix ".part". A
+            file that is there and is not the published one is fetched anew.
         checksum: As of `check_file`; when empty the SHA-256 of what came is logged.
 
     Raises:
         DownloadError: It could not be fetched; what has arrived is kept for the next time.
-        ChecksumError: It is another file; nothing of it is kept.
+        ChecksumError: What came is another file; nothing of it is kept.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(str(target)):  # of two processes one downloads
-        if target.is_file():
+    url = address_of(url, target.name)
+    with _lock(target):  # of two processes one downloads
+        if _is_here(target, checksum):
             return target
         part = target.with_name(target.name + ".part")
         try:
+            check_reachable(url)
             _fetch_rest(url, part)
-        except urllib.error.HTTPError as error:
-            raise DownloadError(_failure(url, target, f"the server says {error.code}")) from None
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            raise DownloadError(_failure(url, target, str(reason))) from None
+            raise DownloadError(_failure(url, target, part, error)) from None
         try:
-            check_file(part, checksum)
-        except ChecksumError:
+            check_file(part, checksum, f"nothing of it is kept; {_by_hand(target)}")
+        except ChecksumError as error:
             part.unlink()
-            raise
-        os.replace(part, target)
+            raise ChecksumError(f"{url}: {error}") from None
+        publish(part, target)
         if not checksum:
             came = digest_of(target, "sha256")
             logger.warning("%s is not pinned; what came has the SHA-256 %s", url, came)
     return target
 
 
-def download_from_hub(
-    repository: str,
-    revision: str = "",
-    checksum: str = "",
-    endpoint: str | None = None,
-    cache: Path | None = None,
-) -> Path:
-    """Fetches configuration and weights of a repository on Hugging Face's hub, or finds them.
-
-    Args:
-        repository: "owner/name".
-        revision: Branch, tag or commit; the main branch when empty.
-        checksum: Of the one file of weights, as of `check_file`.
-        endpoint: Another hub.
-        cache: Where to; huggingface_hub's own cache when None.
-
-    Returns:
-        The folder that has them.
-
-    Raises:
-        DownloadError: They are not here and cannot be fetched.
-        ChecksumError: The weights are others.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    def fetch(name: str) -> Path:
-        return Path(
-            hf_hub_download(
-                repository, name, revision=revision or None, endpoint=endpoint, cache_dir=cache
-            )
-        )
-
-    def fetch_first(names: tuple[str, ...]) -> Path:
-        for name in names[:-1]:
-            try:
-                return fetch(name)
-            except LocalEntryNotFoundError:  # the net is missing, not the file
-                raise
-            except EntryNotFoundError:
-                continue
-        return fetch(names[-1])
-
-    try:
-        config = fetch(_HUB_SETTINGS[0])
-        weights = fetch_first(HUB_WEIGHTS)
-        for name in _parts_of(weights):
-            fetch(name)
-        for name in _HUB_SETTINGS[1:]:
-            _fetch_if_there(fetch, name)
-    except (OSError, ValueError) as error:  # huggingface_hub's errors are one or the other
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DownloadError(
-            f"cannot fetch {repository} from the hub ({reason}); with a connection run it again, "
-            "without one copy its folder here and name that"
-        ) from None
-    check_file(weights, checksum)
-    return config.parent
-
-
-def check_file(path: Path, checksum: str) -> None:
+def check_file(path: Path, checksum: str, advice: str = "delete it and run again") -> None:
     """Complains when a file's digest does not begin as it should.
 
     Args:
         path: Of the file.
         checksum: "sha256:" or "md5:" and the digits of the digest, perhaps only the first of them;
             an empty one expects nothing.
+        advice: What helps when it is another one.
 
     Raises:
         ChecksumError: It is another file.
@@ -150,8 +91,8 @@ def check_file(path: Path, checksum: str) -> None:
     if not came.startswith(expected.lower()):
         name = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
         raise ChecksumError(
-            f"{path.name} is not the file that was published: its {name} is "
-            f"{came[:12]}..., expected {expected[:12]}...; delete it and run again"
+            f"{path} is not the file that was published: its {name} is {came[:12]}..., "
+            f"expected {expected[:12]}...; {advice}"
         )
 
 
@@ -198,7 +139,11 @@ def _append(answer: Any, part: Path, done: int) -> None:
 
 def _copy(answer: IO[bytes], file: IO[bytes], bar: Any) -> None:
     for chunk in iter(lambda: answer.read(_CHUNK), b""):
-        file.write(chunk)
+        try:
+            file.write(chunk)
+            file.flush()
+        except OSError as error:
+            raise _DiskError(error.strerror or str(error)) from None
         bar.update(len(chunk))
 
 
@@ -215,26 +160,65 @@ def _total_of(headers: Any) -> int | None:
     return int(total) if total.isdigit() else None
 
 
-def _failure(url: str, target: Path, reason: str) -> str:
+class _DiskError(OSError):
+    """What came cannot be written."""
+
+
+@contextlib.contextmanager
+def _lock(target: Path) -> Iterator[None]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = file_lock(str(target))
+        lock.acquire()
+    except OSError as error:
+        raise DownloadError(
+            f"{target.parent} cannot be written ({error.strerror or error}), where downloads are "
+            f"kept; name another folder in {VARIABLE}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_here(target: Path, checksum: str) -> bool:
+    """Whether a file is there; one that is not the published one is removed."""
+    if not target.is_file():
+        return False
+    try:
+        check_file(target, checksum, "it is fetched anew")
+    except ChecksumError as error:
+        logger.warning("%s", error)
+        target.unlink()
+        return False
+    return True
+
+
+def _failure(url: str, target: Path, part: Path, error: Exception) -> str:
+    """Says what happened, and what helps against just that."""
+    if isinstance(error, _DiskError):
+        return (
+            f"cannot fetch {url}: {part} cannot be written ({error}); make room there or name "
+            f"another folder in {VARIABLE}, and run it again to go on where it stopped"
+        )
+    if isinstance(error, urllib.error.HTTPError):
+        meaning = _MEANINGS.get(error.code, "later it may answer otherwise")
+        return f"cannot fetch {url} (the server says {error.code}: {meaning}); {_by_hand(target)}"
+    reason = getattr(error, "reason", None) or error
     return (
-        f"cannot fetch {url} ({reason}); run it again to go on where it stopped, or put the file "
-        f"at {target} yourself"
+        f"cannot fetch {url} ({reason}); run it again to go on where it stopped, or "
+        f"{_by_hand(target)}"
     )
 
 
-def _parts_of(weights: Path) -> list[str]:
-    """Names of the files that an index names."""
-    if weights.suffix != ".json":
-        return []
-    return sorted(set(json.loads(weights.read_text())["weight_map"].values()))
+_MEANINGS = {
+    401: "it wants a password",
+    403: "it refuses",
+    404: "it has no such file any more",
+    410: "it has no such file any more",
+    429: "too many have asked",
+}
 
 
-def _fetch_if_there(fetch: Any, name: str) -> None:
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        fetch(name)
-    except LocalEntryNotFoundError:
-        logger.info("%s is not in the cache", name)
-    except EntryNotFoundError:
-        logger.info("there is no %s", name)
+def _by_hand(target: Path) -> str:
+    return f"put the file at {target} yourself, or name a mirror that has it in {MIRROR}"

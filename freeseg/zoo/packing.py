@@ -17,6 +17,7 @@ from freeseg.checkpoints import (
 )
 from freeseg.classes import closed_vocabulary, trained_vocabulary
 from freeseg.data import register_custom
+from freeseg.files import write_text
 from freeseg.model_loading import load_config
 from freeseg.structures import CLASSES_FILE, class_rows
 from freeseg.zoo.resolution import find_model
@@ -77,9 +78,9 @@ def pack_model(
         state = KEY_MAPS[system].convert(state).state
     folder.mkdir(parents=True, exist_ok=True)
     classes = trained_vocabulary(cfg) or closed_vocabulary(cfg)
-    (folder / CLASSES_FILE).write_text(json.dumps(class_rows(classes), indent=1) + "\n")
+    write_text(folder / CLASSES_FILE, json.dumps(class_rows(classes), indent=1) + "\n")
     write_checkpoint(state, folder / "model.safetensors", half=half)
     cfg.MODEL.WEIGHTS = cfg.MODEL.CLASSES = ""
     cfg.DATASETS.CUSTOM = []
-    (folder / "config.yaml").write_text(cfg.dump())
+    write_text(folder / "config.yaml", cfg.dump())
     return {"output": str(folder), "tensors": len(state), "from": system or ""}

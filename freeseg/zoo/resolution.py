@@ -14,7 +14,8 @@ from freeseg.model_loading import load_config
 from freeseg.resources import resource
 from freeseg.text.cache import cache_root
 from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
-from freeseg.zoo.download import DownloadError, check_file, download, download_from_hub
+from freeseg.zoo.download import DownloadError, check_file, download
+from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.published import with_test_settings
 
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
@@ -105,7 +106,7 @@ def local_weights(source: WeightsSource) -> Path:
     """
     if source.kind == "file":
         path = resource(source.file)
-        check_file(path, source.checksum)
+        check_file(path, source.checksum, "install freeseg again, or fetch its large files")
         return path
     if source.kind == "hub":
         return download_from_hub(source.hub, source.revision, source.checksum)
@@ -117,7 +118,7 @@ def local_weights(source: WeightsSource) -> Path:
             f"{source.file_name} can only be downloaded by hand: open {source.page} and save the "
             f"file as {target}"
         )
-    check_file(target, source.checksum)
+    check_file(target, source.checksum, f"open {source.page} and save the file there again")
     return target
 
 

@@ -158,7 +158,7 @@ def test_a_job_that_is_started_again_does_what_is_missing_and_nothing_twice(
     whole = {part.name: part.read_bytes() for part in (out / "parts").iterdir()}
     assert len(whole) == 4
     part_path(out / "parts", 1, "jsonl").unlink()
-    (out / "parts" / "part-00000001.jsonl.77.partial").write_bytes(b'{"photo": ')
+    (out / "parts" / ".part-00000001.77-0.partial.jsonl").write_bytes(b'{"photo": ')
     (photos / "new.png").write_bytes(encoded(3))  # what comes later is not of this job
     asked = []
     run = Worker.run
@@ -290,7 +290,7 @@ def test_a_piece_that_kills_every_process_is_named_and_the_others_are_done(
     assert (report.photos, report.missing_pieces, report.is_complete) == (5, 1, False)
     again = job(photos, model, tmp_path / "out", num_workers=1).run()
     assert (again.photos, again.photos_of_this_run, again.missing_pieces) == (7, 2, 0)
-    assert list((tmp_path / "out" / "parts").glob("*.partial")) == []
+    assert list((tmp_path / "out" / "parts").glob(".*")) == []
 
 
 def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path, forking):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pickle
-import resource
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,9 @@ from freeseg.checkpoints import (
 )
 from freeseg.engine import AtomicCheckpointer
 from freeseg.weight_loading import load_weights
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from full_disk import full_disk
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
@@ -157,17 +159,6 @@ def test_a_run_is_not_resumed_from_what_does_not_fit(content, reason, tmp_path):
     with pytest.raises(ValueError, match=f"cannot resume: .*{reason}.*last_checkpoint") as caught:
         AtomicCheckpointer(nn.Linear(3, 2), str(tmp_path)).resume_or_load("", resume=True)
     assert is_one_line(caught.value)
-
-
-@contextlib.contextmanager
-def full_disk(num_bytes: int):
-    """Lets no file grow beyond `num_bytes`: as on a full disk, a write fails midway."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_last_good_files_and_no_partial_ones(tmp_path):

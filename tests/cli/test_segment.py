@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,7 +49,12 @@ PANOPTIC_FILES = {
     "photo_panoptic_overlay.png",
 }
 INSTANCE_FILES = {"photo_instance_overlay.png", "photo_instances.json"}
-SEMANTIC_FILES = {"photo_semantic.png", "photo_semantic_colors.png", "photo_semantic_overlay.png"}
+SEMANTIC_FILES = {
+    "photo_semantic.json",
+    "photo_semantic.png",
+    "photo_semantic_colors.png",
+    "photo_semantic_overlay.png",
+}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,8 @@ def test_each_task_writes_its_files(photo, arguments, tmp_path, task, files, cap
     assert out.endswith(f"1 photo segmented into {tmp_path / 'out'}\n")
     shown = {"all": "panoptic"}.get(task, task)
     assert str(tmp_path / "out" / f"photo_{shown}_overlay.png") in out
+    named = {Path(name).name for name in out.splitlines()[0].partition(" -> ")[2].split(", ")}
+    assert named == files
 
 
 def test_panoptic_is_the_default_task(photo, arguments, tmp_path) -> None:
@@ -308,11 +317,45 @@ def test_a_video_becomes_a_video(arguments, tmp_path, capsys) -> None:
     drawn = read_video(Path(entry["files"]["video"]))
     assert drawn.shape == (3, 40, 60, 3)
     folder = tmp_path / "out" / "drive"
-    assert len(list(folder.iterdir())) == 6
+    assert len(list(folder.iterdir())) == 9
     for number, edge in enumerate((10, 20, 30), start=1):
         labels = np.asarray(Image.open(folder / f"drive_{number:06d}_semantic.png"))
         assert (labels[:, : edge - 3] == 1).all(), number
         assert (labels[:, edge + 3 :] == 0).all(), number
+
+
+def test_videos_are_counted_as_videos(photo, arguments, tmp_path, capsys) -> None:
+    write_video(photo.parent / "a.avi", 2)
+    assert main(["segment", str(photo.parent / "a.avi"), *arguments]) == 0
+    assert capsys.readouterr().out.endswith(f"1 video segmented into {tmp_path / 'out'}\n")
+    write_video(photo.parent / "b.avi", 2)
+    assert main(["segment", str(photo.parent), *arguments]) == 0
+    assert "1 photo and 2 videos segmented into" in capsys.readouterr().out
+
+
+def test_a_pattern_that_matches_nothing_says_so(photo, arguments, tmp_path, capsys) -> None:
+    pattern = str(tmp_path / "in" / "*.jpeg")
+    assert main(["segment", pattern, str(photo), *arguments]) == 1
+    assert f"freeseg: {pattern}: no file matches this pattern\n" in capsys.readouterr().err
+
+
+def test_what_reads_the_output_may_stop(tmp_path) -> None:
+    script = f"{sys.executable} -c 'from freeseg.cli import main; exit(main([\"models\"]))'"
+    command = f"set -o pipefail; {script} | head -1; exit $?"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("| name")
+    assert done.returncode in (0, 141)  # `head` may read all before it stops
+
+
+def test_a_closed_pipe_is_quiet(monkeypatch, capsys) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(["models"]) == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_of_a_video_only_a_video_is_written_unless_more_is_asked_for(arguments, tmp_path) -> None:

@@ -139,6 +139,48 @@ def test_the_camvid_script_works_from_end_to_end(monkeypatch, camvid_tree, tmp_p
     assert not (tmp_path / "out" / "panoptic_train.json").exists()
 
 
+FOLDERS = {
+    "ade20k": "ADEChallengeData2016",
+    "camvid": "camvid",
+    "cityscapes": "cityscapes",
+    "coco": "coco",
+    "mapillary": "mapillary_vistas",
+    "shapes": "shapes",
+    "voc": "VOC2012",
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_scripts_write_under_the_variable_s_folder_and_never_into_the_source(
+    name, monkeypatch, tmp_path
+):
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == {f"prepare_{name}" for name in FOLDERS}
+
+    def stop(*fields):
+        raise StoppedError(Job(*fields))
+
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "root"))
+    monkeypatch.setattr("freeseg.data.prepare.job.Job", stop)
+    monkeypatch.setattr(sys, "argv", [name, "--source", str(tmp_path / "download")])
+    with pytest.raises(StoppedError) as stopped:
+        runpy.run_path(str(SCRIPTS / f"prepare_{name}.py"), run_name="__main__")
+    [job] = stopped.value.args
+    assert job.source == tmp_path / "download"
+    assert job.output == tmp_path / "root" / FOLDERS[name]
+
+
+class StoppedError(Exception):
+    """Has the job that would be done."""
+
+
+def test_a_read_only_source_is_enough(monkeypatch, camvid_tree, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "root"))
+    before = {path: path.stat().st_mtime_ns for path in camvid_tree.rglob("*")}
+    assert run_script(monkeypatch, "camvid", "--source", str(camvid_tree)) == 0
+    assert {path: path.stat().st_mtime_ns for path in camvid_tree.rglob("*")} == before
+    assert (tmp_path / "root" / "camvid" / "panoptic_val.json").is_file()
+
+
 def test_camvid_says_that_its_things_are_an_approximation(root, camvid_tree, caplog):
     caplog.set_level("INFO")
     camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))

@@ -131,3 +131,21 @@ def test_a_file_that_has_no_meaning_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"class list .*classes\.txt: .*{message}"):
         read_classes(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"bucket, blue", car', [("bucket, blue",), ("car",)]),
+        ('"a, b"|"c, d", e', [("a, b", "c, d"), ("e",)]),
+        ('screen 12", car', [('screen 12"',), ("car",)]),  # inches are no quotes
+        ('"car", sky', [("car",), ("sky",)]),
+    ],
+)
+def test_a_name_in_quotes_may_have_commas(text, names):
+    assert [entry.texts for entry in read_classes(text)] == names
+
+
+def test_flags_stand_behind_quotes():
+    [entry] = read_classes('"mud, wet": stuff unseen')
+    assert (entry.name, entry.is_thing, entry.is_seen) == ("mud, wet", False, False)

@@ -116,6 +116,7 @@ def test_only_the_formats_asked_for_are_written(result, tmp_path: Path) -> None:
         "x_panoptic_colors.png",
         "x_semantic.png",
         "x_semantic_colors.png",
+        "x_semantic.json",
     }
     assert written("rle", "html") == {"x_rle.json", "x.html"}
     rows = json.loads((tmp_path / "rle-html" / "x_rle.json").read_text())
@@ -134,7 +135,8 @@ def test_a_format_that_would_hold_nothing_is_refused(result, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="would hold nothing of instance"):
         instance.save(tmp_path, formats="labelmap")
     assert not list(tmp_path.iterdir())
-    assert set(semantic.save(tmp_path)) == {"semantic_overlay", "semantic", "semantic_colors"}
+    label_map = {"semantic", "semantic_colors", "semantic_json"}
+    assert set(semantic.save(tmp_path)) == {"semantic_overlay", *label_map}
 
 
 def test_a_result_is_short_in_a_console(result) -> None:

@@ -145,7 +145,7 @@ def test_saving_returns_the_paths_of_all_that_was_written(result, tmp_path: Path
     assert set(paths) == {
         *(f"{task}_overlay" for task in result.tasks),
         *("panoptic", "panoptic_colors", "panoptic_json"),
-        *("semantic", "semantic_colors", "instances_json"),
+        *("semantic", "semantic_colors", "semantic_json", "instances_json"),
     }
     assert set(only(result, "instance").save(tmp_path, "x")) == {
         "instance_overlay",
@@ -161,9 +161,25 @@ def test_label_maps_keep_every_class(num_classes: int, kind, tmp_path: Path) -> 
     vocabulary = Vocabulary(tuple(map(str, range(num_classes))), (False,) * num_classes)
     photo = np.zeros((1, num_classes, 3), dtype=np.uint8)
     result = Segmentation(photo, vocabulary, tuple(range(num_classes)), semantic=labels)
-    stored = Image.open(result.save(tmp_path, "x")["semantic"])
+    paths = result.save(tmp_path, "x")
+    stored = Image.open(paths["semantic"])
     assert (stored.mode == "L") == (kind == np.uint8)
     np.testing.assert_array_equal(np.asarray(stored), labels)
+    about = json.loads(paths["semantic_json"].read_text())
+    assert about["unlabelled"] == (255 if kind == np.uint8 else 65535)
+    assert [row["number"] for row in about["classes"]] == list(range(num_classes))
+
+
+def test_a_file_beside_a_label_map_says_which_number_is_which_class(result, tmp_path) -> None:
+    paths = result.save(tmp_path, "photo", formats="labelmap")
+    about = json.loads((tmp_path / "photo_semantic.json").read_text())
+    names = {row["number"]: row["name"] for row in about["classes"]}
+    numbers = np.asarray(Image.open(paths["semantic"]))
+    assert [names[numbers[30, column]] for column in (10, 30)] == ["car", "road"]
+    assert names[numbers[3, 3]] == "tree"
+    assert [row["isthing"] for row in about["classes"]] == [1, 0, 1, 0]
+    colors = np.asarray(Image.open(paths["semantic_colors"]))
+    assert colors[3, 3].tolist() == about["classes"][numbers[3, 3]]["color"]
 
 
 def test_panopticapi_reads_the_panoptic_files(result: Segmentation, tmp_path: Path) -> None:

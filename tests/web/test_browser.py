@@ -5,6 +5,7 @@ Skipped where there is no Chromium (Debian: apt-get install chromium) or no Play
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -19,8 +20,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import StrongestChannel, write_config, write_weights
+from test_videos import write_source
 
 from freeseg import Segmenter
+from freeseg.cli import main
+from freeseg.videos import Video
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra freeseg[web]")
@@ -34,6 +38,29 @@ pytestmark = [
     pytest.mark.slow,
 ]
 PATIENCE = 60_000  # milliseconds, for machines that are busy
+# Plays a video to its end; says its size, its duration and two colours of its last picture.
+PLAY = """async (content) => {
+  const video = document.createElement('video');
+  video.muted = true;
+  const on = (name) => new Promise((resolve, reject) => {
+    video.addEventListener(name, resolve, {once: true});
+    video.addEventListener('error', () => reject(video.error.message), {once: true});
+  });
+  const loaded = on('loadeddata');
+  video.src = 'data:video/mp4;base64,' + content;
+  await loaded;
+  const ended = on('ended');
+  await video.play();
+  await ended;
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0);
+  const at = (x, y) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+  const colours = [at(4, 4), at(60, 44)];
+  const size = [video.videoWidth, video.videoHeight];
+  return {size, duration: video.duration, ended: video.ended, colours};
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +223,25 @@ def test_the_page_of_a_file_works_without_a_server(browser, tmp_path) -> None:
     page.wait_for_selector("#viewer[data-ready]")
     assert page.locator(".segments .name").all_inner_texts() == ["green field", "red ball"]
     page.close()
+
+
+def test_a_written_video_plays_in_a_browser_with_its_colours(browser, tmp_path) -> None:
+    source = write_source(tmp_path / "drive.mkv", sound="aac")
+    config, weights = write_config(tmp_path), write_weights(tmp_path)
+    model = ["--config-file", str(config), "--weights", str(weights), "--task", "semantic"]
+    assert main(["segment", str(source), *model, "--out", str(tmp_path / "out")]) == 0
+    path = tmp_path / "out" / "drive.mp4"
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    seen = page.evaluate(PLAY, base64.b64encode(path.read_bytes()).decode())
+    page.close()
+    with Video(path) as video:
+        last = [frame.image for frame in video.frames()][-1].astype(int)
+    assert seen["size"] == [64, 48]
+    assert seen["duration"] == pytest.approx(1.05, abs=0.1)
+    assert seen["ended"] is True
+    assert np.abs(np.array(seen["colours"]) - [last[4, 4], last[44, 60]]).max() < 16
+    assert np.abs(last[4, 4] - last[44, 60]).max() > 20, "the two can be told apart"
 
 
 def test_the_models_of_these_tests_differ() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,15 @@ import pytest
 from freeseg.images import ImageError, read_image
 from freeseg.zoo import ChecksumError, DownloadError
 from freeseg.zoo.catalog import WeightsSource
-from freeseg.zoo.download import check_file, download, download_from_hub
+from freeseg.zoo.connection import check_reachable
+from freeseg.zoo.download import check_file, download
+from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.resolution import local_weights
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from file_server import COMMIT, FileServer, running
+from full_disk import full_disk
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -74,17 +79,93 @@ def test_a_part_that_is_complete_or_of_another_file(server, tmp_path, kept, requ
 
 def test_another_file_than_the_published_one_is_refused_and_not_kept(server, tmp_path) -> None:
     target = tmp_path / "weights.pth"
-    with pytest.raises(ChecksumError, match=r"its SHA-256 is .*, expected 000000000000"):
+    told = r"its SHA-256 is .*, expected 000000000000.*nothing of it is kept; put the file at"
+    with pytest.raises(ChecksumError, match=told):
         download(f"{server.url}/weights.pth", target, "sha256:" + "0" * 64)
     assert list(tmp_path.glob("weights.pth*")) in ([], [tmp_path / "weights.pth.lock"])
 
 
 def test_what_is_missing_or_unreachable_is_said_with_what_to_do(server, tmp_path) -> None:
     target = tmp_path / "weights.pth"
-    with pytest.raises(DownloadError, match=r"the server says 404.*put the file at .*weights.pth"):
+    told = r"the server says 404: it has no such file any more\); put the file at .*weights.pth"
+    with pytest.raises(DownloadError, match=told):
         download(f"{server.url}/absent.pth", target)
     with pytest.raises(DownloadError, match=r"refused.*put the file at .*weights.pth yourself"):
         download(f"{NOBODY}/weights.pth", target)
+
+
+@pytest.mark.parametrize("has_net", [True, False])
+def test_a_file_that_was_damaged_is_fetched_anew(server, tmp_path, caplog, has_net) -> None:
+    target = tmp_path / "weights.pth"
+    target.write_bytes(CONTENT[:-1])
+    url = f"{server.url if has_net else NOBODY}/weights.pth"
+    if has_net:
+        assert download(url, target, PINNED) == target
+        assert target.read_bytes() == CONTENT
+    else:
+        with pytest.raises(DownloadError, match=r"no connection to 127.0.0.1: connection refused"):
+            download(url, target, PINNED)
+    assert f"{target} is not the file that was published" in caplog.text
+    assert "it is fetched anew" in caplog.text
+
+
+def test_a_full_disk_says_where_it_is_and_what_helps(server, tmp_path) -> None:
+    target = tmp_path / "weights.pth"
+    part = target.with_name("weights.pth.part")
+    told = rf"{part} cannot be written \(File too large\); make room there or name another"
+    with full_disk(4000), pytest.raises(DownloadError, match=told) as caught:
+        download(f"{server.url}/weights.pth", target, PINNED)
+    assert "FREESEG_CACHE" in str(caught.value)
+    assert not target.exists()
+    download(f"{server.url}/weights.pth", target, PINNED)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(server, tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DownloadError, match=r"file cannot be written .*folder in FREESEG_C"):
+        download(f"{server.url}/weights.pth", tmp_path / "file" / "weights.pth")
+
+
+def test_a_server_that_does_not_answer_is_one_line_within_5_seconds(tmp_path, monkeypatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        time.sleep(8)
+        raise OSError("nobody knows that name")
+
+    monkeypatch.setattr("socket.create_connection", never)  # as a name that nobody looks up
+    for fetch in (
+        lambda: download("https://files.invalid/weights.pth", tmp_path / "weights.pth"),
+        lambda: download_from_hub("a/b", endpoint="https://hub.invalid", cache=tmp_path),
+    ):
+        start = time.monotonic()
+        with pytest.raises(DownloadError, match=r"no connection to .*invalid: no answer") as caught:
+            fetch()
+        assert time.monotonic() - start < 5
+        assert "\n" not in str(caught.value)
+
+
+def test_a_mirror_has_the_files_under_the_names_of_the_cache(server, tmp_path, monkeypatch) -> None:
+    for mirror in (f"{server.url}/models/", server.url + "/models", str(tmp_path / "shared")):
+        monkeypatch.setenv("FREESEG_MIRROR", mirror)
+        server.files["/models/weights.pth"] = CONTENT
+        (tmp_path / "shared").mkdir(exist_ok=True)
+        (tmp_path / "shared" / "weights.pth").write_bytes(CONTENT)
+        target = tmp_path / "cache" / "weights.pth"
+        target.unlink(missing_ok=True)
+        assert download(f"{NOBODY}/elsewhere/9.pth", target, PINNED) == target
+        assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 2
+    with pytest.raises(DownloadError, match=r"shared/other.pth"):
+        download(f"{NOBODY}/elsewhere/9.pth", tmp_path / "cache" / "other.pth", PINNED)
+
+
+def test_a_proxy_is_called_in_place_of_the_server(server, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    check_reachable("http://files.invalid/weights.pth")
+    monkeypatch.setenv("http_proxy", NOBODY)
+    with pytest.raises(OSError, match=r"no connection to 127.0.0.1: connection refused"):
+        check_reachable("http://files.invalid/weights.pth")
 
 
 def test_checksums_of_files_on_the_disk(tmp_path: Path) -> None:
@@ -139,8 +220,11 @@ def test_a_row_can_pin_a_revision_of_the_hub(server, tmp_path, monkeypatch) -> N
     pinned = WeightsSource(hub="someone/model", revision="v1.5", sha256=SHA256)
     assert local_weights(pinned) == folder
     (folder / "model.safetensors").write_bytes(CONTENT[1:])
+    assert local_weights(pinned) == folder
+    assert (folder / "model.safetensors").read_bytes() == CONTENT, "it was fetched anew"
+    other = WeightsSource(hub="someone/model", revision="v1.5", sha256="0" * 64)
     with pytest.raises(ChecksumError, match="not the file that was published"):
-        local_weights(pinned)
+        local_weights(other)
 
 
 def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:

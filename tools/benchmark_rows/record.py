@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_rows.contest import Result, Row
+from freeseg.files import write_text
 
 MEBIBYTE = 2**20
 HEAD = ("| what | against | ours | theirs | ratio | bar |", "|---|---|---|---|---|---|")
@@ -61,4 +62,4 @@ def add_to(path: Path, records: Mapping[str, Mapping[str, Any]], order: Sequence
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known.update(records)
     kept = {name: known[name] for name in order if name in known}
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(kept, indent=1) + "\n")

@@ -13,6 +13,8 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from freeseg.engine import load_config
+from freeseg.files import write_text
+from freeseg.model_loading import read_config
 
 
 def measure_and_print(
@@ -38,6 +40,7 @@ def measure_and_print(
     arguments.eval_only = True
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
+        read_config(arguments.config_file, None, None, arguments.opts)  # says what is wrong
         results = measure(load_config(arguments), arguments)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -45,7 +48,7 @@ def measure_and_print(
     print(table(results))
     if arguments.output:
         known = {key: None if _is_nan(value) else value for key, value in results.items()}
-        arguments.output.write_text(json.dumps(known, indent=2) + "\n")
+        write_text(arguments.output, json.dumps(known, indent=2) + "\n")
     return 0
 
 

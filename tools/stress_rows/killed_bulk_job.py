@@ -33,7 +33,7 @@ def run(num_kills: int, seed: int) -> tuple[int, int, int, int]:
         for _ in range(num_kills):
             job = context.Process(target=_segment, args=(folder,))
             job.start()
-            while job.is_alive() and not list(folder.glob("out/parts/*.partial")):
+            while job.is_alive() and not list(folder.glob("out/parts/.*.partial.*")):
                 time.sleep(0.01)
             time.sleep(chance.uniform(0, LONGEST))
             was_alive = job.is_alive()

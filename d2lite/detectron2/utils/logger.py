@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -48,6 +49,17 @@ class _ColorfulFormatter(logging.Formatter):
         return f"{colored(word, 'red', attrs=attributes)} {line}"
 
 
+class _WithoutColours(logging.Formatter):
+    """Leaves out the colours of a formatter and of messages: a file would show their codes."""
+
+    def __init__(self, formatter):
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record):
+        return re.sub(r"\x1b\[[0-9;]*m", "", self._formatter.format(record))
+
+
 @functools.lru_cache  # a second identical call must not add handlers again
 def setup_logger(
     output=None,
@@ -75,8 +87,8 @@ def setup_logger(
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
     logger.propagate = enable_propagation
-    plain = logging.Formatter(
-        "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_DATE_FORMAT
+    plain = _WithoutColours(
+        logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_DATE_FORMAT)
     )
 
     if configure_stdout and distributed_rank == 0:
@@ -88,6 +100,8 @@ def setup_logger(
             root_name=name,
             abbrev_name=str(abbrev_name),
         )
+        if not sys.stdout.isatty():  # but a file
+            colorful = _WithoutColours(colorful)
         _add_handler(logger, sys.stdout, colorful if color else plain)
     if output is not None:
         _add_handler(logger, _cached_log_stream(_log_file(output, distributed_rank)), plain)

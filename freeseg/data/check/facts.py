@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from freeseg.checkpoints import write_atomically
+from freeseg.files import write_text
 from freeseg.text.cache import cache_root
 
 _THREADS = 8  # that wait for the disk
@@ -85,7 +85,6 @@ def _read(memory: Path) -> dict[str, Any]:
 def _write(memory: Path, known: dict[str, Any]) -> None:
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(known).encode()
-        write_atomically(memory, lambda file: file.write(text))
+        write_text(memory, json.dumps(known))
     except OSError:
         return  # a folder that cannot be written: the next check looks again

@@ -14,6 +14,8 @@ from typing import Any, Callable, TypeVar
 
 from tqdm import tqdm
 
+from freeseg.files import write_atomically
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -63,13 +65,14 @@ def run(
     Args:
         parts: functions by name, in order.
         description: for --help.
-        folder: default of --source.
+        folder: default of --source and of --output, under $DETECTRON2_DATASETS.
         arguments: default the command line.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--source", type=Path, default=folder, help="folder of the original files")
+    source_help = "folder of the original files, only read (default: %(default)s)"
+    parser.add_argument("--source", type=Path, default=folder, help=source_help)
     parser.add_argument(
-        "--output", type=Path, default=None, help="folder to write into (default: the source)"
+        "--output", type=Path, default=folder, help="folder to write into (default: %(default)s)"
     )
     parser.add_argument(
         "--parts", nargs="+", choices=list(parts), default=list(parts), help="default: all"
@@ -79,7 +82,7 @@ def run(
         "--workers", type=int, default=min(os.cpu_count() or 1, 8), help="number of processes"
     )
     options = parser.parse_args(arguments)
-    job = Job(options.source, options.output or options.source, options.workers, options.splits)
+    job = Job(options.source, options.output, options.workers, options.splits)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     failures = []
     for name in options.parts:
@@ -116,6 +119,5 @@ def copy_if_changed(source: Path, target: Path) -> None:
     if is_fresh(target, source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    with source.open("rb") as content:
+        write_atomically(target, lambda file: shutil.copyfileobj(content, file))

@@ -20,6 +20,7 @@ from freeseg.data.panoptic import LabelMap
 from freeseg.data.shapes.scene import Scene, render_scene
 from freeseg.data.shapes.textures import stuff_tiles
 from freeseg.data.shapes.vocabulary import UNSEEN, categories
+from freeseg.files import write_one_of_many
 
 VERSION = 1  # raise it when the same seed gives other images
 JPEG_QUALITY = 92
@@ -99,7 +100,7 @@ def _write_jpeg(path: Path, image: LabelMap) -> None:
     done, buffer = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)
     if not done:
         raise OSError(f"could not encode {path}")
-    path.write_bytes(buffer.tobytes())
+    write_one_of_many(path, buffer.tobytes())
 
 
 def _is_current(folder: Path, split: ShapesSplit) -> bool:
