@@ -54,6 +54,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["freeseg", "freeseg.*"]),
+    py_modules=["freeseg_command"],
     package_data={
         "freeseg": [
             "py.typed",
@@ -124,5 +125,5 @@ setup(
             "uvicorn",
         ],
     },
-    entry_points={"console_scripts": ["freeseg = freeseg.cli:main"]},
+    entry_points={"console_scripts": ["freeseg = freeseg_command:main"]},
 )
