@@ -40,7 +40,7 @@ setup(
         "fvcore>=0.1.5.post20221221",
         "iopath>=0.1.9",
         "omegaconf>=2.2.3",
-        "hydra-core>=1.2.0",
+        "hydra-core>=1.3.0",
         "pycocotools>=2.0.7",
         "kornia-rs>=0.2.0",  # reads panoptic PNGs
         "shapely>=2.0.1",  # fvcore crops polygons with it
