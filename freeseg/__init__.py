@@ -6,20 +6,22 @@ its catalogue, without touching the disk.
 
 from __future__ import annotations
 
-from freeseg._torchvision import allow_import_without_c_library
-
 __version__ = "0.1.0"
-
-allow_import_without_c_library()  # before anything imports torchvision
 
 try:
     import detectron2 as _detectron2  # noqa: F401
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name != "detectron2":  # it is there, and lacks something itself
+        raise
     raise ImportError(
         "freeseg needs Detectron2: either the real one, compiled for your PyTorch, with "
         "`pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2`, "
-        "or the pure-Python subset in this repository with `pip install ./d2lite`"
+        "or the pure-Python subset in freeseg's repository with `pip install ./d2lite`"
     ) from error
+
+from freeseg._torchvision import allow_import_without_c_library
+
+allow_import_without_c_library()  # before anything imports torchvision
 
 from detectron2.modeling import build_model  # noqa: E402
 from freeseg import data, meta_arch, modeling, resources  # noqa: E402, F401

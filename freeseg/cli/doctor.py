@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from typing import Any
 import torch
 
 from freeseg import __version__
-from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, say, say_json
+from freeseg.cli.messages import EXIT_CODES
 from freeseg.data.datasets.roots import datasets_root
 from freeseg.ops import available
 from freeseg.ops.implementations import VARIABLE, choose
 from freeseg.text.cache import cache_root
 from freeseg.zoo import DownloadError, load_catalog, local_weights
-
-OK, NOTE, PROBLEM = "ok", "note", "problem"
+from freeseg_command import NOTE, OK, PROBLEM, Finding, examine_torchvision, report
 
 _PACKAGES = (
     "torch",
@@ -42,23 +40,6 @@ _EXTRAS = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: Of the thing.
-        state: `OK`, `NOTE` (works, but not as well as it could) or `PROBLEM`.
-        detail: What is there.
-        advice: What to do about it; empty where there is nothing to do.
-    """
-
-    name: str
-    state: str
-    detail: str
-    advice: str = ""
-
-
 def add_parsers(commands: Any) -> None:
     """Adds the command to the parser's commands."""
     parser = commands.add_parser(
@@ -73,15 +54,7 @@ def add_parsers(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the findings; the exit code says whether there is a problem."""
-    findings = list(examine())
-    if args.json:
-        say_json([asdict(finding) for finding in findings])
-    else:
-        for finding in findings:
-            say(f"{finding.state:<8} {finding.name:<22} {finding.detail}")
-            if finding.advice:
-                say(f"{'':<8} {'':<22} -> {finding.advice}")
-    return SOME_FAILED if any(finding.state == PROBLEM for finding in findings) else DONE
+    return report(list(examine()), as_json=args.json)
 
 
 def examine() -> Iterator[Finding]:
@@ -101,6 +74,10 @@ def _versions() -> Iterator[Finding]:
             yield Finding(package, PROBLEM, "is not installed", f"pip install {package}")
         else:
             yield Finding(package, OK, version)
+
+
+def _torchvision() -> Iterator[Finding]:
+    yield examine_torchvision()
 
 
 def _detectron2() -> Iterator[Finding]:
@@ -203,6 +180,7 @@ def _version_of(package: str) -> str | None:
 
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _versions,
+    _torchvision,
     _detectron2,
     _operator,
     _devices,

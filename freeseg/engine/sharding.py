@@ -87,9 +87,12 @@ def whole(model: nn.Module) -> Iterator[None]:
 
     All processes must enter. A model that is not sharded is left alone.
     """
-    from torch.distributed.fsdp import FSDPModule
-
-    parts = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    try:
+        from torch.distributed.fsdp import FSDPModule
+    except ImportError:  # before PyTorch 2.6, for which `shard` refuses
+        parts = []
+    else:
+        parts = [part for part in model.modules() if isinstance(part, FSDPModule)]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()

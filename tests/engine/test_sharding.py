@@ -175,3 +175,12 @@ def test_shares_and_whole_optimizers_resume_each_other(
 def test_what_a_sharded_job_cannot_do_is_said(in_two_processes, tmp_path):
     with pytest.raises(Exception, match="one process cannot draw pictures with a model"):
         in_two_processes("SOLVER.FSDP", True, "TEST.VIS_PERIOD", 1)
+
+
+def test_a_pytorch_without_sharding_leaves_a_model_alone(monkeypatch):
+    monkeypatch.delattr(torch.distributed.fsdp, "FSDPModule")  # as before PyTorch 2.6
+    model = nn.Linear(2, 1)
+    before = model.weight.detach().clone()
+    with whole(model):
+        assert torch.equal(model(torch.eye(2)).T, before + model.bias)
+    assert torch.equal(model.weight, before)

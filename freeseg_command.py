@@ -1,0 +1,152 @@
+"""The first step of the `freeseg` command: says what is wrong where the package cannot start.
+
+`import freeseg` imports PyTorch, torchvision and Detectron2. Where these are missing or do not fit
+together it raises an error, or the process dies in one of their libraries. This file imports
+nothing of the kind: an error becomes one line, and `freeseg doctor` tries imports in children.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+SOME_PROBLEM, CANNOT_START = 1, 2  # as freeseg.cli.messages has them
+
+_NMS = """
+import torch, torchvision
+boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9], [5.0, 5.0, 6.0, 6.0]])
+kept = torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5).tolist()
+if kept != [1, 2]:
+    raise ValueError(f"wanted boxes 1 and 2 of nms, got {kept}")
+"""
+_PARTS = ("numpy", "cv2", "torch", "detectron2")  # compiled, but for d2lite
+_PAIR = "torch and torchvision of one release and one index: pip install -U torch torchvision"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: Of the thing.
+        state: `OK`, `NOTE` (works, but not as well as it could) or `PROBLEM`.
+        detail: What is there.
+        advice: What to do about it; empty where there is nothing to do.
+    """
+
+    name: str
+    state: str
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a child process failed.
+
+    Attributes:
+        is_death: A signal ended it, as a library's abort does; else it raised an error.
+        detail: The signal, or the error, in one line.
+    """
+
+    is_death: bool
+    detail: str
+
+
+def main() -> int:
+    """Runs the command line of `freeseg.cli`, or says why it cannot be run."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["doctor"]:
+        findings = list(examine_start())
+        if findings:
+            return report(findings, as_json="--json" in arguments)
+    try:
+        with warnings.catch_warnings():
+            # fvcore scripts a loss as it is imported
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+            from freeseg.cli import main as run
+    except Exception as error:
+        sys.stderr.write(f"freeseg {_version()} cannot start: {_one_line(error)}\n")
+        return CANNOT_START
+    return run()
+
+
+def report(findings: Sequence[Finding], as_json: bool) -> int:
+    """Prints findings; the exit code says whether there is a problem."""
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2) + "\n")
+    else:
+        for finding in findings:
+            sys.stdout.write(f"{finding.state:<8} {finding.name:<22} {finding.detail}\n")
+            if finding.advice:
+                sys.stdout.write(f"{'':<8} {'':<22} -> {finding.advice}\n")
+    return SOME_PROBLEM if any(finding.state == PROBLEM for finding in findings) else 0
+
+
+def examine_start() -> Iterator[Finding]:
+    """Looks at what the package needs to start; nothing where it starts."""
+    fault = fault_of("import freeseg.cli")
+    if fault is None:
+        return
+    advice = "see below; python -c 'import freeseg' says more"
+    yield Finding("import freeseg", PROBLEM, fault.detail, advice)
+    for module in _PARTS:
+        fault = fault_of(f"import {module}")
+        if fault is not None:
+            yield Finding(module, PROBLEM, fault.detail, f"install what has {module} again")
+    yield examine_torchvision()
+
+
+def examine_torchvision() -> Finding:
+    """Whether torchvision's operators run; the package needs only its Python parts."""
+    name, fault = "torchvision operators", fault_of(_NMS)
+    if fault is None:
+        return Finding(name, OK, "nms runs")
+    if fault.is_death:
+        return Finding(name, PROBLEM, fault.detail, _PAIR)
+    detail = f"do not run, and freeseg does without: {fault.detail}"
+    return Finding(name, NOTE, detail, f"for other programs: {_PAIR}")
+
+
+@functools.cache
+def fault_of(code: str) -> Fault | None:
+    """Runs Python code in a child process, which may die of it; None when it ends well."""
+    command = [sys.executable, "-c", code]
+    child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if child.returncode == 0:
+        return None
+    lines = [line.strip() for line in child.stderr.splitlines() if line.strip()]
+    if child.returncode > 0:
+        return Fault(False, lines[-1] if lines else f"exit code {child.returncode}")
+    # what C++ says of an exception that nobody caught; stack traces stand around it
+    said = [line for line in lines if line.startswith("what():")] or lines[-1:]
+    try:
+        name = signal.Signals(-child.returncode).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-child.returncode}"
+    return Fault(True, ": ".join([f"the process dies of {name}", *said[-1:]]))
+
+
+def _version() -> str:
+    try:
+        return metadata.version("freeseg")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
+
+
+def _one_line(error: Exception) -> str:
+    """As the last line of a traceback; the text of an ImportError says enough."""
+    name = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+    return name + " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

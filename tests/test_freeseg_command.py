@@ -1,0 +1,142 @@
+"""What the `freeseg` command says where the package cannot start: beside stand-ins of its needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import freeseg_command
+from freeseg_command import Finding, examine_torchvision, fault_of
+
+VERSION = metadata.version("freeseg")
+ROOT = Path(__file__).resolve().parents[1]
+# As a library does that declares an operator twice.
+ABORT = """
+import os, sys
+sys.stderr.write("frame #17: dlopen\\nterminate called after throwing an instance of 'error'\\n")
+sys.stderr.write("  what():  Tried to register an operator twice\\n")
+sys.stderr.flush()
+os.abort()
+"""
+DEATH = "the process dies of SIGABRT: what():  Tried to register an operator twice"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Runs the command in a new process beside modules of the given sources."""
+
+    def run(*arguments: str, **modules: str) -> subprocess.CompletedProcess:
+        for name, source in modules.items():
+            (tmp_path / f"{name}.py").write_text(source)
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        return subprocess.run(
+            [sys.executable, "-m", "freeseg_command", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+# What is there, and takes no seconds to import.
+QUICK = {"numpy": "", "cv2": "", "torch": "", "torchvision": "raise RuntimeError('no operator')"}
+MISSING = "raise ModuleNotFoundError(\"No module named 'detectron2'\", name='detectron2')"
+
+
+@pytest.mark.parametrize("command", ["--version", "models"])
+def test_without_detectron2_one_line_says_how_to_get_it(start, command):
+    ended = start(command, detectron2=MISSING)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"freeseg {VERSION} cannot start: freeseg needs Detectron2")
+    assert "pip install --no-build-isolation git+https://github.com/facebook" in line
+    assert "pip install ./d2lite" in line
+
+
+def test_what_detectron2_lacks_itself_is_not_taken_for_its_absence(start):
+    ended = start("models", detectron2="import no_such_package")
+    assert ended.stderr == f"freeseg {VERSION} cannot start: No module named 'no_such_package'\n"
+    ended = start("models", detectron2="raise OSError('libc10.so:\\n  undefined symbol')")
+    assert "cannot start: OSError: libc10.so: undefined symbol\n" in ended.stderr
+
+
+def test_the_doctor_survives_what_ends_the_process(start):
+    ended = start("doctor", "--json", detectron2=ABORT, **QUICK)
+    findings = {row["name"]: row for row in json.loads(ended.stdout)}
+    assert ended.returncode == 1
+    assert findings["import freeseg"]["detail"] == DEATH
+    assert findings["detectron2"] == {
+        "name": "detectron2",
+        "state": "problem",
+        "detail": DEATH,
+        "advice": "install what has detectron2 again",
+    }
+    assert set(findings) == {"import freeseg", "detectron2", "torchvision operators"}
+
+
+def test_the_doctor_says_that_detectron2_is_missing(start):
+    ended = start("doctor", detectron2=MISSING, **QUICK)
+    first = ended.stdout.splitlines()[0]
+    assert ended.returncode == 1
+    assert first.startswith("problem  import freeseg")
+    assert "freeseg needs Detectron2" in first
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """Has children import a torchvision of the given source."""
+
+    def use(source: str) -> None:
+        (tmp_path / "torch.py").write_text("tensor = list")
+        (tmp_path / "torchvision.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        fault_of.cache_clear()
+
+    yield use
+    fault_of.cache_clear()
+
+
+NMS = """
+import types
+import numpy
+ops = types.SimpleNamespace(nms=lambda boxes, scores, threshold: numpy.array({kept}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "state", "detail"),
+    [
+        (NMS.format(kept=[1, 2]), "ok", "nms runs"),
+        (NMS.format(kept=[1, 0, 2]), "note", "wanted boxes 1 and 2 of nms, got [1, 0, 2]"),
+        ("raise RuntimeError('operator does not exist')", "note", "RuntimeError: operator does"),
+        (ABORT, "problem", DEATH),
+    ],
+    ids=["runs", "wrong", "does not load", "dies"],
+)
+def test_torchvisions_operators_are_tried(beside, source, state, detail):
+    beside(source)
+    finding = examine_torchvision()
+    assert (finding.name, finding.state) == ("torchvision operators", state)
+    assert detail in finding.detail
+    assert ("pip install -U torch torchvision" in finding.advice) is (state != "ok")
+
+
+def test_a_report_counts_problems_only(capsys):
+    note, problem = Finding("a", "note", "b", "do c"), Finding("d", "problem", "e")
+    assert freeseg_command.report([note], as_json=False) == 0
+    assert capsys.readouterr().out == f"note     {'a':<22} b\n{'':<31} -> do c\n"
+    assert freeseg_command.report([note, problem], as_json=True) == 1
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["note", "problem"]
+
+
+def test_a_child_without_words_is_named_by_its_code():
+    assert fault_of("pass") is None
+    assert fault_of("raise SystemExit(3)").detail == "exit code 3"
