@@ -114,7 +114,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
         if was_frozen:
             cfg.freeze()
     elif len(known) != head.NUM_CLASSES and not takes_any_classes(cfg):
-        source = cfg.MODEL.get("CLASSES", "") or cfg.DATASETS.TRAIN[0]
+        source = cfg.MODEL.get("CLASSES", "") or next(iter(training_vocabularies(cfg)))
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "
             f"{len(known)} classes ({shown(known.names)}); set it to {len(known)}, or to "

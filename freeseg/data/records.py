@@ -49,7 +49,8 @@ def dataset_records(
 
 
 def _needs_size(record: Mapping[str, Any]) -> bool:
-    return "annotations" in record and not {"height", "width"} <= set(record)
+    keys = set(record)
+    return {"annotations", "file_name"} <= keys and not {"height", "width"} <= keys
 
 
 def _with_size(record: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def photo_of(record: Mapping[str, Any]) -> str:
     return os.path.normpath(record["file_name"])
 
 
-def merged(records: Records) -> Records:
+def merged(records: Sequence[Mapping[str, Any]]) -> Records:
     """Records of which no two have one photo; of several the objects are put together.
 
     Raises:

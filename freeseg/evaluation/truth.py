@@ -64,7 +64,7 @@ class Truth:
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
         new_void = max(USUAL_VOID, len(known))
         vocabulary = with_dataset_ids(known, listed, match)
-        if match.labels == tuple(range(len(listed))):
+        if match.is_identity:
             return cls(name, records, vocabulary, void)
         moved = renumbered(records, match.labels, void, new_void)
         return cls(name, moved, vocabulary, new_void, is_renumbered=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def _vocabulary(rows: Any) -> Vocabulary:
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("every class needs a name")
     for what, values in (("name", names), ("id", ids)):
-        twin = next((value for value in values if values.count(value) > 1), None)
-        if twin is not None:
+        twin, count = Counter(values).most_common(1)[0]
+        if count > 1:
             raise ValueError(f"two classes have the same {what}, {twin!r}")
     is_flagged = any("seen" in row for row in rows)
     return Vocabulary(

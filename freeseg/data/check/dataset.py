@@ -10,8 +10,9 @@ from detectron2.data import MetadataCatalog
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
+from freeseg.data.datasets.json_rows import MissingDataError, list_of
 from freeseg.data.problems import Problems
-from freeseg.data.records import dataset_records, photo_of
+from freeseg.data.records import dataset_records, merged, photo_of
 from freeseg.images import FULL_WHITE
 from freeseg.structures import Vocabulary
 
@@ -65,8 +66,15 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     Raises:
         MissingDataError: The dataset is not here.
     """
-    records = dataset_records(name, problems=problems)
-    if not settings.merge_twins:
+    num_before = problems.num_errors
+    found = _records(name, problems)
+    records: Sequence[Record] = _with_all_keys(name, found, problems)
+    if not found and problems.num_errors == num_before:
+        problems.error("records", f"{name}: has no images")
+    if settings.merge_twins:
+        with problems.collecting("photos listed twice"):
+            records = merged(records)
+    else:
         check_twins(name, records, problems, is_test=settings.is_test)
     metadata = MetadataCatalog.get(name)
     classes = Vocabulary.of_dataset(metadata)
@@ -74,7 +82,6 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
         problems.error("classes", line)
         classes = Vocabulary((), ())
-    _check_keys(name, records, problems)
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )
@@ -94,15 +101,54 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     return DatasetSummary(name, photos, counts.objects, len(classes))
 
 
-def _check_keys(name: str, records: Sequence[Record], problems: Problems) -> None:
-    if not records and not problems.errors:
-        problems.error("records", f"{name}: has no images")
+def _records(name: str, problems: Problems) -> Sequence[Record]:
+    """Records of a dataset, none where its files say nothing."""
+    try:
+        return dataset_records(name, problems=problems)
+    except MissingDataError:
+        raise  # it is not here: nothing can be said about it
+    except (ValueError, TypeError, OSError) as error:
+        problems.error("annotation", str(error))
+        return ()
+
+
+def _with_all_keys(name: str, records: Sequence[Record], problems: Problems) -> list[Record]:
+    """The records that have what every record needs; the others are errors."""
+    complete = []
+    owners: dict[Any, str] = {}
     for number, record in enumerate(records):
-        if not isinstance(record.get("file_name"), str):
-            problems.error("records", f"{name}: record {number} needs 'file_name', the photo")
-        elif not any(key in record for key in ("annotations", *MAP_KEYS)):
-            problems.error(
-                "records",
-                f"{name}: {record['file_name']} has no ground truth: a record needs "
-                "pan_seg_file_name, annotations or sem_seg_file_name",
-            )
+        with problems.collecting("records"):
+            _check_keys(f"{name}: record {number}", record)
+            photo, image_id = record["file_name"], record["image_id"]
+            if image_id in owners:
+                raise ValueError(
+                    f"{name}: {owners[image_id]} and {photo} both have the image_id {image_id!r}; "
+                    "ids must be unique"
+                )
+            owners[image_id] = photo
+            complete.append(record)
+    return complete
+
+
+def _check_keys(where: str, record: Record) -> None:
+    """Refuses a record that lacks something.
+
+    Raises:
+        ValueError: Names it and what is wanted.
+    """
+    if not isinstance(record.get("file_name"), str):
+        raise ValueError(f"{where} needs 'file_name', the photo")
+    where = f"{where}, {record['file_name']},"
+    if not any(key in record for key in ("annotations", *MAP_KEYS)):
+        raise ValueError(
+            f"{where} has no ground truth: a record needs pan_seg_file_name, annotations or "
+            "sem_seg_file_name"
+        )
+    if "pan_seg_file_name" in record and "segments_info" not in record:
+        raise ValueError(f"{where} needs 'segments_info', the segments of its panoptic PNG")
+    for key in ("annotations", "segments_info"):
+        wanted = ("id", "category_id") if key == "segments_info" else ("category_id",)
+        for place, row in enumerate(list_of(record, key, where) if key in record else ()):
+            missing = [field for field in wanted if not isinstance(row, dict) or field not in row]
+            if missing:
+                raise ValueError(f"{where} {key}[{place}] needs {missing[0]!r}")

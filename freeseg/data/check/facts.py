@@ -16,7 +16,7 @@ from freeseg.files import write_text
 from freeseg.text.cache import cache_root
 
 _THREADS = 8  # that wait for the disk
-_VERSION = 1  # of what is remembered; raise it when facts change their form
+_VERSION = 2  # of what is remembered; raise it when facts change their form
 
 Fact = dict[str, Any]
 

@@ -15,17 +15,26 @@ import numpy as np
 from freeseg.classes import shown
 from freeseg.data.annotation_files import read_picture
 from freeseg.data.check.facts import Fact, facts_of
+from freeseg.data.check.photos import look_at_photo
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
-from freeseg.data.label_table import LabelTable, one_channel, packed_color, packed_colors
+from freeseg.data.label_table import (
+    LabelTable,
+    label_text,
+    one_channel,
+    packed_color,
+    packed_colors,
+)
 from freeseg.data.panoptic import VOID_ID, unique_labels
 from freeseg.data.problems import Problems
 from freeseg.data.records import photo_of
-from freeseg.image_headers import ImageHeader, read_header
+from freeseg.image_headers import ImageHeader
 from freeseg.structures import Vocabulary
 
 Record = Mapping[str, Any]
 
 MAX_MAPS = 1000  # that are decoded; of more, every so manieth
+_UNREADABLE = "PNGs that cannot be read"  # kind of such errors
+
 MAP_KEYS = ("pan_seg_file_name", "sem_seg_file_name", STUFF_KEY)
 
 
@@ -37,7 +46,7 @@ def check_maps(
     void: int,
     problems: Problems,
 ) -> None:
-    """Looks at the header of every PNG, and at the values of up to `MAX_MAPS`.
+    """Looks at the header and end of every PNG, and at the values of up to `MAX_MAPS`.
 
     Args:
         name: Of the dataset, for messages.
@@ -51,10 +60,8 @@ def check_maps(
         annotated = [record for record in records if key in record]
         if not annotated:
             continue
-        _check_sizes(name, annotated, key, headers, problems)
-        if problems.errors:
-            continue  # what cannot be read has no values
-        some = annotated[:: max(1, -(-len(annotated) // MAX_MAPS))]
+        readable = _check_sizes(name, annotated, key, headers, problems)
+        some = readable[:: max(1, -(-len(readable) // MAX_MAPS))]
         if key == "pan_seg_file_name":
             _check_segments(name, some, problems)
         else:
@@ -67,15 +74,18 @@ def _check_sizes(
     key: str,
     headers: Mapping[str, ImageHeader],
     problems: Problems,
-) -> None:
+) -> list[Record]:
+    """Compares PNGs with their photos; returns the records whose PNG can be read."""
     files = [record[key] for record in records]
-    facts = facts_of(files, _look_at_header, "headers", f"PNGs of {name}")
+    facts = facts_of(files, look_at_photo, "photos", f"PNGs of {name}")
+    readable = []
     for record in records:
         fact, photo = facts.get(record[key]), headers.get(photo_of(record))
-        if fact is None or "height" not in fact:
-            reason = "does not exist" if fact is None else "is no picture that can be read"
-            problems.error("PNGs that cannot be read", f"{name}: {record[key]} {reason}")
+        reason = "does not exist" if fact is None else fact["problem"]
+        if fact is None or reason:
+            problems.error(_UNREADABLE, f"{name}: {record[key]} {reason}")
             continue
+        readable.append(record)
         size = fact["height"], fact["width"]
         if photo is not None and size not in (photo.stored_size, photo.upright_size):
             height, width = photo.upright_size
@@ -84,17 +94,28 @@ def _check_sizes(
                 f"{name}: {record[key]} is {size[1]}x{size[0]} pixels, its photo is "
                 f"{width}x{height}",
             )
+    return readable
 
 
-def _look_at_header(path: str) -> Fact:
-    header = read_header(path)
-    return {} if header is None else dict(zip(("height", "width"), header.stored_size))
+def _decoded(
+    name: str, records: Sequence[Record], key: str, facts: Mapping[str, Fact], problems: Problems
+) -> list[Record]:
+    """The records whose PNG could be decoded; the others are errors."""
+    whole = []
+    for record in records:
+        reason = facts[record[key]].get("problem")
+        if reason is None:
+            whole.append(record)
+        else:
+            problems.error(_UNREADABLE, f"{name}: {reason}")
+    return whole
 
 
 def _check_segments(name: str, records: Sequence[Record], problems: Problems) -> None:
     """Compares the segment ids in panoptic PNGs with those that the JSON lists."""
     files = [record["pan_seg_file_name"] for record in records]
     facts = facts_of(files, _look_at_segments, "segments", f"panoptic PNGs of {name}")
+    records = _decoded(name, records, "pan_seg_file_name", facts, problems)
     strange: list[Record] = []
     void: list[Record] = []
     without_pixel = 0
@@ -113,7 +134,7 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
             f"{name}: {len(void)} of {len(records)} panoptic PNGs have no pixel of a listed "
             f"segment, such as {first['pan_seg_file_name']}{_cause(first, facts)}"
         )
-        if len(void) == len(records):
+        if len(void) == sum(bool(record["segments_info"]) for record in records):
             problems.error("panoptic PNGs", f"{line}; nothing is left to learn")
         else:
             problems.warn("panoptic PNGs", f"{line}; they are all void")
@@ -131,7 +152,10 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
 
 
 def _look_at_segments(path: str) -> Fact:
-    pixels = read_picture(path, "RGB")
+    try:
+        pixels = read_picture(path, "RGB")
+    except OSError as error:
+        return {"problem": str(error)}
     fact: Fact = {"ids": np.unique(unique_labels(packed_colors(pixels))[0]).tolist()}
     grey = one_channel(pixels)
     if grey is not None:
@@ -164,12 +188,20 @@ def _check_labels(
     facts = facts_of(
         [record[key] for record in records], _look_at_labels, "labels", f"label PNGs of {name}"
     )
+    records = _decoded(name, records, key, facts, problems)
     pixels: Counter[int] = Counter()  # by class; -1 is void
+    num_understood = 0
     for record in records:
-        with problems.collecting("labels"):
+        try:
             pixels.update(_classes_in(record, key, facts[record[key]], len(classes), void))
-    if problems.errors:
+        except ValueError as error:
+            problems.error("labels", f"{name}: {error}")
+        else:
+            num_understood += 1
+    if not records or num_understood < len(records):
         return
+    table = records[0].get(LABELS_KEY)
+    void = void if table is None else table.void_value
     ignored = {label for record in records for label in record.get(IGNORED_KEY, ())}
     expected = [label for label in range(len(classes)) if label not in ignored]
     present = [label for label in expected if pixels[label]]
@@ -210,7 +242,10 @@ def _warn_of_one_class(
 
 def _look_at_labels(path: str) -> Fact:
     """How many pixels have each value, or each colour of a picture that has any."""
-    pixels = read_picture(path)
+    try:
+        pixels = read_picture(path)
+    except OSError as error:
+        return {"problem": str(error)}
     values = one_channel(pixels)
     kind = "values" if values is not None else "colors"
     values = packed_colors(pixels) if values is None else values
@@ -242,7 +277,14 @@ def _classes_in(
     found: dict[int, int] = {}
     for value, count in zip(*fact[kind]):
         if value not in classes:
-            raise ValueError(_unknown(record[key], value, num_classes, void, fact, table is None))
+            place = f"{record[key]} has the {label_text(value, kind == 'colors')} in {count} pixels"
+            if table is not None:
+                raise ValueError(f"{place}, which is that of no category")
+            hint = "" if 0 in fact[kind][0] else ": are they counted from 1?"
+            raise ValueError(
+                f"{place}, but the {num_classes} classes are numbered 0 to {num_classes - 1} "
+                f"({void} is ignored){hint}"
+            )
         label = classes[value]
         label = -1 if label is None else label
         found[label] = found.get(label, 0) + count
@@ -262,17 +304,3 @@ def _meanings(
     if table is not None:
         return "values", table.class_of_value
     return "values", {**dict(zip(range(num_classes), range(num_classes))), void: None}
-
-
-def _unknown(
-    file: str, value: int, num_classes: int, void: int, fact: Fact, are_class_numbers: bool
-) -> str:
-    if not are_class_numbers:
-        return f"{file} has the label {value}, which is the id of no category"
-    values = fact["values"][0]
-    count = fact["values"][1][values.index(value)]
-    line = (
-        f"{file} has the label {value} in {count} pixels, but the {num_classes} classes are "
-        f"numbered 0 to {num_classes - 1} ({void} is ignored)"
-    )
-    return line + ("" if 0 in values else ": are they counted from 1?")

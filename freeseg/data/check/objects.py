@@ -67,7 +67,7 @@ def _has_mask(record: Record, row: Mapping[str, Any], num_classes: int, where: s
         ValueError: It is of no class, or its mask cannot be drawn.
     """
     label = row.get("category_id")
-    if not isinstance(label, int) or not 0 <= label < num_classes:
+    if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < num_classes:
         raise ValueError(
             f"{where} has the category_id {label!r}, wanted a class number from 0 to "
             f"{num_classes - 1}"

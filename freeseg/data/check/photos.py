@@ -91,7 +91,7 @@ def _ends_well(path: str) -> bool:
     if start.startswith(b"RIFF"):
         return bool(struct.unpack_from("<I", start, 4)[0] + 8 <= length)
     if start.startswith(b"BM"):
-        return bool(struct.unpack_from("<I", start, 2)[0] <= length)
+        return bool(0 < struct.unpack_from("<I", start, 2)[0] <= length)
     return False
 
 
