@@ -38,18 +38,28 @@ def check_datasets(cfg: Any, *, is_training: bool = True) -> None:
         MissingDataError: A dataset is not here.
     """
     lines: list[str] = []
+    fault: Exception | None = None
     if comm.is_main_process():
-        problems = Problems()
-        with problems.collecting("classes"):
-            register_custom(cfg.DATASETS.CUSTOM)
-        if not problems.errors:
-            check_all(cfg, problems, is_training=is_training)
-        for line in problems.warnings:
-            logger.warning(line)
-        lines = problems.errors
+        try:
+            lines = _problems_of(cfg, is_training)
+        except Exception as error:  # the others wait to hear of it
+            fault, lines = error, [str(error)]
     lines = comm.all_gather(lines)[0]
+    if fault is not None:
+        raise fault
     if lines:
         raise DataError(lines)
+
+
+def _problems_of(cfg: Any, is_training: bool) -> list[str]:
+    problems = Problems()
+    with problems.collecting("classes"):
+        register_custom(cfg.DATASETS.CUSTOM)
+    if not problems.errors:
+        check_all(cfg, problems, is_training=is_training)
+    for line in problems.warnings:
+        logger.warning(line)
+    return problems.errors
 
 
 def check_all(
