@@ -179,10 +179,17 @@ def with_own_classes(cfg: CfgNode) -> CfgNode:
 def class_list_of(weights: str | os.PathLike[str]) -> str:
     """Where the class list of a training's checkpoint lies: beside it, or in it; "" if nowhere."""
     path = Path(weights)
+    if not path.exists():  # an address, or the name of a model
+        return ""
     beside = (path if path.is_dir() else path.parent) / CLASSES_FILE
-    if beside.is_file():
+    if beside.is_file() and _is_list(beside):
         return str(beside)
     return str(path) if _holds_classes(path) else ""
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a JSON file holds a list; the categories of a dataset's label PNGs are an object."""
+    return path.read_bytes().lstrip().startswith(b"[")
 
 
 def _holds_classes(path: Path) -> bool:

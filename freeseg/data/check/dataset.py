@@ -31,6 +31,7 @@ class CheckSettings:
         white_level: As INPUT.WHITE_LEVEL.
         max_objects: Objects of a photo that can be learned, the number of queries; 0: any.
         max_objects_key: Of the configuration.
+        tasks: That it must have truth for.
     """
 
     is_train: bool = True
@@ -40,6 +41,7 @@ class CheckSettings:
     white_level: int = FULL_WHITE
     max_objects: int = 0
     max_objects_key: str = ""
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,20 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     Raises:
         MissingDataError: The dataset is not here.
     """
-    num_before = problems.num_errors
-    found = _records(name, problems)
-    records: Sequence[Record] = _with_all_keys(name, found, problems)
-    if not found and problems.num_errors == num_before:
+    found = Problems()
+    records = _records(name, found)
+    summary = _check(name, records, settings, found)
+    problems.extend(found)
+    return summary
+
+
+def _check(
+    name: str, records: Sequence[Record], settings: CheckSettings, problems: Problems
+) -> DatasetSummary:
+    if not records and not problems.errors:
         problems.error("records", f"{name}: has no images")
+    records = _with_all_keys(name, records, problems)
+    _check_tasks(name, records, settings.tasks, problems)
     if settings.merge_twins:
         with problems.collecting("photos listed twice"):
             records = merged(records)
@@ -152,3 +163,27 @@ def _check_keys(where: str, record: Record) -> None:
             missing = [field for field in wanted if not isinstance(row, dict) or field not in row]
             if missing:
                 raise ValueError(f"{where} {key}[{place}] needs {missing[0]!r}")
+
+
+def _check_tasks(
+    name: str, records: Sequence[Record], tasks: Sequence[str], problems: Problems
+) -> None:
+    """Names records without truth for the tasks that the set is used for."""
+    has_json = bool(MetadataCatalog.get(name).get("json_file"))
+    for record in records:
+        for task in tasks:
+            keys = _KEYS[task]
+            if not any(key in record for key in keys) and not (task == "instance" and has_json):
+                problems.error(
+                    f"records for the {task} task",
+                    f"{name}: {record['file_name']} has no truth for the {task} task: wanted "
+                    f"{' or '.join(keys)}",
+                )
+
+
+# what a record needs one of, by task
+_KEYS = {
+    "semantic": ("sem_seg_file_name", "pan_seg_file_name", "annotations"),
+    "instance": ("annotations", "pan_seg_file_name"),
+    "panoptic": ("pan_seg_file_name", "annotations", "sem_seg_file_name"),
+}

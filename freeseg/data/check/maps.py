@@ -6,7 +6,7 @@ Shapes: H W image size, K classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +97,36 @@ def _check_sizes(
     return readable
 
 
-def _decoded(
-    name: str, records: Sequence[Record], key: str, facts: Mapping[str, Fact], problems: Problems
-) -> list[Record]:
-    """The records whose PNG could be decoded; the others are errors."""
+def _contents(
+    name: str,
+    records: Sequence[Record],
+    key: str,
+    look: Callable[[str], Fact],
+    problems: Problems,
+) -> tuple[Mapping[str, Fact], list[Record]]:
+    """What decoding the PNGs finds, and the records whose PNG can be decoded."""
+
+    def look_or_say(path: str) -> Fact:
+        try:
+            return look(path)
+        except (OSError, ValueError) as error:
+            return {"problem": str(error)}
+
+    facts = facts_of(
+        [record[key] for record in records], look_or_say, look.__name__, f"PNGs of {name}"
+    )
     whole = []
     for record in records:
-        reason = facts[record[key]].get("problem")
-        if reason is None:
-            whole.append(record)
+        if "problem" in facts[record[key]]:
+            problems.error(_UNREADABLE, f"{name}: {facts[record[key]]['problem']}")
         else:
-            problems.error(_UNREADABLE, f"{name}: {reason}")
-    return whole
+            whole.append(record)
+    return facts, whole
 
 
 def _check_segments(name: str, records: Sequence[Record], problems: Problems) -> None:
     """Compares the segment ids in panoptic PNGs with those that the JSON lists."""
-    files = [record["pan_seg_file_name"] for record in records]
-    facts = facts_of(files, _look_at_segments, "segments", f"panoptic PNGs of {name}")
-    records = _decoded(name, records, "pan_seg_file_name", facts, problems)
+    facts, records = _contents(name, records, "pan_seg_file_name", _look_at_segments, problems)
     strange: list[Record] = []
     void: list[Record] = []
     without_pixel = 0
@@ -152,10 +163,7 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
 
 
 def _look_at_segments(path: str) -> Fact:
-    try:
-        pixels = read_picture(path, "RGB")
-    except OSError as error:
-        return {"problem": str(error)}
+    pixels = read_picture(path, "RGB")
     fact: Fact = {"ids": np.unique(unique_labels(packed_colors(pixels))[0]).tolist()}
     grey = one_channel(pixels)
     if grey is not None:
@@ -185,20 +193,16 @@ def _check_labels(
     problems: Problems,
 ) -> None:
     """Counts the values of semantic PNGs against the classes."""
-    facts = facts_of(
-        [record[key] for record in records], _look_at_labels, "labels", f"label PNGs of {name}"
-    )
-    records = _decoded(name, records, key, facts, problems)
+    facts, records = _contents(name, records, key, _look_at_labels, problems)
     pixels: Counter[int] = Counter()  # by class; -1 is void
-    num_understood = 0
+    wrong = Problems()
     for record in records:
         try:
             pixels.update(_classes_in(record, key, facts[record[key]], len(classes), void))
         except ValueError as error:
-            problems.error("labels", f"{name}: {error}")
-        else:
-            num_understood += 1
-    if not records or num_understood < len(records):
+            wrong.error("labels", f"{name}: {error}")
+    problems.extend(wrong)
+    if wrong.errors or not records:
         return
     table = records[0].get(LABELS_KEY)
     void = void if table is None else table.void_value
@@ -242,10 +246,7 @@ def _warn_of_one_class(
 
 def _look_at_labels(path: str) -> Fact:
     """How many pixels have each value, or each colour of a picture that has any."""
-    try:
-        pixels = read_picture(path)
-    except OSError as error:
-        return {"problem": str(error)}
+    pixels = read_picture(path)
     values = one_channel(pixels)
     kind = "values" if values is not None else "colors"
     values = packed_colors(pixels) if values is None else values
