@@ -82,6 +82,11 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def is_ours(name: str) -> bool:
+    """Whether a dataset was registered by `register`, and not by a loader of somebody's own."""
+    return name in DatasetCatalog.list() and isinstance(DatasetCatalog[name], _Strictly)
+
+
 @dataclass(frozen=True)
 class _Strictly:
     """Loads records, or raises all that is wrong."""
