@@ -43,12 +43,13 @@ def count_objects(
 ) -> ObjectCounts:
     """Counts the objects and segments of a dataset, and collects those that have no meaning."""
     counts = ObjectCounts()
+    collecting = problems.collecting("objects")
     for record in records:
-        here = 0
+        here, photo = 0, photo_of(record)
         for number, row in enumerate(record.get("annotations", record.get("segments_info", ()))):
             counts.objects += 1
-            with problems.collecting("objects"):
-                where = f"{name}: object {number} of {photo_of(record)}"
+            with collecting:
+                where = f"{name}: object {number} of {photo}"
                 if not _has_mask(record, row, num_classes, where):
                     counts.without_mask += 1
                 elif row.get("iscrowd", 0):
@@ -56,7 +57,7 @@ def count_objects(
                 else:
                     counts.of_class[row["category_id"]] += 1
                     here += 1
-        counts.most = max(counts.most, (here, photo_of(record)))
+        counts.most = max(counts.most, (here, photo))
     return counts
 
 
