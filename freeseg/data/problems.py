@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from types import TracebackType
 
 EXAMPLES = 5  # lines of one kind; how many more there are is said in the last
 
@@ -45,16 +46,9 @@ class Problems:
             for kind, lines in more.items():
                 own.setdefault(kind, []).extend(lines)
 
-    @contextlib.contextmanager
-    def collecting(self, kind: str) -> Iterator[None]:
-        """Turns an error that is raised inside into one of the list."""
-        try:
-            yield
-        except DataError as error:
-            for line in error.problems:
-                self.error(kind, line)
-        except (ValueError, TypeError, OSError, NotImplementedError) as error:
-            self.error(kind, str(error))
+    def collecting(self, kind: str) -> _Collecting:
+        """Turns an error that is raised inside `with` into one of the list; may be used again."""
+        return _Collecting(self, kind)
 
     @property
     def errors(self) -> list[str]:
@@ -75,6 +69,31 @@ class Problems:
         """Raises DataError with all errors, if there are any."""
         if self._errors:
             raise DataError(self.errors)
+
+
+class _Collecting(contextlib.AbstractContextManager[None]):
+    """A class, as a generator's context takes longer than the check of a row inside it."""
+
+    def __init__(self, problems: Problems, kind: str) -> None:
+        self._problems = problems
+        self._kind = kind
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        lines: Sequence[str]
+        if isinstance(error, DataError):
+            lines = error.problems
+        elif isinstance(error, (ValueError, TypeError, OSError, NotImplementedError)):
+            lines = [str(error)]
+        else:
+            return False
+        for line in lines:
+            self._problems.error(self._kind, line)
+        return True
 
 
 def _lines(by_kind: dict[str, list[str]]) -> list[str]:

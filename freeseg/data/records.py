@@ -112,8 +112,8 @@ def merged(records: Sequence[Mapping[str, Any]]) -> Records:
             first[photo]["annotations"] = [*first[photo]["annotations"], *record["annotations"]]
         else:
             raise ValueError(
-                f"{photo_of(record)} is listed twice with PNGs: only records of objects can be merged "
-                "(DATASETS.MERGE_TWINS)"
+                f"{photo_of(record)} is listed twice with PNGs: only records of objects can be "
+                "merged (DATASETS.MERGE_TWINS)"
             )
     return list(first.values())
 

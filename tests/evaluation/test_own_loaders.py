@@ -191,7 +191,7 @@ def test_a_set_that_cannot_be_judged_or_names_no_classes_is_refused(cfg, loader,
         build_evaluators(cfg, loader([{"file_name": "a.jpg"}], thing_classes=["a"]))
 
 
-def test_stuff_alone_has_no_ap(cfg, loader, tmp_path):
+def test_stuff_alone_has_no_ap(cfg, loader, tmp_path, caplog):
     write_ids(tmp_path / "a.png", np.ones((5, 5), int))
     record = {
         "file_name": str(tmp_path / "a.png"),
@@ -199,8 +199,10 @@ def test_stuff_alone_has_no_ap(cfg, loader, tmp_path):
         "segments_info": [{"id": 1, "category_id": 0, "isthing": False}],
     }
     name = loader([record], stuff_classes=["felt"], thing_dataset_id_to_contiguous_id={})
-    with pytest.raises(ValueError, match=f"{name} has no thing classes to evaluate AP on"):
-        judge(cfg, name, ("felt",))
+    with caplog.at_level("WARNING"):
+        results = judge(cfg, name, ("felt",))
+    assert sorted(results) == ["panoptic_seg", "sem_seg"]
+    assert f"dataset {name} lists no things that the model knows: without AP" in caplog.text
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -226,3 +228,20 @@ def test_published_sets_keep_the_areas_of_their_annotation(cfg, tmp_path, keeps)
     else:
         assert [row["area"] for row in rows] == [masks[0], masks[1], *masks[3:]]
     assert [row["id"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_boxes_may_be_arrays_or_none(cfg, loader, tmp_path):
+    records = objects(tmp_path, draw_scenes(tmp_path, 2), BoxMode.XYXY_ABS)
+    for record in records:
+        for number, row in enumerate(record["annotations"]):
+            row["bbox"] = np.array(row["bbox"]) if number % 2 else None
+    name = loader(records, thing_classes=list(CLASSES))
+    assert judge(cfg, name)["segm"]["AP"] == pytest.approx(100)
+
+
+def test_what_is_found_in_the_box_of_an_object_without_a_mask_is_not_judged(cfg, loader, tmp_path):
+    records = objects(tmp_path, draw_scenes(tmp_path, 2), BoxMode.XYXY_ABS)
+    for record in records:
+        record["annotations"][1]["segmentation"] = None
+    name = loader(records, thing_classes=list(CLASSES))
+    assert judge(cfg, name)["segm"]["AP"] == pytest.approx(100)

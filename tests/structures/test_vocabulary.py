@@ -99,3 +99,10 @@ def test_fields_must_agree():
         Vocabulary(("a", "b"), (True, True), synonyms=(("a",),))
     with pytest.raises(ValueError, match="class 'b' has no text"):
         Vocabulary(("a", "b"), (True, True), synonyms=(("a",), ()))
+
+
+def test_things_are_what_thing_classes_names_where_no_ids_say():
+    both = {"stuff_classes": ["felt", "owl", "sky"], "thing_classes": ["owl"]}
+    assert Vocabulary.of_dataset(both).is_thing == (False, True, False)
+    assert Vocabulary.of_dataset({"stuff_classes": ["felt"]}).is_thing == (False,)
+    assert Vocabulary.of_dataset({"thing_classes": ["owl"]}).is_thing == (True,)

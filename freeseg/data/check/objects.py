@@ -23,7 +23,7 @@ from freeseg.structures import Vocabulary
 Record = Mapping[str, Any]
 
 
-LEAST_OVERLAP = 0.1  # IoU of an object's box and of the one around its mask
+LEAST_OVERLAP = 0.5  # IoU of an object's box and of the one around its mask
 
 
 @dataclass
@@ -56,21 +56,22 @@ def count_objects(
 ) -> ObjectCounts:
     """Counts the objects and segments of a dataset, and collects those that have no meaning."""
     counts = ObjectCounts(name)
+    collecting = problems.collecting("objects")
     for record in records:
-        before = sum(counts.of_class.values())
+        before, photo = sum(counts.of_class.values()), photo_of(record)
         for number, row in enumerate(record.get("annotations", record.get("segments_info", ()))):
             counts.objects += 1
-            with problems.collecting("objects"):
-                where = f"object {number} of {photo_of(record)}"
-                _check_fields(f"{name}: {where}", row, num_classes)
+            with collecting:
+                where = f"object {number} of {photo}"
+                _check_fields(name, where, row, num_classes)
                 if "annotations" not in record or _has_pixels(record, row, where, counts):
                     _count(row, counts)
         here = sum(counts.of_class.values()) - before
-        counts.most = max(counts.most, (here, photo_of(record)))
+        counts.most = max(counts.most, (here, photo))
     return counts
 
 
-def _check_fields(where: str, row: Mapping[str, Any], num_classes: int) -> None:
+def _check_fields(name: str, where: str, row: Mapping[str, Any], num_classes: int) -> None:
     """Refuses an object of no class, of no flag, or with a box that cannot be read.
 
     Raises:
@@ -79,20 +80,20 @@ def _check_fields(where: str, row: Mapping[str, Any], num_classes: int) -> None:
     label = row.get("category_id")
     if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < num_classes:
         raise ValueError(
-            f"{where} has the category_id {label!r}, wanted a class number from 0 to "
+            f"{name}: {where} has the category_id {label!r}, wanted a class number from 0 to "
             f"{num_classes - 1}"
         )
     if "iscrowd" in row:
-        read_field(row, "iscrowd", bool, where)
+        read_field(row, "iscrowd", bool, f"{name}: {where}")
     box = row.get("bbox")
     if box is None:
         return
     if not isinstance(box, (list, tuple)) or len(box) != 4:
-        raise ValueError(f"{where} has the bbox {box!r:.60}, wanted four numbers or none")
+        raise ValueError(f"{name}: {where} has the bbox {box!r:.60}, wanted four numbers")
     mode = row.get("bbox_mode", BoxMode.XYXY_ABS)
     if mode not in (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS):
         raise ValueError(
-            f"{where} has the bbox_mode {mode!r}, wanted BoxMode.XYXY_ABS or BoxMode.XYWH_ABS"
+            f"{name}: {where} has the bbox_mode {mode!r}, wanted XYXY_ABS or XYWH_ABS of BoxMode"
         )
 
 

@@ -86,8 +86,9 @@ def load_instances(
     numbered = [row for row in annotations if isinstance(row.get("id"), Hashable) and "id" in row]
     without_twins(numbered, "id", f"{json_file}: annotations", problems)
     classes = {category.id: index for index, category in enumerate(things)}
+    collecting = problems.collecting("annotations")
     for row in annotations:
-        with problems.collecting("annotations"):
+        with collecting:
             record = records.get(row["image_id"])
             name = f"{json_file}: annotation {row.get('id')!r:.40}"
             if record is None or row["category_id"] not in classes:

@@ -86,8 +86,9 @@ def rows_of(
         ValueError: When there is no such list.
     """
     rows = []
+    collecting = problems.collecting(f"rows of {key}")
     for number, row in enumerate(list_of(content, key, source)):
-        with problems.collecting(f"rows of {key}"):
+        with collecting:
             rows.append(check_row(row, fields, f"{source}: {key}[{number}]"))
     return rows
 
@@ -119,6 +120,8 @@ def read_field(row: Mapping[str, Any], field: str, kind: type, name: str) -> Any
         ValueError: It is of another kind; says row, field, what was found and what is wanted.
     """
     value = row.get(field)
+    if type(value) is kind:
+        return value
     if kind in (int, bool) and isinstance(value, float) and math.isfinite(value):
         value = int(value) if value.is_integer() else value
     is_of_kind = isinstance(value, kind)

@@ -191,3 +191,23 @@ def test_a_file_that_was_cut_off_after_it_was_registered_is_a_line(photos, probl
     check_dataset("check_cut", CheckSettings(), problems)
     (line,) = [line for line in problems.errors if "no JSON" in line]
     assert line.startswith(f"{path} is no JSON, or was cut off")
+
+
+def test_a_name_twice_is_refused(checked, photos):
+    errors, _ = checked([record(photos, "a", 0, 1)], thing_classes=["owl", "owl"])
+    assert f"{checked.name}: thing_classes has 'owl' twice" in errors[0]
+
+
+def test_things_that_are_numbered_apart_from_stuff_are_refused(checked, photos):
+    """As Detectron2's separated panoptic sets, whose stuff_classes begin with "things"."""
+    errors, _ = checked(
+        [record(photos, "a", 0, 1)], thing_classes=NAMES, stuff_classes=["things", "sky", "crow"]
+    )
+    assert "things and stuff are numbered apart (stuff_classes lacks owl)" in errors[0]
+
+
+def test_a_link_to_a_photo_is_the_photo(checked, photos):
+    (photos / "other.png").symlink_to(photos / "a.png")
+    rows = [record(photos, "a", 0, image_id=1), record(photos, "other", 1, image_id=2)]
+    _, warnings = checked(rows, thing_classes=NAMES)
+    assert f"such as {photos / 'a.png'} and {photos / 'other.png'} (2 times)" in warnings[0]

@@ -235,3 +235,12 @@ def test_ids_that_are_not_listed_and_segments_without_a_pixel_are_counted(look, 
 def test_other_faults_of_the_set_do_not_hide_those_of_its_maps(look, problems):
     problems.error("photos", "another set: has a fault of its own")
     assert look(labels(0, 8), labels(0, 1)) == ["set:", "0.png"]
+
+
+@pytest.mark.parametrize(("factor", "is_said"), [(1.0, False), (1.05, False), (0.5, True)])
+def test_pngs_whose_segments_have_other_areas_are_counted(look, problems, factor, is_said):
+    """As where the PNGs of two photos are exchanged."""
+    listed = [{**row, "area": factor * int((row["id"] == IDS).sum())} for row in segments(66_100)]
+    assert look(id2rgb(IDS), key="pan_seg_file_name", segments_info=listed) == []
+    said = [line for line in problems.warnings if "in another size than the JSON's area" in line]
+    assert [line.startswith("set: 1 of 1 panoptic PNGs") for line in said] == [True] * is_said

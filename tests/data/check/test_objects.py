@@ -51,7 +51,7 @@ def test_objects_without_a_mask_are_counted(look, problems, is_train):
     look(photo(*ALL, *bare), is_train=is_train)
     (line,) = problems.warnings
     assert line.startswith("set: 6 of 9 objects have no mask")
-    assert line.endswith("background" if is_train else "not judged")
+    assert line.endswith("background" if is_train else "nor is what is found there")
     assert not problems.errors
 
 
@@ -121,3 +121,59 @@ def test_segments_are_counted_like_objects(look, problems):
     counts = look(record, record)
     assert (counts.objects, counts.crowds, counts.most) == (4, 2, (1, "a.png"))
     assert problems.warnings == ["set: no object of 2 of 3 classes: bee, cricket"]
+
+
+NO_PIXEL = {
+    "shares of the size": [[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]],
+    "outside": [[50, 50, 60, 50, 60, 60]],
+    "a line": [[2, 5, 9, 5, 2, 5]],
+    "empty runs": {"size": [20, 30], "counts": [600]},
+    "an empty mask": np.zeros((20, 30), bool),
+}
+
+
+@pytest.mark.parametrize("mask", NO_PIXEL.values(), ids=NO_PIXEL)
+def test_masks_without_a_pixel_are_counted_and_named(look, problems, mask):
+    counts = look(photo(*ALL), photo(insect(2), insect(1, mask), name="b.png"))
+    assert dict(counts.of_class) == {0: 1, 1: 1, 2: 2}
+    (line,) = problems.warnings
+    assert line.startswith("set: the masks of 1 of 5 objects have no pixel in the photo")
+    assert "object 1 of b.png" in line
+
+
+def test_nothing_but_masks_without_a_pixel_is_refused(look, problems):
+    look(photo(*(insect(label, mask) for label, mask in enumerate([*NO_PIXEL.values()][:3]))))
+    assert "set: all 3 objects have no mask" in problems.errors[0]
+
+
+def test_masks_that_lie_elsewhere_than_their_boxes_are_counted(look, problems):
+    """Runs are written down the columns; by rows they fill the photo as well."""
+    mask = np.zeros((20, 30), np.uint8)
+    mask[4:12, 2:9] = 1
+    edges = np.flatnonzero(np.diff(mask.ravel())) + 1  # by rows
+    by_rows = np.diff([0, *edges, mask.size]).tolist()
+    box = {"bbox": [2, 4, 7, 8], "bbox_mode": 1}
+    right = insect(0, mask.astype(bool), **box)
+    wrong = insect(1, {"size": [20, 30], "counts": by_rows}, **box)
+    counts = look(
+        photo(right, insect(2, bbox=[1, 1, 9, 9], bbox_mode=0)), photo(wrong, name="b.png")
+    )
+    assert counts.elsewhere == ["object 0 of b.png"]
+    (line,) = problems.warnings
+    assert line.startswith("set: the masks of 1 of 3 objects lie elsewhere than their bbox")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"iscrowd": "0"}, "needs 'iscrowd', true, false, 1 or 0, got str '0'"),
+        ({"iscrowd": None}, "needs 'iscrowd', true, false, 1 or 0, got NoneType None"),
+        ({"bbox": [1, 2, 3]}, "has the bbox [1, 2, 3], wanted four numbers"),
+        ({"bbox": [1, 2, 3, 4], "bbox_mode": "XYWH"}, "has the bbox_mode 'XYWH', wanted XYXY_ABS"),
+    ],
+)
+def test_flags_and_boxes_of_own_loaders_are_read_strictly(look, problems, fields, reason):
+    look(photo(*ALL, insect(1, **fields)))
+    (line,) = problems.errors
+    assert line.startswith("set: object 3 of a.png ")
+    assert reason in line
