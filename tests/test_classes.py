@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg import add_freeseg_config
+from freeseg.checkpoints import write_checkpoint
 from freeseg.classes import (
-    CLASSES_KEY,
     accepts_auto,
     check_same_classes,
     class_list_of,
     closed_vocabulary,
     fill_num_classes,
     match_classes,
+    order_warning,
     read_class_list,
     shown,
     takes_any_classes,
@@ -32,7 +33,7 @@ from freeseg.classes import (
 )
 from freeseg.data.records import match_or_refuse
 from freeseg.engine import load_config
-from freeseg.structures import Vocabulary, class_rows, vocabulary_of_rows
+from freeseg.structures import CLASSES_KEY, Vocabulary, class_rows, vocabulary_of_rows
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -243,7 +244,9 @@ def test_the_list_beside_a_checkpoint_or_in_it_is_the_model_s(tmp_path, cfg):
     assert trained_vocabulary(with_own_classes(cfg)).names == ("jay", "elk")
     write_class_list(rows[::-1], tmp_path)
     beside = str(tmp_path / "classes.json")
-    assert class_list_of(inside) == class_list_of(bare) == class_list_of(tmp_path) == beside
+    assert class_list_of(bare) == class_list_of(tmp_path) == beside
+    assert class_list_of(inside) == inside, "its own goes before"
+    cfg.MODEL.WEIGHTS = bare
     assert trained_vocabulary(with_own_classes(cfg)).names == ("elk", "jay")
 
 
@@ -258,14 +261,56 @@ def test_without_a_list_nothing_is_changed(tmp_path, cfg):
     assert with_own_classes(cfg).MODEL.CLASSES == "chosen.json"
 
 
+def rows_of(*names, stuff=()):
+    return [
+        {"id": 9 - place, "name": name, "isthing": int(name not in stuff)}
+        for place, name in enumerate(names)
+    ]
+
+
 def test_a_run_goes_on_with_its_own_classes_alone(tmp_path):
-    rows = [{"id": 1, "name": "jay"}, {"id": 2, "name": "elk"}]
-    check_same_classes(rows, tmp_path)  # of a run before there were lists
-    write_class_list(rows, tmp_path)
-    check_same_classes([{"id": 9, "name": "jay"}, {"id": 4, "name": "elk"}], tmp_path)
-    for other in (rows[::-1], rows[:1], [*rows, {"id": 3, "name": "owl"}]):
-        with pytest.raises(ValueError, match=r"cannot resume: the training set lists .*jay, elk;"):
-            check_same_classes(other, tmp_path)
+    weights = str(tmp_path / "model.pth")
+    checkpoint(tmp_path / "model.pth")
+    check_same_classes(rows_of("jay", "elk"), weights)  # of a run before there were lists
+    write_class_list(rows_of("jay", "elk"), tmp_path)
+    check_same_classes([{**row, "id": row["id"] + 7} for row in rows_of("jay", "elk")], weights)
+    for other in (("elk", "jay"), ("jay",), ("jay", "elk", "owl")):
+        with pytest.raises(ValueError, match=r"cannot resume: the training set lists "):
+            check_same_classes(rows_of(*other), weights)
+    with pytest.raises(ValueError, match=r"lists elk \(stuff\), but .* of the run .*, elk;"):
+        check_same_classes(rows_of("jay", "elk", stuff=["elk"]), weights)
+
+
+def test_a_checkpoints_own_list_goes_before_the_one_beside(tmp_path):
+    """A folder may have been trained in again, with another order."""
+    own = checkpoint(tmp_path / "old.pth", classes=rows_of("jay", "elk"))
+    write_class_list(rows_of("elk", "jay"), tmp_path)
+    assert class_list_of(own) == str(own)
+    assert read_class_list(class_list_of(own)).names == ("jay", "elk")
+    with pytest.raises(ValueError, match="cannot resume"):
+        check_same_classes(rows_of("elk", "jay"), str(own))
+
+
+def test_safetensors_carry_the_list(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_checkpoint({"a": torch.ones(2)}, path, classes=rows_of("jay", "elk", stuff=["elk"]))
+    classes = read_class_list(class_list_of(path))
+    assert (classes.names, classes.is_thing, classes.dataset_ids) == (
+        ("jay", "elk"),
+        (True, False),
+        (9, 8),
+    )
+    write_checkpoint({"a": torch.ones(2)}, path)
+    assert class_list_of(path) == ""
+
+
+def test_weights_of_the_same_classes_in_another_order_are_said(tmp_path):
+    weights = str(checkpoint(tmp_path / "old.pth", classes=rows_of("jay", "elk", "owl")))
+    line = order_warning(rows_of("elk", "jay", "owl"), weights)
+    assert "old.pth has the classes of the training set in another order (jay, elk, owl" in line
+    assert order_warning(rows_of("jay", "elk", "owl"), weights) == ""
+    assert order_warning(rows_of("jay", "elk"), weights) == ""  # Detectron2 says of shapes
+    assert order_warning(rows_of("jay", "elk", "owl"), "") == ""
 
 
 # NUM_CLASSES

@@ -76,6 +76,13 @@ class Truth:
         return tuple(ids is None or each is not None for each in ids or [0] * len(self.vocabulary))
 
     @property
+    def has_things(self) -> bool:
+        """Whether the dataset lists a thing, so that there is an AP."""
+        return any(
+            thing and listed for thing, listed in zip(self.vocabulary.is_thing, self.is_listed)
+        )
+
+    @property
     def category_ids(self) -> tuple[int | None, ...]:
         """The dataset's id of every class; the class number where the dataset has no ids."""
         return self.vocabulary.dataset_ids or tuple(range(len(self.vocabulary)))

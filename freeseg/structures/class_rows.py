@@ -9,6 +9,7 @@ from typing import Any
 
 from freeseg.structures.vocabulary import Vocabulary
 
+CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
 CLASSES_FILE = "classes.json"  # beside a checkpoint: the classes it was trained on
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import MetadataCatalog
+from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
 from freeseg.data.datasets.json_rows import MissingDataError, list_of
 from freeseg.data.problems import Problems
-from freeseg.data.records import dataset_records, merged, photo_of
+from freeseg.data.records import dataset_records, identity_of, merged
 from freeseg.images import FULL_WHITE
 from freeseg.structures import Vocabulary
 
@@ -93,6 +95,8 @@ def _check(
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
         problems.error("classes", line)
         classes = Vocabulary((), ())
+    with problems.collecting("classes"):
+        _check_names(name, metadata)
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )
@@ -108,8 +112,28 @@ def _check(
             f"{settings.max_objects} queries: some are never learned; raise "
             f"{settings.max_objects_key}",
         )
-    photos = frozenset(photo_of(record) for record in records)
+    photos = frozenset(identity_of(record) for record in records)
     return DatasetSummary(name, photos, counts.objects, len(classes))
+
+
+def _check_names(name: str, metadata: Any) -> None:
+    """Refuses a list with a name twice, and things that are numbered apart from stuff.
+
+    Raises:
+        ValueError: Says which.
+    """
+    things, stuff = metadata.get("thing_classes") or (), metadata.get("stuff_classes") or ()
+    for key, names in (("thing_classes", things), ("stuff_classes", stuff)):
+        twin = next((each for each, count in Counter(names).items() if count > 1), None)
+        if twin is not None:
+            raise ValueError(f"{name}: {key} has {twin!r} twice; a class needs a name of its own")
+    apart = [each for each in things if each not in set(stuff)]
+    if stuff and apart:
+        raise ValueError(
+            f"{name}: things and stuff are numbered apart (stuff_classes lacks {shown(apart)}), as "
+            "Detectron2's separated sets; here stuff_classes lists all classes, and "
+            "thing_dataset_id_to_contiguous_id says which are things"
+        )
 
 
 def _records(name: str, problems: Problems) -> Sequence[Record]:

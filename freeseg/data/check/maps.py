@@ -35,6 +35,7 @@ Record = Mapping[str, Any]
 MAX_MAPS = 1000  # that are decoded; of more, every so manieth
 _UNREADABLE = "PNGs that cannot be read"  # kind of such errors
 
+MAX_AREA_ERROR = 0.1  # share by which a segment's area may differ from what the JSON says
 MAP_KEYS = ("pan_seg_file_name", "sem_seg_file_name", STUFF_KEY)
 
 
@@ -129,6 +130,7 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
     facts, records = _contents(name, records, "pan_seg_file_name", _look_at_segments, problems)
     strange: list[Record] = []
     void: list[Record] = []
+    others: list[Record] = []
     without_pixel = 0
     for record in records:
         fact = facts[record["pan_seg_file_name"]]
@@ -139,6 +141,8 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
             void.append(record)
         elif present - listed - {VOID_ID}:
             strange.append(record)
+        if _has_other_areas(record, fact):
+            others.append(record)
     if void:
         first = void[0]
         line = (
@@ -155,6 +159,14 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
             f"{name}: {len(strange)} of {len(records)} panoptic PNGs have ids that the JSON does "
             f"not list, such as {strange[0]['pan_seg_file_name']}: void",
         )
+    if others and not void:
+        first = others[0]
+        problems.warn(
+            "areas of segments",
+            f"{name}: {len(others)} of {len(records)} panoptic PNGs show most segments in another "
+            f"size than the JSON's area, such as {first['pan_seg_file_name']} of "
+            f"{photo_of(first)}: the PNG counts (is it of another photo?)",
+        )
     if without_pixel and not void:
         problems.warn(
             "segments without a pixel",
@@ -162,9 +174,23 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
         )
 
 
+def _has_other_areas(record: Record, fact: Fact) -> bool:
+    """Whether most segments that say their area have another one in the PNG."""
+    areas = dict(zip(fact["ids"], fact["areas"]))
+    said = [
+        (row["area"], areas[row["id"]])
+        for row in record["segments_info"]
+        if isinstance(row.get("area"), (int, float)) and row["id"] in areas
+    ]
+    differ = sum(abs(given - found) > MAX_AREA_ERROR * found for given, found in said)
+    return 2 * differ > len(said)
+
+
 def _look_at_segments(path: str) -> Fact:
     pixels = read_picture(path, "RGB")
-    fact: Fact = {"ids": np.unique(unique_labels(packed_colors(pixels))[0]).tolist()}
+    present, places = unique_labels(packed_colors(pixels))
+    areas = np.bincount(places.ravel(), minlength=len(present))
+    fact: Fact = {"ids": present.tolist(), "areas": areas.tolist()}
     grey = one_channel(pixels)
     if grey is not None:
         fact["grey"] = np.unique(grey).tolist()
