@@ -245,6 +245,7 @@ def test_the_list_beside_a_checkpoint_or_in_it_is_the_model_s(tmp_path, cfg):
     write_class_list(rows[::-1], tmp_path)
     beside = str(tmp_path / "classes.json")
     assert class_list_of(bare) == class_list_of(tmp_path) == beside
+    assert class_list_of(inside) == inside, "its own goes before"
     cfg.MODEL.WEIGHTS = bare
     assert trained_vocabulary(with_own_classes(cfg)).names == ("elk", "jay")
 

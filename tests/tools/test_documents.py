@@ -101,7 +101,7 @@ def test_pages_of_the_site_exist_and_all_pages_are_in_it() -> None:
 def test_tests_and_tools_that_documents_name_are_there() -> None:
     pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
     places = re.compile(
-        r"(?:tests|tools|configs|weights|datasets|freeseg)/[\w/.-]+\.(?:py|yaml|json|pth)"
+        r"(?:(?:d2lite/)?tests|tools|configs|weights|datasets|freeseg)/[\w/.-]+\.(?:py|yaml|json|pth)"
     )
     named = {name for page in pages for name in places.findall(page.read_text())}
     made = {"weights/mine.pth", "configs/camvid/mine.yaml", "freeseg/model_final.pth"}  # by users

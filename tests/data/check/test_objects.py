@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detectron2.structures import BoxMode
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.structures import Vocabulary
 
@@ -53,6 +54,41 @@ def test_objects_without_a_mask_are_counted(look, problems, is_train):
     assert line.startswith("set: 6 of 9 objects have no mask")
     assert line.endswith("background" if is_train else "nor is what is found there")
     assert not problems.errors
+
+
+def test_masks_beside_the_photo_are_counted_and_left_out(look, problems):
+    shares = [[0.1, 0.1, 0.2, 0.1, 0.2, 0.2]]
+    beyond = [[100, 100, 120, 100, 120, 120]]
+    counts = look(photo(*ALL, insect(1, shares), insect(2, beyond)))
+    assert dict(counts.of_class) == {0: 1, 1: 1, 2: 1}
+    (line,) = problems.warnings
+    assert line.startswith("set: the masks of 2 of 5 objects have no pixel in the photo, such as ")
+    assert "object 3 of a.png: left out" in line
+
+
+def test_masks_elsewhere_than_their_boxes_are_counted(look, problems):
+    by_columns = {"size": [20, 30], "counts": [5, 4, 591]}
+    right = {"bbox": [1, 1, 9, 9], "bbox_mode": BoxMode.XYXY_ABS}
+    wrong = {"bbox": [20, 2, 8, 9], "bbox_mode": BoxMode.XYWH_ABS}
+    counts = look(photo(*ALL, insect(0, **right), insect(1, by_columns, **wrong)))
+    assert sum(counts.of_class.values()) == 5, "masks count"
+    (line,) = problems.warnings
+    assert line.startswith("set: the masks of 1 of 5 objects lie elsewhere than their bbox, such ")
+    assert "object 4 of a.png" in line
+
+
+BOXES = {
+    "of three": ({"bbox": [1, 2, 3]}, "has the bbox [1, 2, 3], wanted four numbers or none"),
+    "of no mode": ({"bbox": [1, 2, 3, 4], "bbox_mode": "xywh"}, "has the bbox_mode 'xywh', wanted"),
+    "a flag": ({"iscrowd": "0"}, "needs 'iscrowd', true, false, 1 or 0, got str '0'"),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), BOXES.values(), ids=BOXES)
+def test_fields_that_mean_nothing_are_named(look, problems, fields, message):
+    look(photo(*ALL, insect(0, **fields)))
+    (line,) = problems.errors
+    assert line.startswith(f"set: object 3 of a.png {message}")
 
 
 REST = {
