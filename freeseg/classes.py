@@ -25,6 +25,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import read_content
 from freeseg.files import write_text
 from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows, vocabulary_of_rows
+from freeseg.structures.class_list import clean_name
 
 CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
@@ -71,6 +72,28 @@ def takes_any_classes(cfg: CfgNode) -> bool:
     return name in META_ARCH_REGISTRY and bool(
         getattr(META_ARCH_REGISTRY.get(name), "takes_vocabulary", False)
     )
+
+
+def refuse_shared_texts(classes: Vocabulary, source: str) -> None:
+    """Refuses a list of which two classes have one text, up to capitals, for a text encoder.
+
+    Args:
+        classes: The list.
+        source: Whose it is, for the message.
+
+    Raises:
+        ValueError: Such classes read alike, so none of their regions can be told apart.
+    """
+    owners: dict[str, int] = {}
+    for label, texts in enumerate(classes.synonyms):
+        for text in texts:
+            owner = owners.setdefault(clean_name(text).casefold(), label)
+            if owner != label:
+                raise ValueError(
+                    f"{source}: the classes {classes.names[owner]!r} and {classes.names[label]!r} "
+                    "have the same text up to capitals, and the model knows classes by their "
+                    "texts; rename one of them"
+                )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ from typing import Any
 
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
-from freeseg.classes import fill_num_classes, takes_any_classes, trained_vocabulary
+from freeseg.classes import (
+    fill_num_classes,
+    refuse_shared_texts,
+    takes_any_classes,
+    trained_vocabulary,
+    training_vocabularies,
+)
 from freeseg.config import system_node, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
@@ -87,6 +93,8 @@ def check_all(
         with problems.collecting("classes"):
             fill_num_classes(cfg.clone())
             check_training_classes(cfg)
+    if takes_any_classes(cfg):
+        _check_texts(cfg, chosen, problems)
     for name in cfg.DATASETS.TEST:
         with problems.collecting("evaluation"):
             _check_evaluation(cfg, name, problems)
@@ -96,6 +104,15 @@ def check_all(
     if is_training and not names:
         _warn_of_shared_photos(cfg, summaries, problems)
     return summaries
+
+
+def _check_texts(cfg: Any, names: Sequence[str], problems: Problems) -> None:
+    """Refuses classes that a system that reads texts cannot tell apart."""
+    lists = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in names}
+    for source, classes in {**lists, **training_vocabularies(cfg)}.items():
+        if classes is not None:
+            with problems.collecting("texts of classes"):
+                refuse_shared_texts(classes, source or cfg.MODEL.CLASSES)
 
 
 def _warn_of_shared_photos(
