@@ -19,6 +19,7 @@ from freeseg.classes import (
 from freeseg.config import system_node, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
+from freeseg.data.datasets.own_loader import check_metadata
 from freeseg.data.loader import check_training_classes
 from freeseg.data.mapper import PER_BATCH, PUBLISHED_MAPPERS
 from freeseg.data.problems import DataError, Problems
@@ -89,6 +90,10 @@ def check_all(
     """
     train = cfg.DATASETS.TRAIN if is_training else ()
     chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
+    for name in chosen:
+        check_metadata(name, problems)
+    if problems.errors:
+        return []
     if is_training:
         with problems.collecting("classes"):
             fill_num_classes(cfg.clone())
@@ -133,7 +138,12 @@ def _warn_of_shared_photos(
 
 def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
     """Refuses a test set that cannot be judged, or whose classes the model does not know."""
-    wanted_tasks(cfg, name)
+    try:
+        wanted_tasks(cfg, name)
+    except DataError:
+        if cfg.DATASETS.CHECK:
+            return  # the check of its records says it
+        raise
     known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
     listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
     if known is not None and listed is not None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-import numpy as np
-
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
@@ -20,6 +18,7 @@ from freeseg.data.datasets.json_rows import (
     rows_of,
     without_twins,
 )
+from freeseg.data.datasets.own_loader import own_records
 from freeseg.data.datasets.photo_finder import PhotoFinder
 from freeseg.data.panoptic import MAX_SEGMENT_ID, VOID_ID
 from freeseg.data.problems import Problems
@@ -55,31 +54,13 @@ def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
 def load_records(name: str, problems: Problems) -> Records:
     """Records of a registered dataset, whoever has registered it.
 
-    Where it is one of ours, `problems` gets all that is wrong with its files and the records are
-    what is left; Detectron2's `DatasetCatalog.get` raises them.
+    `problems` gets all that is wrong with its files and the records are what is left; Detectron2's
+    `DatasetCatalog.get` raises them.
     """
     function = DatasetCatalog[name] if name in DatasetCatalog.list() else None
     if isinstance(function, _Strictly):
         return function.load(problems)
-    return [_with_plain_numbers(record) for record in DatasetCatalog.get(name)]
-
-
-def _with_plain_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record whose numbers are Python's: numpy's, as loaders of tables give, have no JSON."""
-    plain = {key: _plain(value) for key, value in record.items()}
-    for key in ("annotations", "segments_info"):
-        if isinstance(plain.get(key), list):
-            plain[key] = [
-                {field: _plain(value) for field, value in row.items()}
-                if isinstance(row, Mapping)
-                else row
-                for row in plain[key]
-            ]
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return own_records(name, problems)
 
 
 @dataclass(frozen=True)
