@@ -249,9 +249,9 @@ class ClassMatch:
 def match_classes(listed: Vocabulary, known: Vocabulary) -> ClassMatch:
     """Finds the classes of a dataset among those of a model, by name.
 
-    Equal names come first. What is left is joined by other spellings: capitals, "-" and "_" for
-    blanks, synonyms, and the words of a dataset's way of writing ("road, route", "tree-merged"),
-    where exactly one class of each list answers to them.
+    Equal names come first. What is left is joined by other spellings: capitals, the Unicode form of
+    letters, "-" and "_" for blanks, synonyms, and the words of a dataset's way of writing ("road,
+    route", "tree-merged"), where exactly one class of each list answers to them.
     """
     place = {name: label for label, name in enumerate(known.names)}
     labels: list[int | None] = [place.get(name) for name in listed.names]
@@ -310,4 +310,4 @@ def _spellings(vocabulary: Vocabulary) -> list[set[str]]:
 
 
 def _spelling(text: str) -> str:
-    return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
+    return " ".join(clean_name(text).casefold().replace("_", " ").replace("-", " ").split())

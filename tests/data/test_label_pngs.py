@@ -180,6 +180,14 @@ def test_what_does_not_fit_together_is_named(row, tmp_path):
         DatasetCatalog.get(this[0])
 
 
+def test_names_of_photos_and_labels_may_differ_in_their_unicode_form(row, tmp_path):
+    this = row(low_ids, LOW)
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "photos" / "p\u00eache.png")
+    (tmp_path / "labels" / "a.png").rename(tmp_path / "labels" / "pe\u0302che.png")
+    register_custom([this])
+    assert "p\u00eache" in [each["image_id"] for each in dataset_records(this[0])]
+
+
 def test_an_id_that_is_no_category_names_file_and_pixels(row, tmp_path):
     this = row(low_ids, LOW[:-1])  # without the bolts
     register_custom([this])

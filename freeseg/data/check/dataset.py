@@ -99,7 +99,8 @@ def _check(
     if classes is None:  # what its objects are cannot be said either
         return DatasetSummary(name, photos, 0, 0)
     counts = count_objects(name, records, len(classes), problems)
-    if any(key in record for record in records for key in ("annotations", "segments_info")):
+    has_objects = any(key in row for row in records for key in ("annotations", "segments_info"))
+    if has_objects and (counts.objects or not problems.errors):  # else they are in those errors
         check_objects(name, counts, classes, problems, is_train=settings.is_train)
     void = int(metadata.get("ignore_label", 255))
     check_maps(name, records, headers, classes, void, problems)

@@ -11,6 +11,7 @@ from typing import Any
 from freeseg.data.categories import from_json, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, LABELS_KEY, Records, register
 from freeseg.data.datasets.json_rows import Json, read_field
+from freeseg.data.datasets.photo_finder import composed
 from freeseg.data.label_table import VOID_VALUE, LabelTable, packed_color
 from freeseg.data.problems import Problems
 from freeseg.images import IMAGE_SUFFIXES
@@ -149,4 +150,4 @@ def _files(folder: Path, suffixes: frozenset[str] | set[str]) -> list[Path]:
 
 
 def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+    return composed(path.relative_to(folder).with_suffix("").as_posix())

@@ -158,14 +158,14 @@ def test_rows_of_a_json_and_photos_are_in_one_list(photos, problems):
     wanted = [
         "images[2] needs 'height', a whole number, got nothing",
         "annotations[4] must be an object, got int",
-        "annotation None needs 'iscrowd', true, false, 1 or 0, got str '0'",
-        "annotation None has image 1 and category 9, one of which the file does not list",
-        "annotation None has image 2 and category 1, one of which the file does not list",
-        "annotation None, of d.png: a polygon is a list x, y",
+        "annotations[0] needs 'iscrowd', true, false, 1 or 0, got str '0'",
+        "annotations[1] is of the category 9, which the file does not list",
+        "annotations[3], of d.png: a polygon is a list x, y",
         "gone.png does not exist",
     ]
     lines = problems.errors
     assert len([line for line in lines if any(part in line for part in wanted)]) == len(wanted)
+    assert len(lines) == len(wanted), "annotation of the image in error is not one as well"
     assert all("check_rows" in line for line in lines)
 
 
