@@ -115,3 +115,12 @@ def test_what_is_nowhere_stays_what_it_says(finder, problems, tmp_path, name):
 def test_a_folder_that_is_not_there_has_no_photos(tmp_path, problems):
     finder = PhotoFinder(tmp_path / "none", Path("set.json"), problems)
     assert finder.find("a.png") == tmp_path / "none" / "a.png"
+
+
+def test_names_in_other_capitals_name_what_is_there(finder, problems, tmp_path):
+    assert finder.find("day 1/Plain.PNG") == tmp_path / "photos" / "day 1/Plain.PNG"
+    finder.find("ONLY.tif")
+    finder.report()
+    (line,) = problems.errors
+    assert line.startswith("set.json: 2 file names differ in capitals from what is in ")
+    assert line.endswith("such as 'day 1/Plain.PNG' from 'day 1/plain.png'")

@@ -44,6 +44,7 @@ class PhotoFinder:
         self._source = source
         self._problems = problems
         self._moved: list[tuple[str, str]] = []
+        self._in_other_capitals: list[tuple[str, str]] = []
         self._listed: dict[str, dict[str, str]] = {}
 
     def find(self, name: str) -> Path:
@@ -63,13 +64,22 @@ class PhotoFinder:
                 f"{self._source}: {name!r} is not in {self._folder}, and "
                 f"{len(found)} files there are called {found[0].name!r}",
             )
+        if not found and composed(last).casefold() in self._by_casefold:
+            self._in_other_capitals.append((name, self._by_casefold[composed(last).casefold()]))
         if len(found) != 1:
             return self._folder / slashed
         self._moved.append((name, str(found[0].relative_to(self._folder))))
         return found[0]
 
     def report(self) -> None:
-        """Warns, once, of names that were found by their last part."""
+        """Says, once, which names were found by their last part, or only in other capitals."""
+        if self._in_other_capitals:
+            name, place = self._in_other_capitals[0]
+            self._problems.error(
+                "names in other capitals",
+                f"{self._source}: {len(self._in_other_capitals)} file names differ in capitals "
+                f"from what is in {self._folder}, such as {name!r} from {place!r}",
+            )
         if self._moved:
             name, place = self._moved[0]
             self._problems.warn(
@@ -106,6 +116,14 @@ class PhotoFinder:
             for name in names:
                 files.setdefault(composed(name), []).append(Path(folder) / name)
         return files
+
+    @cached_property
+    def _by_casefold(self) -> dict[str, str]:
+        """Where files lie below the folder, by their names without capitals."""
+        return {
+            name.casefold(): str(paths[0].relative_to(self._folder))
+            for name, paths in self._files.items()
+        }
 
     @cached_property
     def _uploads(self) -> dict[str, list[Path]]:
