@@ -33,6 +33,7 @@ from freeseg.structures import (
     read_class_rows,
     vocabulary_of_rows,
 )
+from freeseg.structures.class_list import clean_name
 
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 
@@ -78,6 +79,28 @@ def takes_any_classes(cfg: CfgNode) -> bool:
     return name in META_ARCH_REGISTRY and bool(
         getattr(META_ARCH_REGISTRY.get(name), "takes_vocabulary", False)
     )
+
+
+def refuse_shared_texts(classes: Vocabulary, source: str) -> None:
+    """Refuses a list of which two classes have one text, up to capitals, for a text encoder.
+
+    Args:
+        classes: The list.
+        source: Whose it is, for the message.
+
+    Raises:
+        ValueError: Such classes read alike, so none of their regions can be told apart.
+    """
+    owners: dict[str, int] = {}
+    for label, texts in enumerate(classes.synonyms):
+        for text in texts:
+            owner = owners.setdefault(clean_name(text).casefold(), label)
+            if owner != label:
+                raise ValueError(
+                    f"{source}: the classes {classes.names[owner]!r} and {classes.names[label]!r} "
+                    "have the same text up to capitals, and the model knows classes by their "
+                    "texts; rename one of them"
+                )
 
 
 @contextlib.contextmanager
@@ -274,9 +297,9 @@ class ClassMatch:
 def match_classes(listed: Vocabulary, known: Vocabulary) -> ClassMatch:
     """Finds the classes of a dataset among those of a model, by name.
 
-    Equal names come first. What is left is joined by other spellings: capitals, "-" and "_" for
-    blanks, synonyms, and the words of a dataset's way of writing ("road, route", "tree-merged"),
-    where exactly one class of each list answers to them.
+    Equal names come first. What is left is joined by other spellings: capitals, the Unicode form of
+    letters, "-" and "_" for blanks, synonyms, and the words of a dataset's way of writing ("road,
+    route", "tree-merged"), where exactly one class of each list answers to them.
     """
     place = {name: label for label, name in enumerate(known.names)}
     labels: list[int | None] = [place.get(name) for name in listed.names]
@@ -335,4 +358,4 @@ def _spellings(vocabulary: Vocabulary) -> list[set[str]]:
 
 
 def _spelling(text: str) -> str:
-    return " ".join(text.casefold().replace("_", " ").replace("-", " ").split())
+    return " ".join(clean_name(text).casefold().replace("_", " ").replace("-", " ").split())

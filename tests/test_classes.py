@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_names_say_which_class_is_which(names, labels, unknown, absent):
     match = match_classes(listed(*names), KNOWN)
     assert (match.labels, match.unknown, match.absent) == (labels, unknown, absent)
     assert match.is_identity == (labels == (0, 1, 2, 3))
+
+
+def test_the_unicode_form_of_letters_says_nothing():
+    names = ("cr\u00e8me br\u00fbl\u00e9e", "p\u00eache")
+    split = tuple(unicodedata.normalize("NFD", name) for name in reversed(names))
+    assert not set(names) & set(split)
+    assert match_classes(listed(*split), listed(*names)).labels == (1, 0)
+    assert match_classes(listed(*names), listed(*split)).labels == (1, 0)
 
 
 def test_synonyms_of_either_list_join():

@@ -52,6 +52,20 @@ class ReleaseCheckpointer(DetectionCheckpointer):
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         return super().load(weights_file(path) if path else path, *args, **kwargs)
 
+    def get_checkpoint_file(self) -> str:
+        """The checkpoint that ``last_checkpoint`` names, "" without that file.
+
+        Raises:
+            ValueError: It names one that is not there.
+        """
+        path: str = super().get_checkpoint_file()
+        if path and not self.path_manager.isfile(path):
+            raise ValueError(
+                f"cannot resume: {Path(self.save_dir) / 'last_checkpoint'} names {path}, which "
+                "does not exist; write the name of a checkpoint that does into it"
+            )
+        return path
+
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             content = self._read_pkl(filename)

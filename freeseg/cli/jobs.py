@@ -82,13 +82,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 def start_checked(args: argparse.Namespace) -> int:
     """Runs the job, once it is known that its configuration can be used.
 
-    From then on `args.errors_are_lines` is False, see `exit_code_of`.
+    From then on `args.errors_are_lines` is False, see `exit_code_of`: before its first step the job
+    says itself what is a mistake.
     """
     cfg = read_config(args.config_file, None, None, args.opts or ())
     register_custom(cfg.DATASETS.CUSTOM)
     check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])
     if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
         find_weights(cfg.MODEL.WEIGHTS)
-    args.errors_are_lines = False  # what fails in a job needs its traceback
+    args.errors_are_lines = False  # what fails after the first step needs its traceback
     start_job(args)
     return DONE

@@ -30,6 +30,15 @@ def find_photos(arguments: Sequence[str]) -> list[Photo]:
     return list(photos)
 
 
+def what_is_nested(folder: Path) -> str:
+    """What a message says of a folder whose photos and videos lie in folders in it; else ""."""
+    inside = (Path(parent) for parent, _, _ in os.walk(folder) if Path(parent) != folder)
+    count = sum(len(_images_in(each)) for each in inside)
+    if not count:
+        return ""
+    return f" itself, but folders in it hold {count}: name these folders, or a quoted pattern"
+
+
 def common_folder(arguments: Sequence[str]) -> Path:
     """Returns the folder that holds all files which arguments name; web addresses are in none.
 

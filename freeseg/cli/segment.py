@@ -18,7 +18,7 @@ from freeseg.cli.annotations import FolderAnnotations
 from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
 from freeseg.cli.messages import share as share_of_one
 from freeseg.cli.model_choice import add_model_options, load_segmenter
-from freeseg.cli.photos import find_photos, is_video
+from freeseg.cli.photos import find_photos, is_video, what_is_nested
 from freeseg.cli.video import segment_video, video_target
 from freeseg.data.photos import Photo, unique_stems
 from freeseg.images import ImageError
@@ -210,7 +210,9 @@ def _failure(photo: Photo, error: Exception) -> str:
         if is_pattern and not Path(photo).exists():
             return f"{photo}: no file matches this pattern"
         # a folder that holds images was replaced by them
-        return f"{photo}: holds no image files" if Path(photo).is_dir() else str(error)
+        if not Path(photo).is_dir():
+            return str(error)
+        return f"{photo}: holds no image files{what_is_nested(Path(photo))}"
     if isinstance(error, OSError):
         return f"{photo}: its results cannot be written ({error.strerror or error})"
     # PyTorch has a class of its own for a full GPU and none for a full main memory

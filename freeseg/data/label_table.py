@@ -5,7 +5,7 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,9 +58,11 @@ class LabelTable:
         present, places = unique_labels(values)
         unknown = [value for value in present.tolist() if value not in table]
         if unknown:
+            is_color = colors is not None
+            hint = swap_hint(present.tolist(), table) if is_color else ""
             raise ValueError(
-                f"has the {label_text(unknown[0], colors is not None)}, which is none of "
-                f"{_known(table)}"
+                f"has the {label_text(unknown[0], is_color)}, which is none of "
+                f"{_known(table, is_color)}{hint}"
             )
         classes = [void if table[value] is None else table[value] for value in present.tolist()]
         return np.asarray(classes, dtype=np.int64)[places]
@@ -113,11 +115,21 @@ def packed_color(color: Sequence[int]) -> int:
 
 def label_text(value: int, is_color: bool) -> str:
     """How messages call a pixel's value, or its packed colour."""
-    color = [value & 255, value >> 8 & 255, value >> 16]
-    return f"colour {color}" if is_color else f"label {value}"
+    return f"colour {_channels(value)}" if is_color else f"label {value}"
 
 
-def _known(table: Mapping[int, int | None]) -> str:
+def swap_hint(colors: Collection[int], known: Collection[int]) -> str:
+    """What messages say of packed colours that would all be known, were red and blue swapped."""
+    swapped = {packed_color(_channels(color)[::-1]) for color in colors}
+    return ": red and blue are swapped (OpenCV writes BGR)" if swapped <= set(known) else ""
+
+
+def _channels(packed: int) -> list[int]:
+    return [packed & 255, packed >> 8 & 255, packed >> 16]
+
+
+def _known(table: Mapping[int, int | None], is_color: bool) -> str:
     """The first values that stand for classes."""
     values = sorted(value for value, label in table.items() if label is not None)
-    return ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
+    texts = [str(_channels(value) if is_color else value) for value in values[:12]]
+    return ", ".join(texts) + (" ..." if len(values) > 12 else "")

@@ -181,9 +181,11 @@ def train_records(cfg: Any) -> list[Record]:
     lists (DATASETS.MIX_LABEL_SETS) keep their numbers, and say whose a record is.
 
     Raises:
-        ValueError: A further set has a class that the first does not list.
+        ValueError: A further set has a class that the first does not list, or there is no set.
     """
     names, own_lists = cfg.DATASETS.TRAIN, cfg.DATASETS.MIX_LABEL_SETS
+    if not names:
+        raise ValueError("DATASETS.TRAIN is empty: name the sets to train on")
     labels = {} if own_lists else _labels_in_first(cfg)
     result: list[Record] = []
     for name in names:
@@ -191,7 +193,9 @@ def train_records(cfg: Any) -> list[Record]:
         if name in labels:
             void = MetadataCatalog.get(name).get("ignore_label", 255)
             records = renumbered(records, labels[name], void, void)
-        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and "annotations" in records[0]:
+        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and any(
+            "annotations" in row for row in records[:1]
+        ):
             records = filter_images_with_only_crowd_annotations(records)
         result += [{**record, DATASET_KEY: name} for record in records] if own_lists else records
     return result

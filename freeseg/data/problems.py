@@ -9,8 +9,8 @@ from types import TracebackType
 EXAMPLES = 5  # lines of one kind; how many more there are is said in the last
 
 
-class DataError(ValueError):
-    """A dataset cannot be used; one line for every problem.
+class RefusalError(ValueError):
+    """What a user asked for cannot be done; one line for every problem.
 
     Attributes:
         problems: The lines.
@@ -19,6 +19,10 @@ class DataError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class DataError(RefusalError):
+    """A dataset cannot be used."""
 
 
 class Problems:

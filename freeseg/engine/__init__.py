@@ -1,5 +1,6 @@
 """Training and evaluation jobs."""
 
+from freeseg.engine.beginning import JobError
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.job import evaluate, load_config, run_job, start_job
 from freeseg.engine.launch import launch
@@ -8,6 +9,7 @@ from freeseg.engine.trainer import Trainer
 
 __all__ = [
     "AtomicCheckpointer",
+    "JobError",
     "Trainer",
     "build_lr_scheduler",
     "build_optimizer",

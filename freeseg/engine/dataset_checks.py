@@ -9,10 +9,17 @@ from typing import Any
 
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
-from freeseg.classes import fill_num_classes, takes_any_classes, trained_vocabulary
+from freeseg.classes import (
+    fill_num_classes,
+    refuse_shared_texts,
+    takes_any_classes,
+    trained_vocabulary,
+    training_vocabularies,
+)
 from freeseg.config import system_node, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
+from freeseg.data.datasets.own_loader import check_metadata
 from freeseg.data.loader import check_training_classes
 from freeseg.data.mapper import PER_BATCH, PUBLISHED_MAPPERS
 from freeseg.data.problems import DataError, Problems
@@ -83,10 +90,16 @@ def check_all(
     """
     train = cfg.DATASETS.TRAIN if is_training else ()
     chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
+    for name in chosen:
+        check_metadata(name, problems)
+    if problems.errors:
+        return []
     if is_training:
         with problems.collecting("classes"):
             fill_num_classes(cfg.clone())
             check_training_classes(cfg)
+    if takes_any_classes(cfg):
+        _check_texts(cfg, chosen, problems)
     for name in cfg.DATASETS.TEST:
         with problems.collecting("evaluation"):
             _check_evaluation(cfg, name, problems)
@@ -96,6 +109,15 @@ def check_all(
     if is_training and not names:
         _warn_of_shared_photos(cfg, summaries, problems)
     return summaries
+
+
+def _check_texts(cfg: Any, names: Sequence[str], problems: Problems) -> None:
+    """Refuses classes that a system that reads texts cannot tell apart."""
+    lists = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in names}
+    for source, classes in {**lists, **training_vocabularies(cfg)}.items():
+        if classes is not None:
+            with problems.collecting("texts of classes"):
+                refuse_shared_texts(classes, source or cfg.MODEL.CLASSES)
 
 
 def _warn_of_shared_photos(
@@ -116,7 +138,12 @@ def _warn_of_shared_photos(
 
 def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
     """Refuses a test set that cannot be judged, or whose classes the model does not know."""
-    wanted_tasks(cfg, name)
+    try:
+        wanted_tasks(cfg, name)
+    except DataError:
+        if cfg.DATASETS.CHECK:
+            return  # the check of its records says it
+        raise
     known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
     listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
     if known is not None and listed is not None:

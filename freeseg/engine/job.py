@@ -25,6 +25,7 @@ from freeseg.config import (
     test_node,
 )
 from freeseg.config_unused import refuse_unsupported
+from freeseg.engine.beginning import beginning, require_output_folder
 from freeseg.engine.dataset_checks import check_datasets
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results
@@ -60,16 +61,23 @@ def start_job(args: argparse.Namespace) -> None:
 
 
 def run_job(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains, or only evaluates, in this process; returns the results of the evaluation."""
-    cfg = load_config(args)
-    default_setup(cfg, args)
+    """Trains, or only evaluates, in this process; returns the results of the evaluation.
+
+    Raises:
+        JobError: It cannot begin.
+    """
+    with beginning():
+        cfg = load_config(args)
+        require_output_folder(cfg.OUTPUT_DIR)
+        default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="freeseg")
     if cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
         logger.info("MODEL.DEVICE is cpu: the GPU of this machine is not used")
     if args.eval_only:
         return evaluate(cfg, resume=args.resume)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
+    with beginning():
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
     return trainer.train()
 
 
@@ -94,21 +102,30 @@ def load_config(args: argparse.Namespace) -> CfgNode:
 
 
 def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
-    """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR."""
-    cfg = cfg if resume else with_own_classes(cfg)
-    check_datasets(cfg, is_training=False)
-    model = Trainer.build_model(cfg)
-    checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
-        logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
-    checkpointer.resume_or_load(weights_path(cfg.MODEL.WEIGHTS), resume=resume)
-    checkpointer.check_fit(cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+    """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR.
+
+    Raises:
+        JobError: It cannot begin.
+    """
+    with beginning():
+        cfg = cfg if resume else with_own_classes(cfg)
+        check_datasets(cfg, is_training=False)
+        model = Trainer.build_model(cfg)
+        _load_weights(cfg, model, resume=resume)
     results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}
     if comm.is_main_process() and results:
         report_results(cfg, results)
         if cfg.TEST.EXPECTED_RESULTS:
             verify_results(cfg, results)
     return results
+
+
+def _load_weights(cfg: CfgNode, model: nn.Module, *, resume: bool) -> None:
+    checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
+    checkpointer.resume_or_load(weights_path(cfg.MODEL.WEIGHTS), resume=resume)
+    checkpointer.check_fit(cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
 
 
 def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:

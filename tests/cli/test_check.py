@@ -239,3 +239,16 @@ def test_sets_need_no_configuration(check, job, contents, tmp_path):
     code, out, err = check("check_alone", "--opts", "DATASETS.CUSTOM", repr([row]))
     assert (code, err) == (0, [])
     assert out == ["check_alone: 3 photos, 4 classes", "0 problems, 0 to know of"]
+
+
+@pytest.mark.parametrize("system", ["FreeSeg", "LSeg"])
+def test_systems_that_read_texts_need_classes_that_read_otherwise(job, contents, check, system):
+    for content in contents:
+        content["categories"][1]["name"] = "BOLT"
+    config = job(*contents)
+    assert check("--config-file", config)[0] == 0, "a closed system may have them"
+    code, _, err = check("--config-file", config, "--opts", "MODEL.META_ARCHITECTURE", system)
+    errors = [line for line in err if "same text" in line]
+    assert code == 1
+    assert len(errors) == 2
+    assert f"{job.train}: the classes 'bolt' and 'BOLT' have the same text up to" in errors[0]

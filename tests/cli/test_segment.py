@@ -461,6 +461,16 @@ def test_files_folders_and_patterns_are_found_once_each(tmp_path: Path) -> None:
     assert found("notes.txt", "*.gif") == ["notes.txt", "*.gif"]
 
 
+def test_photos_in_folders_of_a_folder_are_mentioned(arguments, tmp_path, capsys) -> None:
+    for name in ("top/a/b.jpg", "top/c/d/e.png", "top/readme.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert main(["segment", str(tmp_path / "top"), *arguments]) == 1
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith(f"freeseg: {tmp_path / 'top'}: holds no image files itself, but folders")
+    assert "folders in it hold 2: name these folders" in line
+
+
 def test_a_web_address_is_read_as_python_reads_it(photo, arguments, tmp_path, capsys) -> None:
     address = "http://127.0.0.1:9/a/x.jpg?size=3"  # nobody listens on the port that discards
     with pytest.raises(ImageError) as caught:

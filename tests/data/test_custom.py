@@ -8,6 +8,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data import build_train_loader, register_custom
 from freeseg.data.panoptic import id2rgb
+from freeseg.data.problems import DataError, Problems
+from freeseg.data.records import dataset_records
 
 PANOPTIC = {
     "images": [{"id": 3, "file_name": "photo.png", "height": 8, "width": 8}],
@@ -147,15 +149,6 @@ def test_a_missing_path_is_named(row, place):
         register_custom(rows)
 
 
-def test_an_annotation_of_an_unknown_image_is_an_error(row):
-    content = json.loads(json.dumps(INSTANCE))
-    content["annotations"][0]["image_id"] = 99
-    rows = [row(content, panoptic_root="")]
-    register_custom(rows)
-    with pytest.raises(ValueError, match="annotation 1 has image 99 and category 40"):
-        DatasetCatalog.get(rows[0][0])
-
-
 def changed(content, change):
     """A copy of a JSON's content, after a change."""
     content = json.loads(json.dumps(content))
@@ -166,6 +159,70 @@ def changed(content, change):
 def load(rows):
     register_custom(rows)
     return DatasetCatalog.get(rows[0][0])
+
+
+UNKNOWN = {
+    "no such image": (99, 3, "is of the image 99, which the file does not list$"),
+    "a text for a number": (
+        "3",
+        3,
+        "is of the image '3', a text, but the file lists the image 3, a number: they must be of",
+    ),
+    "a number for a text": (
+        3,
+        "3",
+        "is of the image 3, a number, but the file lists the image '3'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["instance", "panoptic"])
+@pytest.mark.parametrize(("annotated", "listed", "message"), UNKNOWN.values(), ids=UNKNOWN)
+def test_an_annotation_of_an_unknown_image_says_which(row, kind, annotated, listed, message):
+    def change(content):
+        content["images"][0]["id"] = listed
+        content["annotations"][0]["image_id"] = annotated
+
+    content = changed({"instance": INSTANCE, "panoptic": PANOPTIC}[kind], change)
+    place = {"instance": "annotation 1", "panoptic": r"annotation of photo\.png"}[kind]
+    with pytest.raises(DataError, match=f"set.json: {place} {message}"):
+        load([row(content, panoptic_root="" if kind == "instance" else None)])
+
+
+def test_annotation_of_an_unknown_category_says_which(row):
+    content = changed(INSTANCE, lambda each: each["annotations"][0].update(category_id=9))
+    with pytest.raises(DataError, match="annotation 1 is of the category 9, which the file does"):
+        load([row(content, panoptic_root="")])
+
+    def change(content):
+        content["annotations"][0]["segments_info"][0]["category_id"] = 9
+
+    with pytest.raises(DataError, match=r"segments of photo\.png: segment 7 has category 9, which"):
+        load([row(changed(PANOPTIC, change), name="custom_category_of_a_segment")])
+
+
+@pytest.mark.parametrize("kind", ["instance", "panoptic"])
+@pytest.mark.parametrize("fault", [{"file_name": ""}, {"height": "8"}, {"id": None}])
+def test_annotation_of_an_image_in_error_is_none_as_well(row, kind, fault):
+    content = {"instance": INSTANCE, "panoptic": PANOPTIC}[kind]
+    content = changed(content, lambda each: each["images"][0].update(fault))
+    problems = Problems()
+    this = row(content, panoptic_root="" if kind == "instance" else None)
+    register_custom([this])
+    dataset_records(this[0], problems=problems)
+    (line,) = problems.errors
+    assert f"needs '{next(iter(fault))}'" in line
+
+
+def test_images_without_panoptic_annotation_are_counted(row):
+    def change(content):
+        content["images"].append({**content["images"][0], "id": "spare"})
+
+    this, problems = row(changed(PANOPTIC, change)), Problems()
+    register_custom([this])
+    assert len(dataset_records(this[0], problems=problems)) == 1
+    (line,) = problems.warnings
+    assert "1 of 2 images have no annotation, such as image 'spare': they are not used" in line
 
 
 ROOTS = {

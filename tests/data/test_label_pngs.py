@@ -180,6 +180,14 @@ def test_what_does_not_fit_together_is_named(row, tmp_path):
         DatasetCatalog.get(this[0])
 
 
+def test_names_of_photos_and_labels_may_differ_in_their_unicode_form(row, tmp_path):
+    this = row(low_ids, LOW)
+    (tmp_path / "photos" / "a.png").rename(tmp_path / "photos" / "p\u00eache.png")
+    (tmp_path / "labels" / "a.png").rename(tmp_path / "labels" / "pe\u0302che.png")
+    register_custom([this])
+    assert "p\u00eache" in [each["image_id"] for each in dataset_records(this[0])]
+
+
 def test_an_id_that_is_no_category_names_file_and_pixels(row, tmp_path):
     this = row(low_ids, LOW[:-1])  # without the bolts
     register_custom([this])
@@ -221,6 +229,30 @@ def test_a_void_that_is_none_is_refused(row, value, message):
         register_custom([row(low_ids, LOW, ignore_label=value)])
 
 
+@pytest.mark.parametrize(
+    ("color", "message"),
+    [
+        (COLORS["nut"], r"category 3 \('bolt'\) has the color .* of category 900 \('nut'\)"),
+        (
+            "#be1e1e",
+            r"category 3 \('bolt'\) needs 'color', \[R, G, B\] from 0 to 255, got '#be1e1e'",
+        ),
+        ([0.7, 0.1, 0.1], "needs 'color'"),
+        ([190, 30, 30, 255], "needs 'color'"),
+    ],
+    ids=["of another", "text", "shares", "alpha"],
+)
+def test_a_color_that_says_no_class_is_refused(row, color, message):
+    listed = [
+        {**each, "color": list(color) if each["name"] == "bolt" else list(each["color"])}
+        for each in COLORED
+    ]
+    if isinstance(color, str):
+        listed[1]["color"] = color
+    with pytest.raises(DataError, match=message):
+        register_custom([row(colored, listed)])
+
+
 def test_a_category_may_have_the_id_255(row):
     """Masks of 0 and 255 are two classes where both are listed."""
     this = row(
@@ -241,3 +273,8 @@ def test_a_folder_without_pngs_is_a_line(row, tmp_path):
     problems = Problems()
     check_dataset(this[0], CheckSettings(), problems)
     assert problems.errors[0] == f"no PNGs in {tmp_path / 'labels'}"
+    for number in range(3):
+        Image.new("L", (5, 5)).save(tmp_path / "labels" / f"{number}.tif")
+    problems = Problems()
+    check_dataset(this[0], CheckSettings(), problems)
+    assert problems.errors[0].endswith("labels: wanted PNGs, found 3 .tif")

@@ -60,7 +60,12 @@ UNKNOWN = {
     "blue first": (
         COLORS,
         np.array([[(9, 1, 7), RED]], np.uint8),
-        r"the colour \[9, 1, 7\], which is none of",
+        r"the colour \[9, 1, 7\], which is none of \[\d+, \d+, \d+\], \[[\d, ]+\], \[[\d, ]+\]$",
+    ),
+    "red and blue swapped": (
+        LabelTable({1: 0}, {packed_color((200, 20, 0)): 0}),
+        np.array([[(0, 20, 200)]], np.uint8),
+        r"which is none of \[200, 20, 0\]: red and blue are swapped \(OpenCV writes BGR\)$",
     ),
     "colours without a table": (IDS, np.array([[RED]], np.uint8), "has colours, wanted one number"),
 }

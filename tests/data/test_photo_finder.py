@@ -2,6 +2,7 @@ r"""Photos are found by the names of annotation tools: of Windows, of the web, o
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from freeseg.data.datasets.photo_finder import PhotoFinder
 from freeseg.data.problems import Problems
 
+PEACH = "p\u00eache"
 FILES = (
     "day 1/IMG 7.jpg",
     "day 1/plain.png",
@@ -20,6 +22,8 @@ FILES = (
     "three/same.jpg",
     "same.png",
     "hashed.jpg",
+    f"day 1/{PEACH}.jpg",
+    f"deep/{unicodedata.normalize('NFD', PEACH)} 2.jpg",
 )
 
 
@@ -44,6 +48,14 @@ SILENT = {
     "quoted, of Windows": ("day%201\\IMG%207.jpg", "day 1/IMG 7.jpg"),
     "a percent sign": ("day 2/100%.png", "day 2/100%.png"),
     "looks quoted and is not": ("day 2/a%20b.png", "day 2/a%20b.png"),
+    "letters in two parts": (
+        f"day 1/{unicodedata.normalize('NFD', PEACH)}.jpg",
+        f"day 1/{PEACH}.jpg",
+    ),
+    "letters in one part": (
+        f"deep/{PEACH} 2.jpg",
+        f"deep/{unicodedata.normalize('NFD', PEACH)} 2.jpg",
+    ),
     "with dots": ("day 2/../same.png", "day 2/../same.png"),
 }
 
@@ -56,6 +68,10 @@ def test_names_that_only_are_written_otherwise(finder, problems, tmp_path, name,
 
 
 MOVED = {
+    "letters in one part, another place": (
+        f"/home/ann/{PEACH} 2.jpg",
+        f"deep/{unicodedata.normalize('NFD', PEACH)} 2.jpg",
+    ),
     "a storage": ("..\\upload\\4\\only.tif", "deep/er/only.tif"),
     "another machine": ("/home/ann/pictures/only.tif", "deep/er/only.tif"),
     "a drive": ("C:\\Users\\ann\\plain.png", "day 1/plain.png"),
@@ -99,3 +115,12 @@ def test_what_is_nowhere_stays_what_it_says(finder, problems, tmp_path, name):
 def test_a_folder_that_is_not_there_has_no_photos(tmp_path, problems):
     finder = PhotoFinder(tmp_path / "none", Path("set.json"), problems)
     assert finder.find("a.png") == tmp_path / "none" / "a.png"
+
+
+def test_names_in_other_capitals_name_what_is_there(finder, problems, tmp_path):
+    assert finder.find("day 1/Plain.PNG") == tmp_path / "photos" / "day 1/Plain.PNG"
+    finder.find("ONLY.tif")
+    finder.report()
+    (line,) = problems.errors
+    assert line.startswith("set.json: 2 file names differ in capitals from what is in ")
+    assert line.endswith("such as 'day 1/Plain.PNG' from 'day 1/plain.png'")

@@ -66,7 +66,7 @@ def test_numbers_of_numpy_become_plain(loader):
 
 
 def test_what_cannot_be_completed_stays_as_it_is(loader):
-    records = [{"annotations": [], "image_id": 1}, {"file_name": "/nowhere.png", "annotations": []}]
+    records = [{"file_name": "/nowhere.png", "annotations": []}]
     assert dataset_records(loader(records)) == [
         {**record, "image_id": number} for number, record in enumerate(records, 1)
     ]

@@ -12,7 +12,7 @@ from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
-from freeseg.data.datasets.json_rows import MissingDataError, list_of
+from freeseg.data.datasets.json_rows import MissingDataError
 from freeseg.data.problems import Problems
 from freeseg.data.records import dataset_records, identity_of, merged
 from freeseg.images import FULL_WHITE
@@ -94,14 +94,17 @@ def _check(
     if classes is None:
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
         problems.error("classes", line)
-        classes = Vocabulary((), ())
     with problems.collecting("classes"):
         _check_names(name, metadata)
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )
+    photos = frozenset(identity_of(record) for record in records)
+    if classes is None:  # what its objects are cannot be said either
+        return DatasetSummary(name, photos, 0, 0)
     counts = count_objects(name, records, len(classes), problems)
-    if any(key in record for record in records for key in ("annotations", "segments_info")):
+    has_objects = any(key in row for row in records for key in ("annotations", "segments_info"))
+    if has_objects and (counts.objects or not problems.errors):  # else they are in those errors
         check_objects(name, counts, classes, problems, is_train=settings.is_train)
     void = int(metadata.get("ignore_label", 255))
     check_maps(name, records, headers, classes, void, problems)
@@ -112,7 +115,6 @@ def _check(
             f"{settings.max_objects} queries: some are never learned; raise "
             f"{settings.max_objects_key}",
         )
-    photos = frozenset(identity_of(record) for record in records)
     return DatasetSummary(name, photos, counts.objects, len(classes))
 
 
@@ -151,9 +153,9 @@ def _with_all_keys(name: str, records: Sequence[Record], problems: Problems) -> 
     """The records that have what every record needs; the others are errors."""
     complete = []
     owners: dict[Any, str] = {}
-    for number, record in enumerate(records):
+    for record in records:
         with problems.collecting("records"):
-            _check_keys(f"{name}: record {number}", record)
+            _check_has_truth(name, record)
             photo, image_id = record["file_name"], record["image_id"]
             if image_id in owners:
                 raise ValueError(
@@ -165,28 +167,17 @@ def _with_all_keys(name: str, records: Sequence[Record], problems: Problems) -> 
     return complete
 
 
-def _check_keys(where: str, record: Record) -> None:
-    """Refuses a record that lacks something.
+def _check_has_truth(name: str, record: Record) -> None:
+    """Refuses a record without annotation.
 
     Raises:
         ValueError: Names it and what is wanted.
     """
-    if not isinstance(record.get("file_name"), str):
-        raise ValueError(f"{where} needs 'file_name', the photo")
-    where = f"{where}, {record['file_name']},"
     if not any(key in record for key in ("annotations", *MAP_KEYS)):
         raise ValueError(
-            f"{where} has no ground truth: a record needs pan_seg_file_name, annotations or "
-            "sem_seg_file_name"
+            f"{name}: {record['file_name']} has no ground truth: a record needs "
+            "pan_seg_file_name, annotations or sem_seg_file_name"
         )
-    if "pan_seg_file_name" in record and "segments_info" not in record:
-        raise ValueError(f"{where} needs 'segments_info', the segments of its panoptic PNG")
-    for key in ("annotations", "segments_info"):
-        wanted = ("id", "category_id") if key == "segments_info" else ("category_id",)
-        for place, row in enumerate(list_of(record, key, where) if key in record else ()):
-            missing = [field for field in wanted if not isinstance(row, dict) or field not in row]
-            if missing:
-                raise ValueError(f"{where} {key}[{place}] needs {missing[0]!r}")
 
 
 def _check_tasks(

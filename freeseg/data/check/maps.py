@@ -23,6 +23,7 @@ from freeseg.data.label_table import (
     one_channel,
     packed_color,
     packed_colors,
+    swap_hint,
 )
 from freeseg.data.panoptic import VOID_ID, unique_labels
 from freeseg.data.problems import Problems
@@ -306,7 +307,8 @@ def _classes_in(
         if value not in classes:
             place = f"{record[key]} has the {label_text(value, kind == 'colors')} in {count} pixels"
             if table is not None:
-                raise ValueError(f"{place}, which is that of no category")
+                hint = swap_hint(fact[kind][0], classes) if kind == "colors" else ""
+                raise ValueError(f"{place}, which is that of no category{hint}")
             hint = "" if 0 in fact[kind][0] else ": are they counted from 1?"
             raise ValueError(
                 f"{place}, but the {num_classes} classes are numbered 0 to {num_classes - 1} "

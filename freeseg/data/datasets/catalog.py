@@ -10,7 +10,9 @@ from typing import Any, Callable
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
+    FileName,
     Json,
+    ListedImages,
     check_known,
     check_row,
     read_json,
@@ -18,6 +20,7 @@ from freeseg.data.datasets.json_rows import (
     rows_of,
     without_twins,
 )
+from freeseg.data.datasets.own_loader import own_records
 from freeseg.data.datasets.photo_finder import PhotoFinder
 from freeseg.data.panoptic import MAX_SEGMENT_ID, VOID_ID
 from freeseg.data.problems import Problems
@@ -53,13 +56,13 @@ def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
 def load_records(name: str, problems: Problems) -> Records:
     """Records of a registered dataset, whoever has registered it.
 
-    Where it is one of ours, `problems` gets all that is wrong with its files and the records are
-    what is left; Detectron2's `DatasetCatalog.get` raises them.
+    `problems` gets all that is wrong with its files and the records are what is left; Detectron2's
+    `DatasetCatalog.get` raises them.
     """
     function = DatasetCatalog[name] if name in DatasetCatalog.list() else None
     if isinstance(function, _Strictly):
         return function.load(problems)
-    return list(DatasetCatalog.get(name))
+    return own_records(name, problems)
 
 
 def is_ours(name: str) -> bool:
@@ -152,6 +155,7 @@ def load_panoptic(
     maps = PhotoFinder(files.panoptic_root, source, problems)
     records = []
     rows = rows_of(content, "annotations", _ANNOTATION, source, problems)
+    rows = _of_listed_images(rows, content, images, source, problems)
     for row in without_twins(rows, "image_id", f"{source}: annotations", problems):
         image = images.get(row["image_id"], {})
         record = {
@@ -177,10 +181,10 @@ def load_panoptic(
     return records
 
 
-_IMAGE: Mapping[str, type] = {"file_name": str, "height": int, "width": int}
+_IMAGE: Mapping[str, type] = {"file_name": FileName, "height": int, "width": int}
 _ANNOTATION: Mapping[str, type] = {
     "image_id": Hashable,
-    "file_name": str,
+    "file_name": FileName,
     "segments_info": list,
 }
 _SEGMENT: Mapping[str, type] = {"id": int, "category_id": int}
@@ -194,6 +198,35 @@ def _images(content: Any, source: Path, problems: Problems) -> dict[Any, Json]:
         with problems.collecting("rows of images"):
             images[image["id"]] = check_known(image, _IMAGE, f"{source}: image {image['id']!r:.40}")
     return images
+
+
+def _of_listed_images(
+    rows: Sequence[Json],
+    content: Any,
+    images: Mapping[Any, Json],
+    source: Path,
+    problems: Problems,
+) -> list[Json]:
+    """The annotation rows of images that are listed; those of images in error are left out.
+
+    A warning counts images that have no annotation.
+    """
+    listed = ListedImages(content)
+    known = []
+    for row in rows:
+        with problems.collecting("annotations"):
+            listed.refuse_unknown(row["image_id"], f"{source}: annotation of {row['file_name']}")
+            if row["image_id"] in images or not content.get("images"):
+                known.append(row)
+    annotated = {row["image_id"] for row in rows}
+    without = [image for image in images if image not in annotated]
+    if without and known:
+        problems.warn(
+            "images without annotation",
+            f"{source}: {len(without)} of {len(images)} images have no annotation, such as image "
+            f"{without[0]!r:.40}: they are not used",
+        )
+    return known
 
 
 def _segments(
@@ -213,17 +246,17 @@ def _segments(
                     f"{name}: id {checked['id']} cannot be a segment's: 0 is void in COCO's "
                     f"PNGs, ids are 1..{MAX_SEGMENT_ID}"
                 )
-            segments.append(_contiguous(checked, classes, source))
+            segments.append(_contiguous(checked, classes, name))
     return without_twins(segments, "id", name, problems)
 
 
 def _contiguous(
-    segment: Mapping[str, Any], classes: Mapping[int, tuple[int, bool]], source: Path
+    segment: Mapping[str, Any], classes: Mapping[int, tuple[int, bool]], name: str
 ) -> dict[str, Any]:
     category = segment["category_id"]
     if category not in classes:
         raise ValueError(
-            f"{source}: segment {segment['id']} has category {category}, which is not in the "
+            f"{name}: segment {segment['id']} has category {category}, which is not in the "
             "dataset's category table"
         )
     class_id, is_thing = classes[category]

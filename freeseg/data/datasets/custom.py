@@ -22,6 +22,7 @@ from freeseg.data.datasets.json_rows import (
 )
 from freeseg.data.datasets.label_pngs import register_label_pngs
 from freeseg.data.problems import Problems
+from freeseg.structures.class_list import clean_name
 
 ROW = "[name, json_file, image_root, panoptic_root]"
 HINT = f"a DATASETS.CUSTOM row is {ROW}"
@@ -147,7 +148,7 @@ def _refuse_names(rows: Sequence[Json], source: Path, problems: Problems) -> Non
     """Collects names that are empty or stand for two classes."""
     owner: dict[str, int] = {}
     for row in rows:
-        name = " ".join(row["name"].split())
+        name = clean_name(row["name"])
         if not name:
             problems.error("names", f"{source}: category {row['id']} has an empty name")
         elif name in owner:

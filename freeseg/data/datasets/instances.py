@@ -11,7 +11,10 @@ from detectron2.structures import BoxMode
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
 from freeseg.data.datasets.json_rows import (
+    FileName,
+    ListedImages,
     check_known,
+    numbered_rows_of,
     read_json,
     require_some,
     rows_of,
@@ -21,7 +24,7 @@ from freeseg.data.datasets.photo_finder import PhotoFinder
 from freeseg.data.problems import Problems
 from freeseg.data.segmentation_code import box_of, drawable
 
-_IMAGE: Mapping[str, type] = {"id": Hashable, "file_name": str, "height": int, "width": int}
+_IMAGE: Mapping[str, type] = {"id": Hashable, "file_name": FileName, "height": int, "width": int}
 _ANNOTATION: Mapping[str, type] = {"image_id": Hashable, "category_id": int}
 _OPTIONAL: Mapping[str, type] = {"iscrowd": bool, "id": Hashable}
 
@@ -82,28 +85,43 @@ def load_instances(
         for row in images
     }
     finder.report()
-    annotations = rows_of(content, "annotations", _ANNOTATION, json_file, problems)
-    numbered = [row for row in annotations if isinstance(row.get("id"), Hashable) and "id" in row]
-    without_twins(numbered, "id", f"{json_file}: annotations", problems)
-    classes = {category.id: index for index, category in enumerate(things)}
-    collecting = problems.collecting("annotations")
-    for row in annotations:
-        with collecting:
-            record = records.get(row["image_id"])
-            name = f"{json_file}: annotation {row.get('id')!r:.40}"
-            if record is None or row["category_id"] not in classes:
-                raise ValueError(
-                    f"{name} has image {row['image_id']!r:.40} and category "
-                    f"{row['category_id']}, one of which the file does not list"
-                )
-            annotation = _annotation(row, classes[row["category_id"]], record, name)
-            record["annotations"].append(annotation)
+    _add_annotations(content, records, things, json_file, problems)
     result = list(records.values())
     if not result and not problems.errors:
         raise ValueError(f"{json_file} lists no images")
     if not problems.errors:
         require_some((record["file_name"] for record in result), hint)
     return result
+
+
+def _add_annotations(
+    content: Any,
+    records: Mapping[Any, dict[str, Any]],
+    things: Sequence[Category],
+    source: Path,
+    problems: Problems,
+) -> None:
+    """Gives every annotation to the record of its image; those of images in error are left out."""
+    rows = numbered_rows_of(content, "annotations", _ANNOTATION, source, problems)
+    with_id = [row for _, row in rows if isinstance(row.get("id"), Hashable) and "id" in row]
+    without_twins(with_id, "id", f"{source}: annotations", problems)
+    classes = {category.id: index for index, category in enumerate(things)}
+    images = ListedImages(content)
+    collecting = problems.collecting("annotations")
+    for number, row in rows:
+        with collecting:
+            row_id = row.get("id")
+            place = f"annotations[{number}]" if row_id is None else f"annotation {row_id!r:.40}"
+            name = f"{source}: {place}"
+            images.refuse_unknown(row["image_id"], name)
+            if row["category_id"] not in classes:
+                raise ValueError(
+                    f"{name} is of the category {row['category_id']}, which the file does not list"
+                )
+            record = records.get(row["image_id"])
+            if record is not None:
+                label = classes[row["category_id"]]
+                record["annotations"].append(_annotation(row, label, record, name))
 
 
 def _annotation(

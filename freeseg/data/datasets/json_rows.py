@@ -13,8 +13,14 @@ from freeseg.data.problems import Problems
 
 Json = dict[str, Any]
 
+
+class FileName(str):
+    """Stands for the kind of a text that is not empty."""
+
+
 TYPE_NAMES: Mapping[type, str] = {
     str: "a text",
+    FileName: "the name of a file",
     int: "a whole number",
     list: "a list",
     dict: "an object",
@@ -85,11 +91,18 @@ def rows_of(
     Raises:
         ValueError: When there is no such list.
     """
+    return [row for _, row in numbered_rows_of(content, key, fields, source, problems)]
+
+
+def numbered_rows_of(
+    content: Any, key: str, fields: Mapping[str, type], source: Path, problems: Problems
+) -> list[tuple[int, Json]]:
+    """The same with their places in the list."""
     rows = []
     collecting = problems.collecting(f"rows of {key}")
     for number, row in enumerate(list_of(content, key, source)):
         with collecting:
-            rows.append(check_row(row, fields, f"{source}: {key}[{number}]"))
+            rows.append((number, check_row(row, fields, f"{source}: {key}[{number}]")))
     return rows
 
 
@@ -129,6 +142,8 @@ def read_field(row: Mapping[str, Any], field: str, kind: type, name: str) -> Any
         is_of_kind = isinstance(value, int) and value in (0, 1)
     elif kind is int:
         is_of_kind = is_of_kind and not isinstance(value, bool)
+    elif kind is FileName:
+        is_of_kind = isinstance(value, str) and bool(value.strip())
     elif kind is Hashable:
         is_of_kind = is_of_kind and isinstance(value, (int, float, str))
     if value is None or not is_of_kind:
@@ -154,3 +169,39 @@ def without_twins(rows: list[Json], key: str, name: str, problems: Problems) -> 
             )
         first.setdefault(row[key], row)
     return list(first.values())
+
+
+class ListedImages:
+    """The ids of a JSON's images, also of rows that cannot be used."""
+
+    def __init__(self, content: Any) -> None:
+        rows = content.get("images") or [] if isinstance(content, dict) else []
+        ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
+        self._ids = {each for each in ids if isinstance(each, (int, float, str))}
+        self._are_known = len(self._ids) > 0 and all(
+            isinstance(each, (int, float, str)) for each in ids
+        )
+        self._by_text = {str(each): each for each in self._ids}
+
+    def refuse_unknown(self, image_id: Any, name: str) -> None:
+        """Refuses the image of an annotation that is not listed.
+
+        Where rows of images have no id, or there are no rows, nobody knows which ones are.
+
+        Raises:
+            ValueError: Names the annotation and the image, and an id of another type.
+        """
+        if not self._are_known or image_id in self._ids:
+            return
+        other = self._by_text.get(str(image_id))
+        hint = "which the file does not list"
+        if other is not None:
+            hint = (
+                f"{_type_name(image_id)}, but the file lists the image {other!r:.40}, "
+                f"{_type_name(other)}: they must be of one type"
+            )
+        raise ValueError(f"{name} is of the image {image_id!r:.40}, {hint}")
+
+
+def _type_name(image_id: Any) -> str:
+    return "a text" if isinstance(image_id, str) else "a number"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from freeseg.data.categories import from_json, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, LABELS_KEY, Records, register
 from freeseg.data.datasets.json_rows import Json, read_field
+from freeseg.data.datasets.photo_finder import composed
 from freeseg.data.label_table import VOID_VALUE, LabelTable, packed_color
 from freeseg.data.problems import Problems
 from freeseg.images import IMAGE_SUFFIXES
@@ -45,8 +47,9 @@ def register_label_pngs(
     values.update({row.id: label for label, row in enumerate(categories)})
     colors: dict[int, int | None] | None = None
     if all("color" in row for row in rows):
+        packed = dict(zip((row["id"] for row in rows), _colors(rows, source)))
         colors = {_VOID_COLOR: None}
-        colors.update({packed_color(row.color): label for label, row in enumerate(categories)})
+        colors.update({packed[row.id]: label for label, row in enumerate(categories)})
     table = LabelTable(values, colors)
 
     def load(problems: Problems) -> Records:
@@ -62,6 +65,38 @@ def register_label_pngs(
     register(name, load, known)
 
 
+def _colors(rows: Sequence[Json], source: Path) -> list[int]:
+    """The packed colours of categories, each of which must have its own.
+
+    Raises:
+        DataError: With a line for each that is no colour, or that another has too.
+    """
+    owners: dict[int, Json] = {}
+    problems = Problems()
+    for row in rows:
+        color, name = row["color"], f"{source}: category {row['id']} ({row['name']!r})"
+        if not _is_color(color):
+            problems.error(
+                "colours", f"{name} needs 'color', [R, G, B] from 0 to 255, got {color!r:.40}"
+            )
+            continue
+        owner = owners.setdefault(packed_color(color), row)
+        if owner is not row:
+            problems.error(
+                "colours",
+                f"{name} has the color {list(color)} of category {owner['id']} "
+                f"({owner['name']!r}); give every category its own, or none any",
+            )
+    problems.raise_errors()
+    return list(owners)
+
+
+def _is_color(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    return all(type(part) in (int, float) and part in range(256) for part in value)
+
+
 def _load(photos: Path, labels: Path, table: LabelTable, problems: Problems) -> Records:
     """A record for every label PNG that has a photo."""
     photo_of: dict[str, Path] = {}
@@ -75,7 +110,7 @@ def _load(photos: Path, labels: Path, table: LabelTable, problems: Problems) -> 
         photo_of.setdefault(key, path)
     label_of = {_key(path, labels): path for path in _files(labels, {".png"})}
     if not label_of:
-        raise ValueError(f"no PNGs in {labels}")
+        raise ValueError(f"no PNGs in {labels}{_others_in(labels)}")
     for key in sorted(set(label_of) - set(photo_of)):
         problems.error(
             "labels without a photo", f"{label_of[key]}: no photo of this name: {photos}"
@@ -98,6 +133,15 @@ def _load(photos: Path, labels: Path, table: LabelTable, problems: Problems) -> 
     ]
 
 
+def _others_in(folder: Path) -> str:
+    """What a folder without PNGs has instead, for a message."""
+    others = Counter(path.suffix.lower() for path in _files(folder, IMAGE_SUFFIXES))
+    if not others:
+        return ""
+    listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    return f": wanted PNGs, found {listed}"
+
+
 def _files(folder: Path, suffixes: frozenset[str] | set[str]) -> list[Path]:
     found = []
     for parent, _, names in os.walk(folder):
@@ -106,4 +150,4 @@ def _files(folder: Path, suffixes: frozenset[str] | set[str]) -> list[Path]:
 
 
 def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+    return composed(path.relative_to(folder).with_suffix("").as_posix())

@@ -159,6 +159,9 @@ def test_unknown_colours_and_ids_are_named_with_their_pixels(look, problems):
     first, second = problems.errors
     assert first.endswith("0.png has the label 13 in 432 pixels, which is that of no category")
     assert "1.png has the colour [20, 0, 200] in 288 pixels" in second
+    assert second.endswith(
+        "which is that of no category: red and blue are swapped (OpenCV writes BGR)"
+    )
 
 
 def test_the_void_of_a_table_is_the_one_that_is_named(look, problems):
