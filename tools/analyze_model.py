@@ -13,8 +13,8 @@ import sys
 import torch
 
 from freeseg import Segmenter
-from freeseg.cli.messages import exit_code_of
 from freeseg.engine.analysis import analyze, sizes_table
+from freeseg_command.messages import exit_code_of
 
 
 def main() -> None:

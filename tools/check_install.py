@@ -99,9 +99,8 @@ class Place:
         self.pip("install", "--upgrade", "pip")
         for project in (self.source, self.source / "d2lite"):
             self.pip("wheel", "--no-deps", "--wheel-dir", str(self.wheels), str(project))
-        for package in ("freeseg", "d2lite/detectron2"):
+        for package in ("freeseg", "freeseg_command", "d2lite/detectron2"):
             shutil.rmtree(self.source / package)
-        (self.source / "freeseg_command.py").unlink()
 
     def install(self, releases: str) -> None:
         """Installs the wheels and what tests need, and says what came."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
-from freeseg.cli.messages import exit_code_of
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.label_table import VOID_VALUE
@@ -22,6 +21,7 @@ from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.files import write_bytes
 from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
+from freeseg_command.messages import exit_code_of
 
 
 def main() -> None:

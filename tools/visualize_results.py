@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
-from freeseg.cli.messages import exit_code_of
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.label_table import VOID_VALUE
@@ -26,6 +25,7 @@ from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
 from freeseg.visualization.text import load_font
 from freeseg.zoo import find_model
+from freeseg_command.messages import exit_code_of
 
 
 def main() -> None:

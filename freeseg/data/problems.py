@@ -15,6 +15,8 @@ class DataError(ValueError):
         problems: The lines.
     """
 
+    is_about_data = True  # see `freeseg_command.messages.exit_code_of`
+
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
