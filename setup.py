@@ -76,7 +76,7 @@ setup(
     install_requires=[
         "torch>=2.5.0",
         "torchvision>=0.20.0",  # timm imports its Python parts
-        "timm>=1.0.9",
+        "timm>=1.0.17",
         "numpy>=1.26.0",
         "scipy>=1.11.1",
         "fvcore>=0.1.5.post20221221",
@@ -84,9 +84,9 @@ setup(
         "pycocotools>=2.0.7",
         "shapely>=2.0.1",  # fvcore crops polygons with it
         "opencv-python-headless>=4.8.0.76",
-        "pillow>=10.0.0",
+        "pillow>=10.4.0",  # before, TIFF files were not turned as they say
         "av>=15.1",  # videos; its wheels have FFmpeg with the encoder of H.264
-        "open_clip_torch>=2.24.0",  # text encoders, and CLIP's tokenizer
+        "open_clip_torch>=3.0.0",  # text encoders (local-dir: names), and CLIP's tokenizer
         "safetensors>=0.4.1",
         "huggingface_hub>=0.23.0",
         "tensorboard>=2.14.0",

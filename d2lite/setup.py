@@ -28,7 +28,7 @@ setup(
     install_requires=[
         "torch>=2.5.0",
         "numpy>=1.26.0",
-        "pillow>=10.0.0",
+        "pillow>=10.4.0",  # before, TIFF files were not turned as they say
         "matplotlib>=3.8.0",
         "tqdm>=4.65.0",
         "tabulate>=0.9.0",

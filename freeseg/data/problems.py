@@ -41,6 +41,12 @@ class Problems:
         """Adds a line of a kind that a user should know of."""
         self._warnings.setdefault(kind, []).append(" ".join(line.split()))
 
+    def extend(self, other: Problems) -> None:
+        """Adds what others have collected."""
+        for own, more in ((self._errors, other._errors), (self._warnings, other._warnings)):
+            for kind, lines in more.items():
+                own.setdefault(kind, []).extend(lines)
+
     @contextlib.contextmanager
     def collecting(self, kind: str) -> Iterator[None]:
         """Turns an error that is raised inside into one of the list."""

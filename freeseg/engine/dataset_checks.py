@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +10,16 @@ from typing import Any
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from freeseg.classes import fill_num_classes, takes_any_classes, trained_vocabulary
-from freeseg.config import system_node
+from freeseg.config import system_node, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
 from freeseg.data.loader import check_training_classes
+from freeseg.data.mapper import PER_BATCH, PUBLISHED_MAPPERS
 from freeseg.data.problems import DataError, Problems
 from freeseg.data.records import match_or_refuse
 from freeseg.evaluation import wanted_tasks
 from freeseg.evaluation.truth import UNKNOWN_REMEDY
-from freeseg.structures import Vocabulary
+from freeseg.structures import TASKS, Vocabulary
 
 _WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
 
@@ -38,18 +40,28 @@ def check_datasets(cfg: Any, *, is_training: bool = True) -> None:
         MissingDataError: A dataset is not here.
     """
     lines: list[str] = []
+    fault: Exception | None = None
     if comm.is_main_process():
-        problems = Problems()
-        with problems.collecting("classes"):
-            register_custom(cfg.DATASETS.CUSTOM)
-        if not problems.errors:
-            check_all(cfg, problems, is_training=is_training)
-        for line in problems.warnings:
-            logger.warning(line)
-        lines = problems.errors
+        try:
+            lines = _problems_of(cfg, is_training)
+        except Exception as error:  # the others wait to hear of it
+            fault, lines = error, [str(error)]
     lines = comm.all_gather(lines)[0]
+    if fault is not None:
+        raise fault
     if lines:
         raise DataError(lines)
+
+
+def _problems_of(cfg: Any, is_training: bool) -> list[str]:
+    problems = Problems()
+    with problems.collecting("classes"):
+        register_custom(cfg.DATASETS.CUSTOM)
+    if not problems.errors:
+        check_all(cfg, problems, is_training=is_training)
+    for line in problems.warnings:
+        logger.warning(line)
+    return problems.errors
 
 
 def check_all(
@@ -128,7 +140,20 @@ def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
         white_level=cfg.INPUT.WHITE_LEVEL,
         max_objects=system_node(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
         max_objects_key=f"MODEL.{_section(cfg)}.NUM_OBJECT_QUERIES",
+        tasks=_tasks(cfg, name, train),
     )
+
+
+def _tasks(cfg: Any, name: str, train: Sequence[str]) -> tuple[str, ...]:
+    """Tasks that a dataset must have truth for in every record."""
+    tasks: list[str] = []
+    if name in train and cfg.INPUT.DATASET_MAPPER_NAME in PUBLISHED_MAPPERS:
+        task = cfg.INPUT.TASK or PUBLISHED_MAPPERS[cfg.INPUT.DATASET_MAPPER_NAME][0]
+        tasks += training_tasks(cfg) if task == PER_BATCH else [task] if task in TASKS else []
+    if name in cfg.DATASETS.TEST:
+        with contextlib.suppress(ValueError, NotImplementedError):  # said for itself
+            tasks += wanted_tasks(cfg, name)
+    return tuple(dict.fromkeys(tasks))
 
 
 def _section(cfg: Any) -> str:

@@ -17,10 +17,10 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from freeseg.data.coco_writer import write_json
 from freeseg.evaluation.instance_truth import coco_content
+from freeseg.evaluation.table import LIMIT_KEY
 from freeseg.evaluation.truth import Truth
 
 COCO_LIMIT = 100  # detections of a photo that COCO's AP counts
-LIMIT_KEY = "detections"  # the same in the results, where it is another
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+LIMIT_KEY = "detections"  # of a photo that AP counts, where they are other than COCO's 100
 CITYSCAPES_METRICS = ("IoU", "iIoU", "IoU_sup", "iIoU_sup")  # of classes, then of categories
 
 # what Detectron2's evaluators call a task -> what the table calls it, and its headline metrics
@@ -48,7 +49,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     columns = _columns([task for _, task, _ in rows], rows)
     header = ["dataset", "task", *columns]
     table = [
-        [dataset, TASK_METRICS.get(task, (task, ()))[0], *(_cell(values, task, c) for c in columns)]
+        [dataset, _task_name(task, values), *(_cell(values, task, c) for c in columns)]
         for dataset, task, values in rows
     ]
     tables = [_without_empty_first(header, table)]
@@ -57,6 +58,13 @@ def results_table(results: Mapping[str, Any]) -> str:
         head = ["dataset", "task", "metric", "seen", "unseen", "harmonic"]
         tables.append(_without_empty_first(head, split))
     return "\n\n".join(_markdown(*each) for each in tables)
+
+
+def _task_name(task: str, values: Mapping[str, Any]) -> str:
+    """What the table calls a task, with the number of detections where AP counts no 100."""
+    name = TASK_METRICS.get(task, (task, ()))[0]
+    limit = values.get(LIMIT_KEY)
+    return name if limit is None else f"{name}, {limit:.0f} detections"
 
 
 def _split_rows(rows: Sequence[tuple[str, str, Any]]) -> list[list[str]]:

@@ -30,6 +30,7 @@ class CheckSettings:
         white_level: As INPUT.WHITE_LEVEL.
         max_objects: Objects of a photo that can be learned, the number of queries; 0: any.
         max_objects_key: Of the configuration.
+        tasks: That it must have truth for.
     """
 
     is_train: bool = True
@@ -39,6 +40,7 @@ class CheckSettings:
     white_level: int = FULL_WHITE
     max_objects: int = 0
     max_objects_key: str = ""
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,17 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     Raises:
         MissingDataError: The dataset is not here.
     """
-    records = dataset_records(name, problems=problems)
+    found = Problems()
+    records = dataset_records(name, problems=found)
+    summary = _check(name, records, settings, found)
+    problems.extend(found)
+    return summary
+
+
+def _check(
+    name: str, records: Sequence[Record], settings: CheckSettings, problems: Problems
+) -> DatasetSummary:
+    records = _with_keys(name, records, settings.tasks, problems)
     if not settings.merge_twins:
         check_twins(name, records, problems, is_test=settings.is_test)
     metadata = MetadataCatalog.get(name)
@@ -74,7 +86,6 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
         problems.error("classes", line)
         classes = Vocabulary((), ())
-    _check_keys(name, records, problems)
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )
@@ -94,15 +105,40 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
     return DatasetSummary(name, photos, counts.objects, len(classes))
 
 
-def _check_keys(name: str, records: Sequence[Record], problems: Problems) -> None:
+def _with_keys(
+    name: str, records: Sequence[Record], tasks: Sequence[str], problems: Problems
+) -> list[Record]:
+    """The records that say where their photo is; what others lack, and the tasks need, is named."""
     if not records and not problems.errors:
         problems.error("records", f"{name}: has no images")
+    has_json = bool(MetadataCatalog.get(name).get("json_file"))
+    kept = []
     for number, record in enumerate(records):
         if not isinstance(record.get("file_name"), str):
             problems.error("records", f"{name}: record {number} needs 'file_name', the photo")
-        elif not any(key in record for key in ("annotations", *MAP_KEYS)):
+            continue
+        kept.append(record)
+        if not any(key in record for key in ("annotations", *MAP_KEYS)):
             problems.error(
                 "records",
                 f"{name}: {record['file_name']} has no ground truth: a record needs "
                 "pan_seg_file_name, annotations or sem_seg_file_name",
             )
+            continue
+        for task in tasks:
+            keys = _KEYS[task]
+            if not any(key in record for key in keys) and not (task == "instance" and has_json):
+                problems.error(
+                    f"records for the {task} task",
+                    f"{name}: {record['file_name']} has no truth for the {task} task: wanted "
+                    f"{' or '.join(keys)}",
+                )
+    return kept
+
+
+# what a record needs one of, by task
+_KEYS = {
+    "semantic": ("sem_seg_file_name", "pan_seg_file_name", "annotations"),
+    "instance": ("annotations", "pan_seg_file_name"),
+    "panoptic": ("pan_seg_file_name", "annotations", "sem_seg_file_name"),
+}

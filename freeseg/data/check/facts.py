@@ -16,6 +16,7 @@ from freeseg.files import write_text
 from freeseg_command.cache import cache_root
 
 _THREADS = 8  # that wait for the disk
+_MEMORIES = 256  # that are kept, the latest
 _VERSION = 1  # of what is remembered; raise it when facts change their form
 
 Fact = dict[str, Any]
@@ -86,5 +87,8 @@ def _write(memory: Path, known: dict[str, Any]) -> None:
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_text(memory, json.dumps(known))
+        files = sorted(memory.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        for file in files[:-_MEMORIES]:
+            file.unlink(missing_ok=True)
     except OSError:
         return  # a folder that cannot be written: the next check looks again

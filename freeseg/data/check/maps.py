@@ -6,7 +6,7 @@ Shapes: H W image size, K classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,8 @@ def check_maps(
         annotated = [record for record in records if key in record]
         if not annotated:
             continue
-        _check_sizes(name, annotated, key, headers, problems)
-        if problems.errors:
-            continue  # what cannot be read has no values
-        some = annotated[:: max(1, -(-len(annotated) // MAX_MAPS))]
+        readable = _check_sizes(name, annotated, key, headers, problems)
+        some = readable[:: max(1, -(-len(readable) // MAX_MAPS))]
         if key == "pan_seg_file_name":
             _check_segments(name, some, problems)
         else:
@@ -67,15 +65,18 @@ def _check_sizes(
     key: str,
     headers: Mapping[str, ImageHeader],
     problems: Problems,
-) -> None:
+) -> list[Record]:
+    """Compares the sizes of PNGs and photos; returns the records whose PNG can be read."""
     files = [record[key] for record in records]
     facts = facts_of(files, _look_at_header, "headers", f"PNGs of {name}")
+    readable = []
     for record in records:
         fact, photo = facts.get(record[key]), headers.get(photo_of(record))
         if fact is None or "height" not in fact:
             reason = "does not exist" if fact is None else "is no picture that can be read"
             problems.error("PNGs that cannot be read", f"{name}: {record[key]} {reason}")
             continue
+        readable.append(record)
         size = fact["height"], fact["width"]
         if photo is not None and size not in (photo.stored_size, photo.upright_size):
             height, width = photo.upright_size
@@ -84,6 +85,7 @@ def _check_sizes(
                 f"{name}: {record[key]} is {size[1]}x{size[0]} pixels, its photo is "
                 f"{width}x{height}",
             )
+    return readable
 
 
 def _look_at_header(path: str) -> Fact:
@@ -91,10 +93,36 @@ def _look_at_header(path: str) -> Fact:
     return {} if header is None else dict(zip(("height", "width"), header.stored_size))
 
 
+def _contents(
+    name: str,
+    records: Sequence[Record],
+    key: str,
+    look: Callable[[str], Fact],
+    problems: Problems,
+) -> tuple[Mapping[str, Fact], list[Record]]:
+    """What decoding the PNGs finds, and the records whose PNG can be decoded."""
+
+    def look_or_say(path: str) -> Fact:
+        try:
+            return look(path)
+        except (OSError, ValueError) as error:
+            return {"problem": str(error)}
+
+    facts = facts_of(
+        [record[key] for record in records], look_or_say, look.__name__, f"PNGs of {name}"
+    )
+    whole = []
+    for record in records:
+        if "problem" in facts[record[key]]:
+            problems.error("PNGs that cannot be read", f"{name}: {facts[record[key]]['problem']}")
+        else:
+            whole.append(record)
+    return facts, whole
+
+
 def _check_segments(name: str, records: Sequence[Record], problems: Problems) -> None:
     """Compares the segment ids in panoptic PNGs with those that the JSON lists."""
-    files = [record["pan_seg_file_name"] for record in records]
-    facts = facts_of(files, _look_at_segments, "segments", f"panoptic PNGs of {name}")
+    facts, records = _contents(name, records, "pan_seg_file_name", _look_at_segments, problems)
     strange: list[Record] = []
     void: list[Record] = []
     without_pixel = 0
@@ -161,14 +189,14 @@ def _check_labels(
     problems: Problems,
 ) -> None:
     """Counts the values of semantic PNGs against the classes."""
-    facts = facts_of(
-        [record[key] for record in records], _look_at_labels, "labels", f"label PNGs of {name}"
-    )
+    facts, records = _contents(name, records, key, _look_at_labels, problems)
     pixels: Counter[int] = Counter()  # by class; -1 is void
+    wrong = Problems()
     for record in records:
-        with problems.collecting("labels"):
+        with wrong.collecting("labels"):
             pixels.update(_classes_in(record, key, facts[record[key]], len(classes), void))
-    if problems.errors:
+    problems.extend(wrong)
+    if wrong.errors or not records:
         return
     ignored = {label for record in records for label in record.get(IGNORED_KEY, ())}
     expected = [label for label in range(len(classes)) if label not in ignored]
