@@ -71,6 +71,41 @@ COMMANDS = (
         f"{_LIGHT}.serve:add_arguments",
     ),
     Command(
+        "segment-dataset",
+        "segment folders, lists and tar shards of any size; can be killed and started again",
+        "freeseg.cli.segment_dataset:add_arguments",
+    ),
+    Command(
+        "visualize-data",
+        "draw pictures of a dataset with their annotation",
+        "freeseg.cli.visualize_data:add_arguments",
+    ),
+    Command(
+        "visualize-results",
+        "draw pictures of a dataset twice: annotation and a model's result",
+        "freeseg.cli.visualize_results:add_arguments",
+    ),
+    Command(
+        "export-model",
+        "write a model as ONNX or as a program of torch.export",
+        "freeseg.cli.export_model:add_arguments",
+    ),
+    Command(
+        "analyze-model",
+        "count a model's parameters and operations, by its parts",
+        "freeseg.cli.analyze_model:add_arguments",
+    ),
+    Command(
+        "check-parity",
+        "compare a system with stored outputs of its original",
+        "freeseg.cli.check_parity:add_arguments",
+    ),
+    Command(
+        "prepare",
+        "bring a downloaded dataset into the form that training reads",
+        "freeseg.cli.prepare:add_arguments",
+    ),
+    Command(
         "doctor",
         "check the installation and say what to do about problems",
         f"{_LIGHT}.doctor:add_arguments",
@@ -96,7 +131,7 @@ def run_command(argv: Sequence[str]) -> int:
     except CannotStartError as error:
         sys.stderr.write(f"freeseg {__version__} cannot start: {error}\n")
         return USAGE_ERROR
-    logging.basicConfig(level=logging.WARNING, format="freeseg: %(levelname)s: %(message)s")
+    logging.basicConfig(level=args.log_level, format="freeseg: %(levelname)s: %(message)s")
     return exit_code_of(lambda: run(args), args)
 
 
@@ -110,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"freeseg {__version__}")
     _offer_completion(parser)
-    parser.set_defaults(errors_are_lines=True)
+    parser.set_defaults(errors_are_lines=True, log_level=logging.WARNING)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for command in COMMANDS:
         # "resolve": Detectron2's flags have a --help too
