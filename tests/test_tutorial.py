@@ -61,7 +61,7 @@ def test_the_tutorial_runs_from_the_data_to_the_exported_model(
     ]
 
     assert len(list(Path("output/look").glob("*.png"))) == 4
-    assert Image.open("output/seen/01.png").size == (320, 120)
+    assert Image.open("output/seen/01.png").size == (320, 120 + 24)  # under a caption
     results = json.loads(Path("output/fruits/results.json").read_text())
     assert "AP" in results["fruits"]["segm"]
     assert Segmenter.from_pretrained("fruits_model").vocabulary.names == (

@@ -25,6 +25,7 @@ from freeseg.data.prepare.job import (
     run,
 )
 from freeseg.data.prepare.labels import read_labels
+from freeseg.data.prepare.preparations import preparations
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "datasets"
 PHOTO = np.zeros((20, 30, 3))
@@ -103,8 +104,9 @@ def test_every_dataset_has_a_script_and_a_section_in_the_readme():
     scripts = {path.stem for path in SCRIPTS.glob("prepare_*.py")}
     assert scripts == {f"prepare_{name}" for name in (*PREPARATIONS, "shapes")}
     readme = (SCRIPTS / "README.md").read_text()
-    for script in scripts:
-        assert f"python datasets/{script}.py" in readme
+    for name in (*PREPARATIONS, "shapes"):
+        assert f"freeseg prepare {name}" in readme
+    assert set(preparations()) == {*PREPARATIONS, "shapes"}
 
 
 # CamVid
