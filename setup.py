@@ -53,7 +53,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9",
-    packages=find_packages(include=["freeseg", "freeseg.*", "freeseg_command", "freeseg_command.*"]),
+    packages=find_packages(
+        include=["freeseg", "freeseg.*", "freeseg_command", "freeseg_command.*"]
+    ),
     package_data={
         "freeseg": [
             "py.typed",
