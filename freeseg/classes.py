@@ -19,14 +19,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import read_content
 from freeseg.files import write_text
-from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows, vocabulary_of_rows
+from freeseg.structures import (
+    CLASSES_FILE,
+    CLASSES_KEY,
+    Vocabulary,
+    read_class_rows,
+    vocabulary_of_rows,
+)
 
-CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 
 logger = logging.getLogger(__name__)
@@ -114,7 +121,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
         if was_frozen:
             cfg.freeze()
     elif len(known) != head.NUM_CLASSES and not takes_any_classes(cfg):
-        source = cfg.MODEL.get("CLASSES", "") or cfg.DATASETS.TRAIN[0]
+        source = cfg.MODEL.get("CLASSES", "") or next(iter(training_vocabularies(cfg)))
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "
             f"{len(known)} classes ({shown(known.names)}); set it to {len(known)}, or to "
@@ -128,21 +135,48 @@ def write_class_list(rows: list[dict[str, Any]], folder: Path) -> None:
     write_text(folder / CLASSES_FILE, json.dumps(rows, indent=1) + "\n")
 
 
-def check_same_classes(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Refuses to go on with checkpoints whose classes are others than these rows.
+def check_same_classes(rows: list[dict[str, Any]], checkpoint: str) -> None:
+    """Refuses to go on with a checkpoint whose classes are others than these rows.
 
     Raises:
-        ValueError: Names or order differ, as after another export of the training set.
+        ValueError: Names, order or thing flags differ, as after another export of the training set.
     """
-    path = folder / CLASSES_FILE
-    if not path.is_file():
+    source = class_list_of(checkpoint)
+    if not source:
         return  # of a training before there were class lists
-    before, now = read_class_list(path).names, tuple(row["name"] for row in rows)
+    known = read_class_list(source)
+    before = [_as_trained(*pair) for pair in zip(known.names, known.is_thing)]
+    now = [_as_trained(row["name"], bool(row["isthing"])) for row in rows]
     if before != now:
         raise ValueError(
-            f"cannot resume: the training set lists {shown(now)}, but {path}, of the run that is "
-            f"resumed, {shown(before)}; train anew in another OUTPUT_DIR, or restore the list"
+            f"cannot resume: the training set lists {_difference(now, before)}, but {source}, of "
+            f"the run that is resumed, {_difference(before, now)}; train anew in another "
+            "OUTPUT_DIR, or restore the list"
         )
+
+
+def order_warning(rows: list[dict[str, Any]], weights: str) -> str:
+    """A line where weights begin with the class layer of the same classes in another order."""
+    source = class_list_of(weights)
+    before = read_class_list(source).names if source else ()
+    now = tuple(row["name"] for row in rows)
+    if before == now or sorted(before) != sorted(now):
+        return ""
+    return (
+        f"{weights} has the classes of the training set in another order ({shown(before)}; now "
+        f"{shown(now)}): its class layer is learned anew from other classes' weights"
+    )
+
+
+def _as_trained(name: str, is_thing: bool) -> str:
+    return name if is_thing else f"{name} (stuff)"
+
+
+def _difference(names: list[str], others: list[str]) -> str:
+    """The first names, and then those that differ from the others."""
+    if len(names) != len(others):
+        return shown(names)
+    return shown([name for name, other in zip(names, others) if name != other])
 
 
 def read_class_list(path: str | os.PathLike[str]) -> Vocabulary:
@@ -155,8 +189,11 @@ def read_class_list(path: str | os.PathLike[str]) -> Vocabulary:
     source = Path(path)
     if source.suffix == ".json":
         return read_class_rows(source)
-    content = read_content(source)
-    rows = content.get(CLASSES_KEY) if isinstance(content, Mapping) else None
+    if source.suffix == ".safetensors":
+        rows = json.loads(_metadata(source).get(CLASSES_KEY, "null"))
+    else:
+        content = read_content(source)
+        rows = content.get(CLASSES_KEY) if isinstance(content, Mapping) else None
     return vocabulary_of_rows(rows, str(source))
 
 
@@ -177,16 +214,25 @@ def with_own_classes(cfg: CfgNode) -> CfgNode:
 
 
 def class_list_of(weights: str | os.PathLike[str]) -> str:
-    """Where the class list of a training's checkpoint lies: beside it, or in it; "" if nowhere."""
+    """Where the class list of a checkpoint lies: in it, else beside it; "" if nowhere."""
     path = Path(weights)
+    if not path.exists():  # an address, or the name of a model
+        return ""
+    if _holds_classes(path):  # the folder may have those of a later training
+        return str(path)
     beside = (path if path.is_dir() else path.parent) / CLASSES_FILE
-    if beside.is_file():
-        return str(beside)
-    return str(path) if _holds_classes(path) else ""
+    return str(beside) if beside.is_file() and _is_list(beside) else ""
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a JSON file holds a list; the categories of a dataset's label PNGs are an object."""
+    return path.read_bytes().lstrip().startswith(b"[")
 
 
 def _holds_classes(path: Path) -> bool:
     """Whether a checkpoint has a class list, without reading its tensors."""
+    if path.suffix == ".safetensors":
+        return CLASSES_KEY in _metadata(path)
     if path.suffix != ".pth" or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -194,6 +240,15 @@ def _holds_classes(path: Path) -> bool:
         is_mentioned = any(CLASSES_KEY.encode() in archive.read(name) for name in trees)
     content = read_content(path) if is_mentioned else None
     return isinstance(content, Mapping) and isinstance(content.get(CLASSES_KEY), list)
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    """The texts beside the weights in a .safetensors file; none of a damaged one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,8 @@ def _read_file(path: Path, name: str) -> bytes:
         if path.exists() and not path.is_file():
             raise ImageError(name, "is not a regular file")
         return path.read_bytes()
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(name, "no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from freeseg.checkpoints.key_map import Conversion, State
 from freeseg.checkpoints.reading import read_checkpoint
@@ -19,6 +20,7 @@ def convert_file(
     *,
     half: bool = False,
     keep: Sequence[str] = ("",),
+    classes: list[dict[str, Any]] | None = None,
 ) -> Conversion:
     """Reads the weights of a release and writes them under our names.
 
@@ -29,6 +31,7 @@ def convert_file(
         half: Of `write_checkpoint`.
         keep: What our names of the weights to keep begin with, as those of an encoder to which a
             new head is trained.
+        classes: Of `write_checkpoint`.
 
     Raises:
         ValueError: On an unknown system, a file of another one or one that cannot be used, or when
@@ -40,7 +43,7 @@ def convert_file(
     if not kept:
         raise ValueError(f"no weight's name begins with {' or '.join(keep)}")
     left_out = tuple(key for key in conversion.state if key not in kept)
-    write_checkpoint(kept, output, half=half)
+    write_checkpoint(kept, output, half=half, classes=classes)
     return replace(conversion, state=kept, dropped=(*conversion.dropped, *left_out))
 
 

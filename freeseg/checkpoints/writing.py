@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from freeseg.files import write_atomically, write_bytes
+from freeseg.structures import CLASSES_KEY
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -20,6 +23,7 @@ def write_checkpoint(
     *,
     half: bool = False,
     metadata: Mapping[str, str] | None = None,
+    classes: list[dict[str, Any]] | None = None,
 ) -> None:
     """Writes ``{"model": state}`` to a .pth file, or `state` to a .safetensors file.
 
@@ -29,6 +33,7 @@ def write_checkpoint(
         half: Write float values at half precision, in half the room, except where one of a tensor
             is too large for it. Models read them into their own precision.
         metadata: Texts beside the weights, of a .safetensors file alone.
+        classes: The class list of the model, as `freeseg.classes` reads it out of the file.
 
     Raises:
         ValueError: On any other suffix.
@@ -41,9 +46,12 @@ def write_checkpoint(
         key: (_halved(value) if half else value).contiguous() for key, value in state.items()
     }
     if path.suffix == ".pth":
-        write_atomically(path, lambda file: torch.save({"model": tensors}, file))
+        listed = {} if classes is None else {CLASSES_KEY: classes}
+        write_atomically(path, lambda file: torch.save({"model": tensors, **listed}, file))
     else:
         about = None if metadata is None else dict(metadata)
+        if classes is not None:
+            about = {**(about or {}), CLASSES_KEY: json.dumps(classes)}
         content = save({key: value.clone() for key, value in tensors.items()}, about)
         write_bytes(path, content)
 

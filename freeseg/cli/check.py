@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     for one in summaries:
         objects = f", {one.objects} objects" if one.objects else ""
         say(f"{one.name}: {len(one.photos)} photos{objects}, {one.classes} classes")
-    count = len(problems.errors)
+    count = problems.num_errors
     say(f"{count} problem{'s' * (count != 1)}, {len(problems.warnings)} to know of")
     return SOME_FAILED if problems.errors else DONE
 

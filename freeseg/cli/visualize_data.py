@@ -46,9 +46,11 @@ def run(args: argparse.Namespace) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
     stems = unique_stems([Path(record["file_name"]) for record in chosen])
+    metadata = MetadataCatalog.get(name)
+    void = metadata.get("ignore_label", VOID_VALUE)
     for record, stem in zip(chosen, stems):
-        canvas = Visualizer(reader.read(record), MetadataCatalog.get(name))
-        drawn = canvas.draw_dataset_dict(drawable_record(record, VOID_VALUE)).get_image()
+        canvas = Visualizer(reader.read(record), metadata)
+        drawn = canvas.draw_dataset_dict(drawable_record(record, void)).get_image()
         path = args.output / f"{stem}.png"
         write_bytes(path, png_bytes(drawn))
         say(str(path))

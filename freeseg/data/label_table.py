@@ -31,6 +31,12 @@ class LabelTable:
     class_of_value: Mapping[int, int | None]
     class_of_color: Mapping[int, int | None] | None = None
 
+    @property
+    def void_value(self) -> int:
+        """A pixel value without meaning, for messages."""
+        voids = (value for value, label in self.class_of_value.items() if label is None)
+        return next(voids, VOID_VALUE)
+
     def classes(self, pixels: LabelMap, void: int) -> LabelMap:
         """Class numbers [H, W] of a PNG's pixels, [H, W] or [H, W, C].
 
@@ -53,7 +59,7 @@ class LabelTable:
         unknown = [value for value in present.tolist() if value not in table]
         if unknown:
             raise ValueError(
-                f"has the label {_shown(unknown[0], colors is not None)}, which is none of "
+                f"has the {label_text(unknown[0], colors is not None)}, which is none of "
                 f"{_known(table)}"
             )
         classes = [void if table[value] is None else table[value] for value in present.tolist()]
@@ -105,8 +111,10 @@ def packed_color(color: Sequence[int]) -> int:
     return int(color[0]) + 256 * int(color[1]) + 65536 * int(color[2])
 
 
-def _shown(value: int, is_color: bool) -> str:
-    return f"colour {[value & 255, value >> 8 & 255, value >> 16]}" if is_color else str(value)
+def label_text(value: int, is_color: bool) -> str:
+    """How messages call a pixel's value, or its packed colour."""
+    color = [value & 255, value >> 8 & 255, value >> 16]
+    return f"colour {color}" if is_color else f"label {value}"
 
 
 def _known(table: Mapping[int, int | None]) -> str:

@@ -55,7 +55,7 @@ class Problems:
         except DataError as error:
             for line in error.problems:
                 self.error(kind, line)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, NotImplementedError) as error:
             self.error(kind, str(error))
 
     @property
@@ -67,6 +67,11 @@ class Problems:
     def warnings(self) -> list[str]:
         """All warnings, the first few of each kind."""
         return _lines(self._warnings)
+
+    @property
+    def num_errors(self) -> int:
+        """How many errors there are, also those that are not shown."""
+        return sum(map(len, self._errors.values()))
 
     def raise_errors(self) -> None:
         """Raises DataError with all errors, if there are any."""

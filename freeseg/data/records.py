@@ -10,12 +10,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from freeseg.classes import ClassMatch, match_classes, shown
 from freeseg.data.datasets.catalog import (
     IGNORED_KEY,
     LABELS_KEY,
     STUFF_KEY,
     Records,
+    is_ours,
     load_records,
 )
 from freeseg.data.label_table import LabelTable
@@ -42,14 +45,37 @@ def dataset_records(
     records = load_records(name, found)
     if problems is None:
         found.raise_errors()
+    if not is_ours(name):
+        records = [_plain(record) for record in records]
     if any("image_id" not in record for record in records):
         records = [{**record, "image_id": number} for number, record in enumerate(records, 1)]
     records = [_with_size(record) if _needs_size(record) else record for record in records]
     return merged(records) if merge_twins else records
 
 
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of a loader of somebody's own with plain numbers and lists in numpy's place."""
+    result = {key: _as_plain(value) for key, value in record.items()}
+    for key in ("annotations", "segments_info"):
+        rows = record.get(key)
+        if isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows):
+            result[key] = [
+                {field: _as_plain(value, field) for field, value in row.items()} for row in rows
+            ]
+    return result
+
+
+def _as_plain(value: Any, field: str = "") -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if field == "bbox" and isinstance(value, np.ndarray):
+        return value.tolist()
+    return value
+
+
 def _needs_size(record: Mapping[str, Any]) -> bool:
-    return "annotations" in record and not {"height", "width"} <= set(record)
+    keys = set(record)
+    return {"annotations", "file_name"} <= keys and not {"height", "width"} <= keys
 
 
 def _with_size(record: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +92,12 @@ def photo_of(record: Mapping[str, Any]) -> str:
     return os.path.normpath(record["file_name"])
 
 
-def merged(records: Records) -> Records:
+def identity_of(record: Mapping[str, Any]) -> str:
+    """The path of a record's photo behind all links: one photo has one, whatever it is called."""
+    return os.path.realpath(record["file_name"])
+
+
+def merged(records: Sequence[Mapping[str, Any]]) -> Records:
     """Records of which no two have one photo; of several the objects are put together.
 
     Raises:
@@ -74,14 +105,14 @@ def merged(records: Records) -> Records:
     """
     first: dict[str, dict[str, Any]] = {}
     for record in records:
-        photo = photo_of(record)
+        photo = identity_of(record)
         if photo not in first:
             first[photo] = dict(record)
         elif "annotations" in record and "annotations" in first[photo]:
             first[photo]["annotations"] = [*first[photo]["annotations"], *record["annotations"]]
         else:
             raise ValueError(
-                f"{photo} is listed twice with PNGs: only records of objects can be merged "
+                f"{photo_of(record)} is listed twice with PNGs: only records of objects can be merged "
                 "(DATASETS.MERGE_TWINS)"
             )
     return list(first.values())

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from freeseg.checkpoints import ReleaseCheckpointer
-from freeseg.classes import CLASSES_KEY
 from freeseg.engine.sharding import gathered, is_sharded
 from freeseg.files import remove_partials, write_atomically, write_text
+from freeseg.structures import CLASSES_KEY
 from freeseg.zoo import weights_path
 
 

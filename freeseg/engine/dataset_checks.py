@@ -89,7 +89,7 @@ def check_all(
             check_training_classes(cfg)
     for name in cfg.DATASETS.TEST:
         with problems.collecting("evaluation"):
-            _check_evaluation(cfg, name)
+            _check_evaluation(cfg, name, problems)
     if not cfg.DATASETS.CHECK:
         return []
     summaries = [check_dataset(name, _settings(cfg, name, train), problems) for name in chosen]
@@ -114,7 +114,7 @@ def _warn_of_shared_photos(
             )
 
 
-def _check_evaluation(cfg: Any, name: str) -> None:
+def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
     """Refuses a test set that cannot be judged, or whose classes the model does not know."""
     wanted_tasks(cfg, name)
     known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
@@ -123,10 +123,9 @@ def _check_evaluation(cfg: Any, name: str) -> None:
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
         if match.unknown:
-            logger.warning(
-                "dataset %s: the model does not know %s: left out",
-                name,
-                ", ".join(match.unknown),
+            problems.warn(
+                "unknown classes",
+                f"{name}: the model does not know {', '.join(match.unknown)}: left out",
             )
 
 

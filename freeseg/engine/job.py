@@ -78,9 +78,10 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     """The frozen configuration: defaults, then the file, then KEY VALUE overrides."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    with accepts_auto(cfg):
-        if args.config_file:
+    if args.config_file:
+        with accepts_auto(cfg):
             cfg.merge_from_file(config_address(args.config_file))
+    with accepts_auto(cfg):  # also over the file's number
         cfg.merge_from_list(args.opts or [])
     refuse_unsupported(cfg)
     choose_test_datasets(cfg)

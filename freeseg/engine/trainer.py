@@ -31,6 +31,7 @@ from freeseg.classes import (
     check_same_classes,
     closed_vocabulary,
     fill_num_classes,
+    order_warning,
     trained_vocabulary,
     write_class_list,
 )
@@ -175,8 +176,7 @@ class Trainer(DefaultTrainer):
 
         Metrics later than the checkpoint are removed from ``metrics.json``: they come again.
         """
-        if resume and self.checkpointer.has_checkpoint():
-            check_same_classes(self._classes(), Path(self.cfg.OUTPUT_DIR))
+        self._check_start(resume)
         super().resume_or_load(resume)
         if not resume:
             return
@@ -191,6 +191,21 @@ class Trainer(DefaultTrainer):
         self._skip_seen_data()
         if comm.is_main_process():
             forget_metrics_after(Path(self.cfg.OUTPUT_DIR) / "metrics.json", self.start_iter - 1)
+
+    def _check_start(self, resume: bool) -> None:
+        """Says what is odd about where a training begins; refuses other classes than before."""
+        if resume and self.checkpointer.has_checkpoint():
+            check_same_classes(self._classes(), self.checkpointer.get_checkpoint_file())
+            return
+        if resume and any(Path(self.cfg.OUTPUT_DIR).glob("*.pth")):
+            logger.warning(
+                "--resume: %s has checkpoints and no file last_checkpoint that names one: the "
+                "training begins anew",
+                self.cfg.OUTPUT_DIR,
+            )
+        line = order_warning(self._classes(), self.cfg.MODEL.WEIGHTS)
+        if line:
+            logger.warning(line)
 
     def _classes(self) -> list[dict[str, Any]]:
         """What the trained model's outputs are called, as `freeseg.classes` reads it."""

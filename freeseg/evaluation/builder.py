@@ -80,6 +80,9 @@ def _evaluators_of(
         if classes is not None:
             return [SeenUnseenPanopticEvaluator(truth, folder, classes)]
         return [PanopticEvaluator(truth, folder)]
+    if not truth.has_things:
+        logger.warning("dataset %s lists no things that the model knows: without AP", truth.name)
+        return []
     limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
     with_boxes = test_node(cfg).get("DETECTION_ON", False)
     evaluators = [ThingEvaluator(truth, folder, with_boxes=with_boxes, limit=limit)]

@@ -63,9 +63,15 @@ def coco_content(
 
 
 def _objects(record: Mapping[str, Any], size: tuple[int, int], keeps_areas: bool) -> Iterator[Row]:
-    """The objects of a record with instance annotation that have a mask."""
+    """The objects of a record with instance annotation that have a pixel.
+
+    One that has a box alone is a region where nothing is judged, as a crowd.
+    """
     for row in record["annotations"]:
         mask = drawable(row.get("segmentation"), size)
+        is_ignored = bool(row.get("iscrowd", 0))
+        if mask is None and row.get("bbox") is not None and not keeps_areas:
+            mask, is_ignored = [_corners(row)], True
         if mask is None:
             continue
         runs = as_runs(mask, size)
@@ -74,15 +80,14 @@ def _objects(record: Mapping[str, Any], size: tuple[int, int], keeps_areas: bool
             area = row.get("area", area)
         elif not area:
             continue
-        if "bbox" in row:
-            mode = row.get("bbox_mode", BoxMode.XYXY_ABS)
-            box = [float(x) for x in BoxMode.convert(row["bbox"], mode, BoxMode.XYWH_ABS)]
+        if row.get("bbox") is not None:
+            box = _box(row, BoxMode.XYWH_ABS)
         else:
             box = [float(side) for side in rle_codec.toBbox(runs)]
         code = runs["counts"]
         yield {
             "category_id": row["category_id"],
-            "iscrowd": int(row.get("iscrowd", 0)),
+            "iscrowd": int(is_ignored),
             "area": area,
             "bbox": box,
             "segmentation": {
@@ -90,6 +95,17 @@ def _objects(record: Mapping[str, Any], size: tuple[int, int], keeps_areas: bool
                 "counts": code.decode("ascii") if isinstance(code, bytes) else code,
             },
         }
+
+
+def _box(row: Mapping[str, Any], mode: BoxMode) -> list[float]:
+    given = row.get("bbox_mode", BoxMode.XYXY_ABS)
+    return [float(side) for side in BoxMode.convert(list(row["bbox"]), given, mode)]
+
+
+def _corners(row: Mapping[str, Any]) -> list[float]:
+    """The polygon around an object's box."""
+    left, top, right, bottom = _box(row, BoxMode.XYXY_ABS)
+    return [left, top, right, top, right, bottom, left, bottom]
 
 
 def _segments(record: Mapping[str, Any]) -> tuple[tuple[int, int], list[Row]]:

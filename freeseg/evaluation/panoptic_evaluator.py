@@ -6,7 +6,6 @@ Shapes: H W image size.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from detectron2.utils import comm
 from freeseg.data.annotation_files import read_segment_ids
 from freeseg.data.coco_writer import write_json
 from freeseg.data.panoptic import segment_geometry
+from freeseg.data.photos import UniqueStems
 from freeseg.evaluation.truth import Truth
 
 
@@ -78,11 +78,10 @@ def _folder_of(record: Mapping[str, Any]) -> str:
 
 def _file_names(truth: Truth) -> dict[Any, str]:
     """A name for every image's prediction: its photo's, with a number where others have it too."""
-    stems = {record["image_id"]: Path(record["file_name"]).stem for record in truth.records}
-    uses = Counter(stem.lower() for stem in stems.values())
+    names = UniqueStems()
     return {
-        image_id: f"{stem}.png" if uses[stem.lower()] == 1 else f"{stem}_{number}.png"
-        for number, (image_id, stem) in enumerate(stems.items(), 1)
+        record["image_id"]: f"{names.add(Path(record['file_name']))}.png"
+        for record in truth.records
     }
 
 

@@ -64,7 +64,7 @@ class Truth:
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
         new_void = max(USUAL_VOID, len(known))
         vocabulary = with_dataset_ids(known, listed, match)
-        if match.labels == tuple(range(len(listed))):
+        if match.is_identity:
             return cls(name, records, vocabulary, void)
         moved = renumbered(records, match.labels, void, new_void)
         return cls(name, moved, vocabulary, new_void, is_renumbered=True)
@@ -74,6 +74,13 @@ class Truth:
         """For every class of the model whether the dataset has it."""
         ids = self.vocabulary.dataset_ids
         return tuple(ids is None or each is not None for each in ids or [0] * len(self.vocabulary))
+
+    @property
+    def has_things(self) -> bool:
+        """Whether the dataset lists a thing, so that there is an AP."""
+        return any(
+            thing and listed for thing, listed in zip(self.vocabulary.is_thing, self.is_listed)
+        )
 
     @property
     def category_ids(self) -> tuple[int | None, ...]:

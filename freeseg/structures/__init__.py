@@ -3,6 +3,7 @@
 from freeseg.structures.class_list import ClassEntry, read_classes
 from freeseg.structures.class_rows import (
     CLASSES_FILE,
+    CLASSES_KEY,
     class_rows,
     read_class_rows,
     vocabulary_of_rows,
@@ -23,6 +24,7 @@ from freeseg.structures.vocabulary import Vocabulary
 __all__ = [
     "ANYONE",
     "CLASSES_FILE",
+    "CLASSES_KEY",
     "DATASET_KEY",
     "LABEL_MAP_KEY",
     "TASKS",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from freeseg.structures.vocabulary import Vocabulary
 
+CLASSES_KEY = "classes"  # of a checkpoint: the rows of its classes.json
 CLASSES_FILE = "classes.json"  # beside a checkpoint: the classes it was trained on
 
 
@@ -64,8 +66,8 @@ def _vocabulary(rows: Any) -> Vocabulary:
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("every class needs a name")
     for what, values in (("name", names), ("id", ids)):
-        twin = next((value for value in values if values.count(value) > 1), None)
-        if twin is not None:
+        twin, count = Counter(values).most_common(1)[0]
+        if count > 1:
             raise ValueError(f"two classes have the same {what}, {twin!r}")
     is_flagged = any("seen" in row for row in rows)
     return Vocabulary(

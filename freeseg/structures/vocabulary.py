@@ -90,8 +90,8 @@ class Vocabulary:
 
         Names come from ``stuff_classes`` where it covers all classes (the convention of panoptic
         and semantic datasets here), else from ``thing_classes``, else they are numbered. Things
-        are the values of ``thing_dataset_id_to_contiguous_id``; without it, a dataset that lists
-        only things has only things, and any other has none. Seen classes are flagged in
+        are the values of ``thing_dataset_id_to_contiguous_id``; without it those that
+        ``thing_classes`` names. Seen classes are flagged in
         ``trainable_flag``; ids are those of the two mappings where they cover all classes.
         """
         stuff = list(metadata.get("stuff_classes") or ())
@@ -104,7 +104,8 @@ class Vocabulary:
         if mapping is not None:
             thing_ids = set(mapping.values())
         else:
-            thing_ids = set(range(num_classes)) if things and not stuff else set()
+            named = set(things)
+            thing_ids = {label for label, name in enumerate(names) if name in named}
         flags = metadata.get("trainable_flag")
         return cls(
             tuple(names),

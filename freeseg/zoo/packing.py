@@ -15,7 +15,12 @@ from freeseg.checkpoints import (
     weights_file,
     write_checkpoint,
 )
-from freeseg.classes import closed_vocabulary, trained_vocabulary
+from freeseg.classes import (
+    class_list_of,
+    closed_vocabulary,
+    read_class_list,
+    trained_vocabulary,
+)
 from freeseg.data import register_custom
 from freeseg.files import write_text
 from freeseg.model_loading import load_config
@@ -47,7 +52,9 @@ def convert_model(
     system = system or detect_system(read_weights(file))
     if system is None:
         raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
-    conversion = convert_file(system, file, output, half=half)
+    listed = class_list_of(file)
+    rows = class_rows(read_class_list(listed)) if listed else None
+    conversion = convert_file(system, file, output, half=half, classes=rows)
     return {
         "output": str(output),
         "from": system,

@@ -234,5 +234,8 @@ def test_missing_and_misfit_pngs_are_named(mapped, tmp_path, write_image):
     with pytest.raises(ValueError, match=r"absent\.png is 4x4 pixels, its photo is 10x8"):
         mapped(content, "panoptic")
     (tmp_path / "ids" / "photo.png").unlink()
+    with pytest.raises(OSError, match=r"cannot read .*photo\.png"):
+        mapped(content, "panoptic")
+    (tmp_path / "ids" / "absent.png").unlink()  # there is none at all
     with pytest.raises(FileNotFoundError, match=r"photo\.png does not exist"):
         mapped(content, "panoptic")

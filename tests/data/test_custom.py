@@ -156,6 +156,142 @@ def test_an_annotation_of_an_unknown_image_is_an_error(row):
         DatasetCatalog.get(rows[0][0])
 
 
+def changed(content, change):
+    """A copy of a JSON's content, after a change."""
+    content = json.loads(json.dumps(content))
+    change(content)
+    return content
+
+
+def load(rows):
+    register_custom(rows)
+    return DatasetCatalog.get(rows[0][0])
+
+
+ROOTS = {
+    "as Roboflow writes it": ({"id": 0, "name": "toys", "supercategory": "none"}, "toys", True),
+    "in the last place": ({"id": 90, "name": "toys"}, "toys", True),
+    "an object has it": ({"id": 7, "name": "toys", "supercategory": "none"}, "toys", False),
+    "the parent of some": ({"id": 0, "name": "toys", "supercategory": "none"}, None, False),
+    "of another name": ({"id": 0, "name": "Toys", "supercategory": "none"}, "toys", False),
+}
+
+
+@pytest.mark.parametrize(("root", "parent", "is_left_out"), ROOTS.values(), ids=ROOTS)
+def test_the_root_of_all_other_categories_is_left_out_and_said(
+    row, caplog, root, parent, is_left_out
+):
+    def add_root(content):
+        for category, name in zip(content["categories"], ("toys", parent)):
+            category["supercategory"] = name
+        content["categories"].append(root)
+        second = {**content["annotations"][0], "id": 2, "category_id": 7}
+        content["annotations"] += [second] if root["id"] == 7 else []
+
+    rows = [row(changed(INSTANCE, add_root), panoptic_root="")]
+    register_custom(rows)
+    names = MetadataCatalog.get(rows[0][0]).thing_classes
+    assert set(names) == {"dog", "kite"} | (set() if is_left_out else {root["name"]})
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(said) == is_left_out
+    assert not is_left_out or f"set.json: category {root['id']}, 'toys', is the root" in said[0]
+    DatasetCatalog.get(rows[0][0])
+
+
+TWINS = {
+    "a category's name": (
+        lambda content: content["categories"].append({"id": 8, "name": "  dog "}),
+        "the categories 1 and 8 are both called 'dog'",
+    ),
+    "a category's id": (
+        lambda content: content["categories"].append({"id": 40.0, "name": "cat"}),
+        "categories have the id 40 twice",
+    ),
+    "an image's id": (
+        lambda content: content["images"].append({**content["images"][0], "file_name": "b.png"}),
+        "images have the id 3 twice",
+    ),
+    "an annotation's id": (
+        lambda content: content["annotations"].append({**content["annotations"][0], "area": 1}),
+        "annotations have the id 1 twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), TWINS.values(), ids=TWINS)
+def test_one_name_or_id_for_two_things_is_refused(row, change, message):
+    rows = [row(changed(INSTANCE, change), panoptic_root="")]
+    with pytest.raises(ValueError, match=rf"set\.json: {message}"):
+        load(rows)
+
+
+def test_two_rows_of_one_name_are_refused_before_either_is_read():
+    rows = [["birds", "/nowhere/a.json", "/nowhere", ""], ["birds", "/nowhere/b.json", "/x", ""]]
+    with pytest.raises(ValueError, match="two rows are called 'birds'; a dataset needs a name of"):
+        register_custom(rows)
+    assert "birds" not in DatasetCatalog.list()
+
+
+def test_an_empty_name_is_refused(row):
+    content = changed(INSTANCE, lambda content: content["categories"][0].update(name=" \t"))
+    with pytest.raises(ValueError, match=r"set\.json: category 40 has an empty name"):
+        register_custom([row(content, panoptic_root="")])
+
+
+@pytest.mark.parametrize("flag", [True, False, 1, 0, 1.0, 0.0])
+def test_flags_are_true_false_1_or_0(row, flag):
+    def set_flags(content):
+        content["categories"][1]["isthing"] = flag
+        content["annotations"][0]["segments_info"][0]["iscrowd"] = flag
+
+    rows = [row(changed(PANOPTIC, set_flags))]
+    register_custom(rows)
+    (record,) = DatasetCatalog.get(rows[0][0])
+    (segment,) = record["segments_info"]
+    assert (segment["isthing"], segment["iscrowd"]) == (bool(flag), int(flag))
+
+    content = changed(INSTANCE, lambda content: content["annotations"][0].update(iscrowd=flag))
+    rows = [row(content, panoptic_root="", name=f"custom_flags_{flag!r}")]
+    register_custom(rows)
+    (record,) = DatasetCatalog.get(rows[0][0])
+    assert record["annotations"][0]["iscrowd"] == int(flag)
+
+
+@pytest.mark.parametrize("flag", ["0", "false", None, 2, -1, [], 0.5])
+@pytest.mark.parametrize("place", ["isthing", "iscrowd", "iscrowd of a segment"])
+def test_other_flags_are_refused_with_file_and_entry(row, place, flag):
+    def set_flag(content):
+        if place == "isthing":
+            content["categories"][1]["isthing"] = flag
+        elif place == "iscrowd":
+            content["annotations"][0]["iscrowd"] = flag
+        else:
+            content["annotations"][0]["segments_info"][0]["iscrowd"] = flag
+
+    is_object = place == "iscrowd"
+    content = changed(INSTANCE if is_object else PANOPTIC, set_flag)
+    entry = {"isthing": "category 40", "iscrowd": "annotation 1"}.get(
+        place, "segments of photo.png"
+    )
+    wanted = rf"set\.json: {entry} needs '{place.split()[0]}', true, false, 1 or 0, got "
+    rows = [row(content, panoptic_root="" if is_object else None)]
+    with pytest.raises(ValueError, match=wanted):
+        load(rows)
+
+
+@pytest.mark.parametrize("number", [0, -3, 256**3, "7", 2.5])
+def test_a_segment_needs_an_id_that_a_png_can_hold(row, number):
+    def set_id(content):
+        content["annotations"][0]["segments_info"][0]["id"] = number
+
+    rows = [row(changed(PANOPTIC, set_id))]
+    register_custom(rows)
+    with pytest.raises(ValueError, match=r"set\.json: segments of photo\.png") as refused:
+        DatasetCatalog.get(rows[0][0])
+    is_number = type(number) is int
+    assert ("0 is void in COCO's PNGs" if is_number else "a whole number") in str(refused.value)
+
+
 def test_the_real_samples_load(shared):
     sample, fruits = shared / "coco_panoptic_sample", shared / "fruits_nuts"
     register_custom(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import MetadataCatalog
+from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
+from freeseg.data.datasets.json_rows import MissingDataError, list_of
 from freeseg.data.problems import Problems
-from freeseg.data.records import dataset_records, photo_of
+from freeseg.data.records import dataset_records, identity_of, merged
 from freeseg.images import FULL_WHITE
 from freeseg.structures import Vocabulary
 
@@ -68,7 +71,7 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
         MissingDataError: The dataset is not here.
     """
     found = Problems()
-    records = dataset_records(name, problems=found)
+    records = _records(name, found)
     summary = _check(name, records, settings, found)
     problems.extend(found)
     return summary
@@ -77,8 +80,14 @@ def check_dataset(name: str, settings: CheckSettings, problems: Problems) -> Dat
 def _check(
     name: str, records: Sequence[Record], settings: CheckSettings, problems: Problems
 ) -> DatasetSummary:
-    records = _with_keys(name, records, settings.tasks, problems)
-    if not settings.merge_twins:
+    if not records and not problems.errors:
+        problems.error("records", f"{name}: has no images")
+    records = _with_all_keys(name, records, problems)
+    _check_tasks(name, records, settings.tasks, problems)
+    if settings.merge_twins:
+        with problems.collecting("photos listed twice"):
+            records = merged(records)
+    else:
         check_twins(name, records, problems, is_test=settings.is_test)
     metadata = MetadataCatalog.get(name)
     classes = Vocabulary.of_dataset(metadata)
@@ -86,6 +95,8 @@ def _check(
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
         problems.error("classes", line)
         classes = Vocabulary((), ())
+    with problems.collecting("classes"):
+        _check_names(name, metadata)
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )
@@ -101,30 +112,89 @@ def _check(
             f"{settings.max_objects} queries: some are never learned; raise "
             f"{settings.max_objects_key}",
         )
-    photos = frozenset(photo_of(record) for record in records)
+    photos = frozenset(identity_of(record) for record in records)
     return DatasetSummary(name, photos, counts.objects, len(classes))
 
 
-def _with_keys(
-    name: str, records: Sequence[Record], tasks: Sequence[str], problems: Problems
-) -> list[Record]:
-    """The records that say where their photo is; what others lack, and the tasks need, is named."""
-    if not records and not problems.errors:
-        problems.error("records", f"{name}: has no images")
-    has_json = bool(MetadataCatalog.get(name).get("json_file"))
-    kept = []
+def _check_names(name: str, metadata: Any) -> None:
+    """Refuses a list with a name twice, and things that are numbered apart from stuff.
+
+    Raises:
+        ValueError: Says which.
+    """
+    things, stuff = metadata.get("thing_classes") or (), metadata.get("stuff_classes") or ()
+    for key, names in (("thing_classes", things), ("stuff_classes", stuff)):
+        twin = next((each for each, count in Counter(names).items() if count > 1), None)
+        if twin is not None:
+            raise ValueError(f"{name}: {key} has {twin!r} twice; a class needs a name of its own")
+    apart = [each for each in things if each not in set(stuff)]
+    if stuff and apart:
+        raise ValueError(
+            f"{name}: things and stuff are numbered apart (stuff_classes lacks {shown(apart)}), as "
+            "Detectron2's separated sets; here stuff_classes lists all classes, and "
+            "thing_dataset_id_to_contiguous_id says which are things"
+        )
+
+
+def _records(name: str, problems: Problems) -> Sequence[Record]:
+    """Records of a dataset, none where its files say nothing."""
+    try:
+        return dataset_records(name, problems=problems)
+    except MissingDataError:
+        raise  # it is not here: nothing can be said about it
+    except (ValueError, TypeError, OSError) as error:
+        problems.error("annotation", str(error))
+        return ()
+
+
+def _with_all_keys(name: str, records: Sequence[Record], problems: Problems) -> list[Record]:
+    """The records that have what every record needs; the others are errors."""
+    complete = []
+    owners: dict[Any, str] = {}
     for number, record in enumerate(records):
-        if not isinstance(record.get("file_name"), str):
-            problems.error("records", f"{name}: record {number} needs 'file_name', the photo")
-            continue
-        kept.append(record)
-        if not any(key in record for key in ("annotations", *MAP_KEYS)):
-            problems.error(
-                "records",
-                f"{name}: {record['file_name']} has no ground truth: a record needs "
-                "pan_seg_file_name, annotations or sem_seg_file_name",
-            )
-            continue
+        with problems.collecting("records"):
+            _check_keys(f"{name}: record {number}", record)
+            photo, image_id = record["file_name"], record["image_id"]
+            if image_id in owners:
+                raise ValueError(
+                    f"{name}: {owners[image_id]} and {photo} both have the image_id {image_id!r}; "
+                    "ids must be unique"
+                )
+            owners[image_id] = photo
+            complete.append(record)
+    return complete
+
+
+def _check_keys(where: str, record: Record) -> None:
+    """Refuses a record that lacks something.
+
+    Raises:
+        ValueError: Names it and what is wanted.
+    """
+    if not isinstance(record.get("file_name"), str):
+        raise ValueError(f"{where} needs 'file_name', the photo")
+    where = f"{where}, {record['file_name']},"
+    if not any(key in record for key in ("annotations", *MAP_KEYS)):
+        raise ValueError(
+            f"{where} has no ground truth: a record needs pan_seg_file_name, annotations or "
+            "sem_seg_file_name"
+        )
+    if "pan_seg_file_name" in record and "segments_info" not in record:
+        raise ValueError(f"{where} needs 'segments_info', the segments of its panoptic PNG")
+    for key in ("annotations", "segments_info"):
+        wanted = ("id", "category_id") if key == "segments_info" else ("category_id",)
+        for place, row in enumerate(list_of(record, key, where) if key in record else ()):
+            missing = [field for field in wanted if not isinstance(row, dict) or field not in row]
+            if missing:
+                raise ValueError(f"{where} {key}[{place}] needs {missing[0]!r}")
+
+
+def _check_tasks(
+    name: str, records: Sequence[Record], tasks: Sequence[str], problems: Problems
+) -> None:
+    """Names records without truth for the tasks that the set is used for."""
+    has_json = bool(MetadataCatalog.get(name).get("json_file"))
+    for record in records:
         for task in tasks:
             keys = _KEYS[task]
             if not any(key in record for key in keys) and not (task == "instance" and has_json):
@@ -133,7 +203,6 @@ def _with_keys(
                     f"{name}: {record['file_name']} has no truth for the {task} task: wanted "
                     f"{' or '.join(keys)}",
                 )
-    return kept
 
 
 # what a record needs one of, by task

@@ -17,7 +17,7 @@ from freeseg_command.cache import cache_root
 
 _THREADS = 8  # that wait for the disk
 _MEMORIES = 256  # that are kept, the latest
-_VERSION = 1  # of what is remembered; raise it when facts change their form
+_VERSION = 2  # of what is remembered; raise it when facts change their form
 
 Fact = dict[str, Any]
 

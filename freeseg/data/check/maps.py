@@ -15,17 +15,27 @@ import numpy as np
 from freeseg.classes import shown
 from freeseg.data.annotation_files import read_picture
 from freeseg.data.check.facts import Fact, facts_of
+from freeseg.data.check.photos import look_at_photo
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
-from freeseg.data.label_table import LabelTable, one_channel, packed_color, packed_colors
+from freeseg.data.label_table import (
+    LabelTable,
+    label_text,
+    one_channel,
+    packed_color,
+    packed_colors,
+)
 from freeseg.data.panoptic import VOID_ID, unique_labels
 from freeseg.data.problems import Problems
 from freeseg.data.records import photo_of
-from freeseg.image_headers import ImageHeader, read_header
+from freeseg.image_headers import ImageHeader
 from freeseg.structures import Vocabulary
 
 Record = Mapping[str, Any]
 
 MAX_MAPS = 1000  # that are decoded; of more, every so manieth
+_UNREADABLE = "PNGs that cannot be read"  # kind of such errors
+
+MAX_AREA_ERROR = 0.1  # share by which a segment's area may differ from what the JSON says
 MAP_KEYS = ("pan_seg_file_name", "sem_seg_file_name", STUFF_KEY)
 
 
@@ -37,7 +47,7 @@ def check_maps(
     void: int,
     problems: Problems,
 ) -> None:
-    """Looks at the header of every PNG, and at the values of up to `MAX_MAPS`.
+    """Looks at the header and end of every PNG, and at the values of up to `MAX_MAPS`.
 
     Args:
         name: Of the dataset, for messages.
@@ -66,15 +76,15 @@ def _check_sizes(
     headers: Mapping[str, ImageHeader],
     problems: Problems,
 ) -> list[Record]:
-    """Compares the sizes of PNGs and photos; returns the records whose PNG can be read."""
+    """Compares PNGs with their photos; returns the records whose PNG can be read."""
     files = [record[key] for record in records]
-    facts = facts_of(files, _look_at_header, "headers", f"PNGs of {name}")
+    facts = facts_of(files, look_at_photo, "photos", f"PNGs of {name}")
     readable = []
     for record in records:
         fact, photo = facts.get(record[key]), headers.get(photo_of(record))
-        if fact is None or "height" not in fact:
-            reason = "does not exist" if fact is None else "is no picture that can be read"
-            problems.error("PNGs that cannot be read", f"{name}: {record[key]} {reason}")
+        reason = "does not exist" if fact is None else fact["problem"]
+        if fact is None or reason:
+            problems.error(_UNREADABLE, f"{name}: {record[key]} {reason}")
             continue
         readable.append(record)
         size = fact["height"], fact["width"]
@@ -86,11 +96,6 @@ def _check_sizes(
                 f"{width}x{height}",
             )
     return readable
-
-
-def _look_at_header(path: str) -> Fact:
-    header = read_header(path)
-    return {} if header is None else dict(zip(("height", "width"), header.stored_size))
 
 
 def _contents(
@@ -114,7 +119,7 @@ def _contents(
     whole = []
     for record in records:
         if "problem" in facts[record[key]]:
-            problems.error("PNGs that cannot be read", f"{name}: {facts[record[key]]['problem']}")
+            problems.error(_UNREADABLE, f"{name}: {facts[record[key]]['problem']}")
         else:
             whole.append(record)
     return facts, whole
@@ -125,6 +130,7 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
     facts, records = _contents(name, records, "pan_seg_file_name", _look_at_segments, problems)
     strange: list[Record] = []
     void: list[Record] = []
+    others: list[Record] = []
     without_pixel = 0
     for record in records:
         fact = facts[record["pan_seg_file_name"]]
@@ -135,13 +141,15 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
             void.append(record)
         elif present - listed - {VOID_ID}:
             strange.append(record)
+        if _has_other_areas(record, fact):
+            others.append(record)
     if void:
         first = void[0]
         line = (
             f"{name}: {len(void)} of {len(records)} panoptic PNGs have no pixel of a listed "
             f"segment, such as {first['pan_seg_file_name']}{_cause(first, facts)}"
         )
-        if len(void) == len(records):
+        if len(void) == sum(bool(record["segments_info"]) for record in records):
             problems.error("panoptic PNGs", f"{line}; nothing is left to learn")
         else:
             problems.warn("panoptic PNGs", f"{line}; they are all void")
@@ -151,6 +159,14 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
             f"{name}: {len(strange)} of {len(records)} panoptic PNGs have ids that the JSON does "
             f"not list, such as {strange[0]['pan_seg_file_name']}: void",
         )
+    if others and not void:
+        first = others[0]
+        problems.warn(
+            "areas of segments",
+            f"{name}: {len(others)} of {len(records)} panoptic PNGs show most segments in another "
+            f"size than the JSON's area, such as {first['pan_seg_file_name']} of "
+            f"{photo_of(first)}: the PNG counts (is it of another photo?)",
+        )
     if without_pixel and not void:
         problems.warn(
             "segments without a pixel",
@@ -158,9 +174,23 @@ def _check_segments(name: str, records: Sequence[Record], problems: Problems) ->
         )
 
 
+def _has_other_areas(record: Record, fact: Fact) -> bool:
+    """Whether most segments that say their area have another one in the PNG."""
+    areas = dict(zip(fact["ids"], fact["areas"]))
+    said = [
+        (row["area"], areas[row["id"]])
+        for row in record["segments_info"]
+        if isinstance(row.get("area"), (int, float)) and row["id"] in areas
+    ]
+    differ = sum(abs(given - found) > MAX_AREA_ERROR * found for given, found in said)
+    return 2 * differ > len(said)
+
+
 def _look_at_segments(path: str) -> Fact:
     pixels = read_picture(path, "RGB")
-    fact: Fact = {"ids": np.unique(unique_labels(packed_colors(pixels))[0]).tolist()}
+    present, places = unique_labels(packed_colors(pixels))
+    areas = np.bincount(places.ravel(), minlength=len(present))
+    fact: Fact = {"ids": present.tolist(), "areas": areas.tolist()}
     grey = one_channel(pixels)
     if grey is not None:
         fact["grey"] = np.unique(grey).tolist()
@@ -193,11 +223,15 @@ def _check_labels(
     pixels: Counter[int] = Counter()  # by class; -1 is void
     wrong = Problems()
     for record in records:
-        with wrong.collecting("labels"):
+        try:
             pixels.update(_classes_in(record, key, facts[record[key]], len(classes), void))
+        except ValueError as error:
+            wrong.error("labels", f"{name}: {error}")
     problems.extend(wrong)
     if wrong.errors or not records:
         return
+    table = records[0].get(LABELS_KEY)
+    void = void if table is None else table.void_value
     ignored = {label for record in records for label in record.get(IGNORED_KEY, ())}
     expected = [label for label in range(len(classes)) if label not in ignored]
     present = [label for label in expected if pixels[label]]
@@ -270,7 +304,14 @@ def _classes_in(
     found: dict[int, int] = {}
     for value, count in zip(*fact[kind]):
         if value not in classes:
-            raise ValueError(_unknown(record[key], value, num_classes, void, fact, table is None))
+            place = f"{record[key]} has the {label_text(value, kind == 'colors')} in {count} pixels"
+            if table is not None:
+                raise ValueError(f"{place}, which is that of no category")
+            hint = "" if 0 in fact[kind][0] else ": are they counted from 1?"
+            raise ValueError(
+                f"{place}, but the {num_classes} classes are numbered 0 to {num_classes - 1} "
+                f"({void} is ignored){hint}"
+            )
         label = classes[value]
         label = -1 if label is None else label
         found[label] = found.get(label, 0) + count
@@ -290,17 +331,3 @@ def _meanings(
     if table is not None:
         return "values", table.class_of_value
     return "values", {**dict(zip(range(num_classes), range(num_classes))), void: None}
-
-
-def _unknown(
-    file: str, value: int, num_classes: int, void: int, fact: Fact, are_class_numbers: bool
-) -> str:
-    if not are_class_numbers:
-        return f"{file} has the label {value}, which is the id of no category"
-    values = fact["values"][0]
-    count = fact["values"][1][values.index(value)]
-    line = (
-        f"{file} has the label {value} in {count} pixels, but the {num_classes} classes are "
-        f"numbered 0 to {num_classes - 1} ({void} is ignored)"
-    )
-    return line + ("" if 0 in values else ": are they counted from 1?")

@@ -6,14 +6,13 @@ Sizes are (height, width).
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from freeseg.data.check.facts import Fact, facts_of
 from freeseg.data.problems import Problems
-from freeseg.data.records import photo_of
+from freeseg.data.records import identity_of, photo_of
 from freeseg.image_headers import ImageHeader, camera_bits, read_header
 from freeseg.images import ImageError, deepest_value, read_image
 
@@ -91,7 +90,7 @@ def _ends_well(path: str) -> bool:
     if start.startswith(b"RIFF"):
         return bool(struct.unpack_from("<I", start, 4)[0] + 8 <= length)
     if start.startswith(b"BM"):
-        return bool(struct.unpack_from("<I", start, 2)[0] <= length)
+        return bool(0 < struct.unpack_from("<I", start, 2)[0] <= length)
     return False
 
 
@@ -145,13 +144,16 @@ def _warn_of_depth(
 
 def check_twins(name: str, records: Sequence[Record], problems: Problems, *, is_test: bool) -> None:
     """Names photos that several records have: each shows the others' objects as background."""
-    counts = Counter(photo_of(record) for record in records)
-    twins = [photo for photo, count in counts.items() if count > 1]
+    names: dict[str, list[str]] = {}
+    for record in records:
+        names.setdefault(identity_of(record), []).append(photo_of(record))
+    twins = [several for several in names.values() if len(several) > 1]
     if not twins:
         return
+    shown = " and ".join(dict.fromkeys(twins[0]))
     line = (
-        f"{name}: {len(twins)} photos are listed more than once, such as {twins[0]} "
-        f"({counts[twins[0]]} times): each record takes the others' objects for background; "
+        f"{name}: {len(twins)} photos are listed more than once, such as {shown} "
+        f"({len(twins[0])} times): each record takes the others' objects for background; "
         "DATASETS.MERGE_TWINS True puts them together"
     )
     if is_test:

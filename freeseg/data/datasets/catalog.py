@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
+import numpy as np
+
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
@@ -14,7 +16,7 @@ from freeseg.data.datasets.json_rows import (
     check_known,
     check_row,
     read_json,
-    require_file,
+    require_some,
     rows_of,
     without_twins,
 )
@@ -59,7 +61,30 @@ def load_records(name: str, problems: Problems) -> Records:
     function = DatasetCatalog[name] if name in DatasetCatalog.list() else None
     if isinstance(function, _Strictly):
         return function.load(problems)
-    return list(DatasetCatalog.get(name))
+    return [_with_plain_numbers(record) for record in DatasetCatalog.get(name)]
+
+
+def _with_plain_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose numbers are Python's: numpy's, as loaders of tables give, have no JSON."""
+    plain = {key: _plain(value) for key, value in record.items()}
+    for key in ("annotations", "segments_info"):
+        if isinstance(plain.get(key), list):
+            plain[key] = [
+                {field: _plain(value) for field, value in row.items()}
+                if isinstance(row, Mapping)
+                else row
+                for row in plain[key]
+            ]
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_ours(name: str) -> bool:
+    """Whether a dataset was registered by `register`, and not by a loader of somebody's own."""
+    return name in DatasetCatalog.list() and isinstance(DatasetCatalog[name], _Strictly)
 
 
 @dataclass(frozen=True)
@@ -168,7 +193,7 @@ def load_panoptic(
         raise ValueError(f"{files.panoptic_json} has no annotations")
     for key in ("file_name", "pan_seg_file_name", "sem_seg_file_name"):
         if records and key in records[0] and not problems.errors:
-            require_file(records[0][key], files.hint)
+            require_some((record[key] for record in records), files.hint)
     return records
 
 

@@ -13,7 +13,7 @@ from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
 from freeseg.data.datasets.json_rows import (
     check_known,
     read_json,
-    require_file,
+    require_some,
     rows_of,
     without_twins,
 )
@@ -100,8 +100,8 @@ def load_instances(
     result = list(records.values())
     if not result and not problems.errors:
         raise ValueError(f"{json_file} lists no images")
-    if result and not problems.errors:
-        require_file(result[0]["file_name"], hint)
+    if not problems.errors:
+        require_some((record["file_name"] for record in result), hint)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,18 @@ def require_file(path: str | Path, hint: str) -> None:
         raise MissingDataError(f"{path} does not exist; {hint}")
 
 
-def list_of(content: Any, key: str, source: Path) -> list[Any]:
+def require_some(paths: Iterable[str], hint: str) -> None:
+    """Raise MissingDataError with a hint where there are paths and none of them is a file."""
+    first = ""
+    for path in paths:
+        if os.path.isfile(path):
+            return
+        first = first or path
+    if first:
+        require_file(first, hint)
+
+
+def list_of(content: Any, key: str, source: str | Path) -> list[Any]:
     """The list `key` of a JSON object.
 
     Raises:

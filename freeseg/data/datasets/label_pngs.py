@@ -39,6 +39,8 @@ def register_label_pngs(
     void = VOID_VALUE
     if "ignore_label" in content:
         void = read_field(content, "ignore_label", int, str(source))
+        if any(row.id == void for row in categories):
+            raise ValueError(f"{source}: ignore_label {void} is the id of a category as well")
     values: dict[int, int | None] = {void: None}
     values.update({row.id: label for label, row in enumerate(categories)})
     colors: dict[int, int | None] | None = None

@@ -1,0 +1,398 @@
+"""Classes are joined by name, whatever ids and places they have; a list stays with its model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectron2.config import get_cfg
+from detectron2.data import MetadataCatalog
+from freeseg import add_freeseg_config
+from freeseg.checkpoints import write_checkpoint
+from freeseg.classes import (
+    accepts_auto,
+    check_same_classes,
+    class_list_of,
+    closed_vocabulary,
+    fill_num_classes,
+    match_classes,
+    order_warning,
+    read_class_list,
+    shown,
+    takes_any_classes,
+    trained_vocabulary,
+    with_dataset_ids,
+    with_own_classes,
+    write_class_list,
+)
+from freeseg.data.records import match_or_refuse
+from freeseg.engine import load_config
+from freeseg.structures import CLASSES_KEY, Vocabulary, class_rows, vocabulary_of_rows
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def listed(*names, **more):
+    return Vocabulary(names, (True,) * len(names), **more)
+
+
+KNOWN = listed("hex bolt", "wing-nut", "washer", "spring_pin")
+MATCHES = {
+    "the same": (("hex bolt", "wing-nut", "washer", "spring_pin"), (0, 1, 2, 3), (), ()),
+    "in another order": (("washer", "hex bolt"), (2, 0), (), ("wing-nut", "spring_pin")),
+    "capitals": (("WASHER", "Hex Bolt"), (2, 0), (), ("wing-nut", "spring_pin")),
+    "dashes and blanks": (("Wing nut", "spring-pin"), (1, 3), (), ("hex bolt", "washer")),
+    "several blanks": ((" hex   bolt",), (0,), (), ("wing-nut", "washer", "spring_pin")),
+    "words in one name": (("ring, washer",), (2,), (), ("hex bolt", "wing-nut", "spring_pin")),
+    "a mark of COCO": (("washer-merged",), (2,), (), ("hex bolt", "wing-nut", "spring_pin")),
+    "unknown": (("washer", "gear"), (2, None), ("gear",), ("hex bolt", "wing-nut", "spring_pin")),
+    "a part of a name": (("bolt",), (None,), ("bolt",), KNOWN.names),
+    "two spellings of one": (
+        ("Washer", "WASHER"),
+        (None, None),
+        ("Washer", "WASHER"),
+        KNOWN.names,
+    ),
+    "the name before its spelling": (
+        ("WASHER", "washer"),
+        (None, 2),
+        ("WASHER",),
+        ("hex bolt", "wing-nut", "spring_pin"),
+    ),
+    "one of two": (("washer, hex bolt",), (None,), ("washer, hex bolt",), KNOWN.names),
+}
+
+
+@pytest.mark.parametrize(("names", "labels", "unknown", "absent"), MATCHES.values(), ids=MATCHES)
+def test_names_say_which_class_is_which(names, labels, unknown, absent):
+    match = match_classes(listed(*names), KNOWN)
+    assert (match.labels, match.unknown, match.absent) == (labels, unknown, absent)
+    assert match.is_identity == (labels == (0, 1, 2, 3))
+
+
+def test_synonyms_of_either_list_join():
+    known = listed("car", "bike", synonyms=(("car", "automobile"), ("bike",)))
+    other = listed("Automobile", "velo", synonyms=(("Automobile",), ("velo", "bike")))
+    assert match_classes(other, known).labels == (0, 1)
+    assert match_classes(known, other).labels == (0, 1)
+
+
+def test_a_synonym_of_two_classes_joins_none():
+    known = listed("car", "truck", synonyms=(("car", "vehicle"), ("truck", "vehicle")))
+    assert match_classes(listed("vehicle"), known).labels == (None,)
+
+
+NAMES = st.lists(
+    st.text(st.sampled_from("abcXY_- ,"), min_size=1, max_size=6).filter(str.strip),
+    min_size=1,
+    max_size=8,
+    unique=True,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(NAMES, NAMES, st.randoms(use_true_random=False))
+def test_places_say_nothing(known, names, random):
+    """Permuting either list permutes the match; a list matches itself."""
+    first = match_classes(listed(*names), listed(*known))
+    found = dict(zip(names, first.labels))
+    order, places = list(range(len(names))), list(range(len(known)))
+    random.shuffle(order)
+    random.shuffle(places)
+    again = match_classes(
+        listed(*(names[n] for n in order)), listed(*(known[place] for place in places))
+    )
+    for name, label in zip((names[n] for n in order), again.labels):
+        was = found[name]
+        assert (None if label is None else places[label]) == was
+    assert set(again.unknown) == set(first.unknown)
+    assert set(again.absent) == set(first.absent)
+    assert match_classes(listed(*names), listed(*names)).is_identity
+
+
+@settings(max_examples=100, deadline=None)
+@given(NAMES, NAMES)
+def test_no_two_classes_become_one(known, names):
+    match = match_classes(listed(*names), listed(*known))
+    labels = [label for label in match.labels if label is not None]
+    assert len(set(labels)) == len(labels)
+    assert len(labels) + len(match.absent) == len(known)
+    for name, label in zip(names, match.labels):
+        if name in known:
+            assert label == known.index(name)
+
+
+def test_ids_kinds_and_flags_are_those_of_the_dataset():
+    known = Vocabulary(("a", "b", "c"), (True, True, False))
+    other = Vocabulary(("c", "a"), (True, False), is_seen=(False, True), dataset_ids=(50, 7))
+    joined = with_dataset_ids(known, other, match_classes(other, known))
+    assert joined.names == ("a", "b", "c")
+    assert joined.dataset_ids == (7, None, 50)
+    assert joined.is_thing == (False, True, True)
+    assert joined.is_seen == (True, True, False)
+
+
+def test_refusals_name_the_dataset_the_classes_and_the_remedy():
+    with pytest.raises(ValueError, match=r"dataset barn has .* on: gear; it knows hex bolt, wing"):
+        match_or_refuse("barn", listed("gear", "washer"), KNOWN, "do this")
+    ignoring = {"ignores_unknown": True}
+    match = match_or_refuse("barn", listed("gear", "washer"), KNOWN, "do this", **ignoring)
+    assert match.labels == (None, 2)
+    with pytest.raises(ValueError, match=r"gear; .*do this$"):
+        match_or_refuse("barn", listed("gear"), KNOWN, "do this", **ignoring)
+
+
+def test_long_lists_are_shortened():
+    assert shown(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert shown(["a"]) == "a"
+
+
+# lists on the disk
+
+
+ROWS = [
+    {"id": 3, "name": "tree, bush", "isthing": 0, "seen": 1},
+    {"id": 0, "name": "Zwölf ☂", "isthing": 1, "seen": 0, "synonyms": ["twelve", "dozen"]},
+    {"id": 71, "name": "x", "isthing": 1, "seen": 1},
+]
+
+
+def test_a_list_comes_back_as_it_was_written(tmp_path):
+    vocabulary = vocabulary_of_rows(ROWS, "here")
+    write_class_list(class_rows(vocabulary), tmp_path / "new" / "folder")
+    path = tmp_path / "new" / "folder" / "classes.json"
+    again = read_class_list(path)
+    assert again == vocabulary
+    assert again.dataset_ids == (3, 0, 71)
+    assert again.is_seen == (True, False, True)
+    assert again.synonyms == (("tree, bush",), ("twelve", "dozen"), ("x",))
+    assert class_rows(again) == ROWS == json.loads(path.read_text())
+
+
+def test_rows_without_ids_are_numbered():
+    plain = vocabulary_of_rows([{"name": "b"}, {"name": "a", "isthing": 0}], "here")
+    assert (plain.dataset_ids, plain.is_thing, plain.is_seen) == ((0, 1), (True, False), None)
+    unlisted = Vocabulary(("a", "b"), (True, True), dataset_ids=(None, 4))
+    assert [row["id"] for row in class_rows(unlisted)] == [0, 4]
+
+
+BAD_ROWS = {
+    "no list": ({"a": 1}, "found none"),
+    "empty": ([], "found none"),
+    "no name": ([{"id": 1}], "KeyError"),
+    "empty name": ([{"name": ""}], "every class needs a name"),
+    "a name twice": ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "the same name, 'a'"),
+    "an id twice": ([{"name": "a", "id": 4}, {"name": "b", "id": 4}], "the same id, 4"),
+    "no rows": ([1, 2], "TypeError"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_what_is_no_list_is_refused_with_its_source(rows, message):
+    with pytest.raises(ValueError, match=f"the file: a class list is .*{message}"):
+        vocabulary_of_rows(rows, "the file")
+
+
+def test_lists_of_many_classes_are_read_at_once():
+    rows = [{"name": f"class {n}", "id": n} for n in range(40_000)]
+    assert len(vocabulary_of_rows(rows, "here")) == 40_000
+
+
+@pytest.fixture
+def cfg():
+    config = get_cfg()
+    add_freeseg_config(config)
+    return config
+
+
+@pytest.fixture
+def named():
+    """Registers class names, without records, for one test."""
+    names = []
+
+    def register(*classes, name="classes_of_a_test"):
+        MetadataCatalog.get(name).set(thing_classes=list(classes))
+        names.append(name)
+        return name
+
+    yield register
+    for name in names:
+        MetadataCatalog.remove(name)
+
+
+def checkpoint(path, **content):
+    torch.save({"model": {"weight": torch.zeros(2)}, **content}, path)
+    return str(path)
+
+
+def test_the_list_beside_a_checkpoint_or_in_it_is_the_model_s(tmp_path, cfg):
+    rows = [{"id": 1, "name": "jay", "isthing": 1}, {"id": 2, "name": "elk", "isthing": 1}]
+    bare = checkpoint(tmp_path / "bare.pth")
+    inside = checkpoint(tmp_path / "inside.pth", **{CLASSES_KEY: rows})
+    assert class_list_of(bare) == ""
+    assert class_list_of(inside) == inside
+    assert read_class_list(inside).names == ("jay", "elk")
+    cfg.MODEL.WEIGHTS = inside
+    assert inside == with_own_classes(cfg).MODEL.CLASSES
+    assert cfg.MODEL.CLASSES == "", "the given configuration stays as it is"
+    assert trained_vocabulary(with_own_classes(cfg)).names == ("jay", "elk")
+    write_class_list(rows[::-1], tmp_path)
+    beside = str(tmp_path / "classes.json")
+    assert class_list_of(inside) == class_list_of(bare) == class_list_of(tmp_path) == beside
+    assert trained_vocabulary(with_own_classes(cfg)).names == ("elk", "jay")
+
+
+def test_without_a_list_nothing_is_changed(tmp_path, cfg):
+    for weights in ("", "detectron2://a/b.pkl", str(tmp_path / "none.pth")):
+        cfg.MODEL.WEIGHTS = weights
+        assert with_own_classes(cfg) is cfg
+    (tmp_path / "notes.pth").write_text("no archive")
+    odd = checkpoint(tmp_path / "odd.pth", classes="three")
+    assert class_list_of(tmp_path / "notes.pth") == class_list_of(odd) == ""
+    cfg.MODEL.WEIGHTS, cfg.MODEL.CLASSES = odd, "chosen.json"
+    assert with_own_classes(cfg).MODEL.CLASSES == "chosen.json"
+
+
+def rows_of(*names, stuff=()):
+    return [
+        {"id": 9 - place, "name": name, "isthing": int(name not in stuff)}
+        for place, name in enumerate(names)
+    ]
+
+
+def test_a_run_goes_on_with_its_own_classes_alone(tmp_path):
+    weights = str(tmp_path / "model.pth")
+    checkpoint(tmp_path / "model.pth")
+    check_same_classes(rows_of("jay", "elk"), weights)  # of a run before there were lists
+    write_class_list(rows_of("jay", "elk"), tmp_path)
+    check_same_classes([{**row, "id": row["id"] + 7} for row in rows_of("jay", "elk")], weights)
+    for other in (("elk", "jay"), ("jay",), ("jay", "elk", "owl")):
+        with pytest.raises(ValueError, match=r"cannot resume: the training set lists "):
+            check_same_classes(rows_of(*other), weights)
+    with pytest.raises(ValueError, match=r"lists elk \(stuff\), but .* of the run .*, elk;"):
+        check_same_classes(rows_of("jay", "elk", stuff=["elk"]), weights)
+
+
+def test_a_checkpoints_own_list_goes_before_the_one_beside(tmp_path):
+    """A folder may have been trained in again, with another order."""
+    own = checkpoint(tmp_path / "old.pth", classes=rows_of("jay", "elk"))
+    write_class_list(rows_of("elk", "jay"), tmp_path)
+    assert class_list_of(own) == str(own)
+    assert read_class_list(class_list_of(own)).names == ("jay", "elk")
+    with pytest.raises(ValueError, match="cannot resume"):
+        check_same_classes(rows_of("elk", "jay"), str(own))
+
+
+def test_safetensors_carry_the_list(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_checkpoint({"a": torch.ones(2)}, path, classes=rows_of("jay", "elk", stuff=["elk"]))
+    classes = read_class_list(class_list_of(path))
+    assert (classes.names, classes.is_thing, classes.dataset_ids) == (
+        ("jay", "elk"),
+        (True, False),
+        (9, 8),
+    )
+    write_checkpoint({"a": torch.ones(2)}, path)
+    assert class_list_of(path) == ""
+
+
+def test_weights_of_the_same_classes_in_another_order_are_said(tmp_path):
+    weights = str(checkpoint(tmp_path / "old.pth", classes=rows_of("jay", "elk", "owl")))
+    line = order_warning(rows_of("elk", "jay", "owl"), weights)
+    assert "old.pth has the classes of the training set in another order (jay, elk, owl" in line
+    assert order_warning(rows_of("jay", "elk", "owl"), weights) == ""
+    assert order_warning(rows_of("jay", "elk"), weights) == ""  # Detectron2 says of shapes
+    assert order_warning(rows_of("jay", "elk", "owl"), "") == ""
+
+
+# NUM_CLASSES
+
+
+def test_auto_is_as_many_as_the_training_set_lists(cfg, named, tmp_path):
+    with accepts_auto(cfg):
+        cfg.merge_from_list(["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "auto"])
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 0
+    cfg.DATASETS.TRAIN = (named("a", "b", "c", "d", "e"),)
+    cfg.freeze()
+    assert len(closed_vocabulary(cfg)) == 5
+    fill_num_classes(cfg)
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 5
+    assert cfg.is_frozen()
+    fill_num_classes(cfg)
+
+
+def test_auto_may_be_said_over_the_number_of_a_file(tmp_path):
+    from detectron2.engine import default_argument_parser
+
+    path = tmp_path / "a.yaml"
+    path.write_text("MODEL:\n  SEM_SEG_HEAD:\n    NUM_CLASSES: 4\n")
+    key = "MODEL.SEM_SEG_HEAD.NUM_CLASSES"
+    for said, expected in (("auto", 0), ("6", 6), (None, 4)):
+        options = [] if said is None else [key, said]
+        arguments = ["--config-file", str(path), *options]
+        found = load_config(default_argument_parser().parse_args(arguments))
+        assert expected == found.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+
+
+@pytest.mark.parametrize("said", ["many", "1.5", "True", "[3]"])
+def test_other_words_than_auto_are_refused(cfg, said):
+    before = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    with pytest.raises(ValueError, match="NUM_CLASSES is a number or auto, got"), accepts_auto(cfg):
+        cfg.merge_from_list(["MODEL.SEM_SEG_HEAD.NUM_CLASSES", said])
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = before
+    with accepts_auto(cfg):
+        pass
+    assert before == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_another_number_is_refused_with_both_and_the_names(cfg, named, number):
+    cfg.DATASETS.TRAIN = (named("a", "b", "c"),)
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = number
+    with pytest.raises(ValueError, match=rf"is {number}, but classes_of_a_test lists 3 .*\(a, b"):
+        fill_num_classes(cfg)
+
+
+def test_of_a_configuration_without_a_training_set_the_test_set_counts(cfg, named):
+    cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = (named("a", "b"),), 9
+    with pytest.raises(ValueError, match="is 9, but classes_of_a_test lists 2 classes"):
+        fill_num_classes(cfg)
+
+
+def test_auto_without_names_is_refused(cfg):
+    cfg.DATASETS.TRAIN, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = ("a_set_without_names",), 0
+    with pytest.raises(ValueError, match="no class names are known of a_set_without_names"):
+        fill_num_classes(cfg)
+
+
+def test_classes_without_names_are_numbered(cfg, caplog):
+    cfg.DATASETS.TRAIN, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = ("a_set_without_names",), 2
+    with caplog.at_level(logging.WARNING):
+        assert closed_vocabulary(cfg).names == ("class 0", "class 1")
+    assert "no names for 2 classes (a_set_without_names): they are numbered" in caplog.text
+
+
+ALL = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_configuration_agrees_with_its_sets(cfg, name):
+    with accepts_auto(cfg):
+        cfg.merge_from_file(str(CONFIGS / name))
+    if not cfg.DATASETS.TRAIN:
+        return  # a base of others
+    fill_num_classes(cfg)
+    known = trained_vocabulary(cfg)
+    assert known is not None
+    if takes_any_classes(cfg):
+        return
+    assert len(known) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    for test in cfg.DATASETS.TEST:
+        other = Vocabulary.of_dataset(MetadataCatalog.get(test))
+        assert match_classes(other, known).unknown == ()
