@@ -15,7 +15,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "freeseg/__init__.py").read_text())[1]
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "freeseg_command/__init__.py").read_text())[1]
 
 
 class BuildLibraries(build_py):
@@ -53,8 +53,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9",
-    packages=find_packages(include=["freeseg", "freeseg.*"]),
-    py_modules=["freeseg_command"],
+    packages=find_packages(
+        include=["freeseg", "freeseg.*", "freeseg_command", "freeseg_command.*"]
+    ),
     package_data={
         "freeseg": [
             "py.typed",

@@ -3,21 +3,15 @@
 
 Reads and writes $DETECTRON2_DATASETS/ADEChallengeData2016 unless --source and --output say
 otherwise; safe to rerun. datasets/README.md says what must be there.
+
+The same as `freeseg prepare ade20k`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.ade20k import prepare_instances, prepare_panoptic, prepare_semantic
-from freeseg.data.prepare.job import run
-
-PARTS = {
-    "semantic": prepare_semantic,
-    "instance": prepare_instances,
-    "panoptic": prepare_panoptic,
-}
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run(PARTS, __doc__, datasets_root() / "ADEChallengeData2016"))
+    sys.exit(main(["prepare", "ade20k", *sys.argv[1:]]))

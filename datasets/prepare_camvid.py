@@ -3,15 +3,15 @@
 
 Things are connected components of the semantic labels, an approximation. Reads and writes
 $DETECTRON2_DATASETS/camvid unless --source and --output say otherwise; safe to rerun.
+
+The same as `freeseg prepare camvid`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.camvid import prepare_camvid
-from freeseg.data.prepare.job import run
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run({"panoptic": prepare_camvid}, __doc__, datasets_root() / "camvid"))
+    sys.exit(main(["prepare", "camvid", *sys.argv[1:]]))

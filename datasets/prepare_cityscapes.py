@@ -3,17 +3,15 @@
 
 Reads and writes $DETECTRON2_DATASETS/cityscapes unless --source and --output say otherwise; safe
 to rerun. datasets/README.md says what must be there.
+
+The same as `freeseg prepare cityscapes`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.cityscapes import prepare_panoptic, prepare_semantic
-from freeseg.data.prepare.job import run
-
-PARTS = {"semantic": prepare_semantic, "panoptic": prepare_panoptic}
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run(PARTS, __doc__, datasets_root() / "cityscapes"))
+    sys.exit(main(["prepare", "cityscapes", *sys.argv[1:]]))

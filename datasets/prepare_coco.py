@@ -3,25 +3,15 @@
 
 Reads and writes $DETECTRON2_DATASETS/coco unless --source and --output say otherwise; safe to
 rerun. datasets/README.md says what must be there.
+
+The same as `freeseg prepare coco`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.coco import (
-    prepare_panoptic_instances,
-    prepare_panoptic_semantic,
-    prepare_stuff,
-)
-from freeseg.data.prepare.job import run
-
-PARTS = {
-    "panoptic": prepare_panoptic_semantic,
-    "instances": prepare_panoptic_instances,
-    "stuff": prepare_stuff,
-}
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run(PARTS, __doc__, datasets_root() / "coco"))
+    sys.exit(main(["prepare", "coco", *sys.argv[1:]]))

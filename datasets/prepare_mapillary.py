@@ -3,15 +3,15 @@
 
 Reads and writes $DETECTRON2_DATASETS/mapillary_vistas unless --source and --output say otherwise;
 safe to rerun. datasets/README.md says what must be there.
+
+The same as `freeseg prepare mapillary`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.job import run
-from freeseg.data.prepare.mapillary import prepare_panoptic
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run({"panoptic": prepare_panoptic}, __doc__, datasets_root() / "mapillary_vistas"))
+    sys.exit(main(["prepare", "mapillary", *sys.argv[1:]]))

@@ -3,15 +3,15 @@
 
 Reads and writes $DETECTRON2_DATASETS/VOC2012 unless --source and --output say otherwise; safe to
 rerun. datasets/README.md says what must be there.
+
+The same as `freeseg prepare voc`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from freeseg.data.datasets.roots import datasets_root
-from freeseg.data.prepare.job import run
-from freeseg.data.prepare.voc import prepare_semantic
+from freeseg_command import main
 
 if __name__ == "__main__":
-    sys.exit(run({"semantic": prepare_semantic}, __doc__, datasets_root() / "VOC2012"))
+    sys.exit(main(["prepare", "voc", *sys.argv[1:]]))

@@ -6,30 +6,34 @@ its catalogue, without touching the disk.
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from freeseg_command import __version__
+from freeseg_command.start import is_run_by_name
 
-try:
-    import detectron2 as _detectron2  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "detectron2":  # it is there, and lacks something itself
-        raise
-    raise ImportError(
-        "freeseg needs Detectron2: either the real one, compiled for your PyTorch, with "
-        "`pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2`, "
-        "or the pure-Python subset in freeseg's repository with `pip install ./d2lite`"
-    ) from error
+# `python -m freeseg` imports the package only to find its `__main__`, which imports it again, by
+# then whole, for commands that need it.
+if not is_run_by_name(__name__):
+    try:
+        import detectron2 as _detectron2  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "detectron2":  # it is there, and lacks something itself
+            raise
+        raise ImportError(
+            "freeseg needs Detectron2: either the real one, compiled for your PyTorch, with `pip "
+            "install --no-build-isolation git+https://github.com/facebookresearch/detectron2`, or "
+            "the pure-Python subset in freeseg's repository with `pip install ./d2lite`"
+        ) from error
 
-from freeseg._torchvision import allow_import_without_c_library
+    from freeseg._torchvision import allow_import_without_c_library
 
-allow_import_without_c_library()  # before anything imports torchvision
+    allow_import_without_c_library()  # before anything imports torchvision
 
-from detectron2.modeling import build_model  # noqa: E402
-from freeseg import data, meta_arch, modeling, resources  # noqa: E402, F401
-from freeseg.config import add_freeseg_config  # noqa: E402
-from freeseg.images import ImageError  # noqa: E402
-from freeseg.predictor import Segmenter  # noqa: E402
-from freeseg.structures import Vocabulary  # noqa: E402
-from freeseg.visualization import Segmentation  # noqa: E402
+    from detectron2.modeling import build_model
+    from freeseg import data, meta_arch, modeling, resources  # noqa: F401
+    from freeseg.config import add_freeseg_config
+    from freeseg.images import ImageError
+    from freeseg.predictor import Segmenter
+    from freeseg.structures import Vocabulary
+    from freeseg.visualization import Segmentation
 
 __all__ = [
     "ImageError",

@@ -15,6 +15,7 @@ from freeseg.checkpoints import config_from_hugging_face
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config
 from freeseg.config_unused import refuse_unsupported
+from freeseg.resources import config_address, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def read_config(
     if device is not None:
         overrides += ["MODEL.DEVICE", device]
     try:
-        cfg = source.clone() if isinstance(source, CfgNode) else load_config(Path(source))
+        cfg = source.clone() if isinstance(source, CfgNode) else load_config(source)
         cfg.defrost()
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
         with accepts_auto(cfg):
@@ -68,14 +69,15 @@ def read_config(
     return cfg
 
 
-def load_config(path: Path) -> CfgNode:
+def load_config(source: str | os.PathLike[str]) -> CfgNode:
     """Returns the configuration in a yaml file, or of a model in Hugging Face's folder."""
-    if (path / "config.json").is_file():
-        return config_from_hugging_face(path)
+    path = local_path(source)
+    if Path(path, "config.json").is_file():
+        return config_from_hugging_face(Path(path))
     cfg = get_cfg()
     add_freeseg_config(cfg)
     with accepts_auto(cfg):
-        cfg.merge_from_file(existing_file(path, "configuration file"))
+        cfg.merge_from_file(config_address(existing_file(path, "configuration file")))
     return cfg
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,10 @@ ORDER = (
     "__main__",
 )
 LIBRARY = sorted(PACKAGE.rglob("*.py"))
+COMMAND = sorted((ROOT / "freeseg_command").rglob("*.py"))
 CHECKED = [
     *LIBRARY,
-    ROOT / "freeseg_command.py",
+    *COMMAND,
     *sorted((ROOT / "tools").glob("*.py")),
     *sorted((ROOT / "datasets").glob("*.py")),
     *sorted((ROOT / "d2lite/detectron2").rglob("*.py")),
@@ -100,6 +102,19 @@ def test_imports_go_one_way(path):
     modules = {module_of(other) for other in LIBRARY}
     parts = {part_of(name) for name in imports_of(path) if name in modules}
     assert parts - {""} <= allowed
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="only Python 3.10 names its library")
+@pytest.mark.parametrize("path", COMMAND, ids=name_of)
+def test_the_command_imports_the_package_to_run_something_only(path):
+    at_once = [node for node in TREES[path].body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in at_once
+        for alias in node.names
+    }
+    first = {name.split(".")[0] for name in names}
+    assert first <= {"freeseg_command", *sys.stdlib_module_names}
 
 
 def test_there_are_no_import_cycles():

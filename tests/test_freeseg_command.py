@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import statistics
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-import freeseg_command
-from freeseg_command import Finding, examine_torchvision, fault_of
+from freeseg_command import __version__
+from freeseg_command.program import COMMANDS
+from freeseg_command.start import Finding, examine_torchvision, fault_of, report
 
-VERSION = metadata.version("freeseg")
+VERSION = __version__
 ROOT = Path(__file__).resolve().parents[1]
 # As a library does that declares an operator twice.
 ABORT = """
@@ -31,12 +33,14 @@ DEATH = "the process dies of SIGABRT: what():  Tried to register an operator twi
 def start(tmp_path):
     """Runs the command in a new process beside modules of the given sources."""
 
-    def run(*arguments: str, **modules: str) -> subprocess.CompletedProcess:
+    def run(
+        *arguments: str, module: str = "freeseg_command", **modules: str
+    ) -> subprocess.CompletedProcess:
         for name, source in modules.items():
             (tmp_path / f"{name}.py").write_text(source)
-        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        path = os.pathsep.join([str(tmp_path), str(ROOT), *filter(None, sys.path)])
         return subprocess.run(
-            [sys.executable, "-m", "freeseg_command", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
@@ -51,9 +55,9 @@ QUICK = {"numpy": "", "cv2": "", "torch": "", "torchvision": "raise RuntimeError
 MISSING = "raise ModuleNotFoundError(\"No module named 'detectron2'\", name='detectron2')"
 
 
-@pytest.mark.parametrize("command", ["--version", "models"])
+@pytest.mark.parametrize("command", ["segment photo.jpg", "info camvid", "train --help"])
 def test_without_detectron2_one_line_says_how_to_get_it(start, command):
-    ended = start(command, detectron2=MISSING)
+    ended = start(*command.split(), detectron2=MISSING)
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"freeseg {VERSION} cannot start: freeseg needs Detectron2")
@@ -62,9 +66,9 @@ def test_without_detectron2_one_line_says_how_to_get_it(start, command):
 
 
 def test_what_detectron2_lacks_itself_is_not_taken_for_its_absence(start):
-    ended = start("models", detectron2="import no_such_package")
+    ended = start("info", "camvid", detectron2="import no_such_package")
     assert ended.stderr == f"freeseg {VERSION} cannot start: No module named 'no_such_package'\n"
-    ended = start("models", detectron2="raise OSError('libc10.so:\\n  undefined symbol')")
+    ended = start("info", "camvid", detectron2="raise OSError('libc10.so:\\n  undefined symbol')")
     assert "cannot start: OSError: libc10.so: undefined symbol\n" in ended.stderr
 
 
@@ -88,6 +92,56 @@ def test_the_doctor_says_that_detectron2_is_missing(start):
     assert ended.returncode == 1
     assert first.startswith("problem  import freeseg")
     assert "freeseg needs Detectron2" in first
+
+
+# Without these nothing of the package itself can be imported.
+HEAVY = ("detectron2", "numpy", "torch", "torchvision")
+QUICK_COMMANDS = ("--version", "--help", "models", "models coco --json", "segment --help")
+
+
+@pytest.mark.parametrize("command", [*QUICK_COMMANDS, "serve --help", "check --help"])
+@pytest.mark.parametrize("module", ["freeseg", "freeseg_command"])
+def test_what_needs_no_model_imports_none_of_what_models_need(start, module, command):
+    ended = start(*command.split(), module=module, **dict.fromkeys(HEAVY, "raise ImportError"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout
+    if command == "--version":
+        assert ended.stdout == f"freeseg {VERSION}\n"
+    if command == "models":
+        assert ended.stdout.count("\n| camvid | FreeSeg |") == 1
+    if command == "--help":
+        assert [name for name in ALL_NAMES if f"\n    {name} " not in ended.stdout] == []
+
+
+ALL_NAMES = [command.name for command in COMMANDS]
+
+
+def test_a_wrong_argument_is_refused_before_anything_is_imported(start):
+    ended = start(
+        "segment", "a.jpg", "--task", "depth", **dict.fromkeys(HEAVY, "raise ImportError")
+    )
+    assert ended.returncode == 2
+    assert "invalid choice: 'depth'" in ended.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.orig_argv came with Python 3.10")
+@pytest.mark.parametrize("module", ["freeseg", "freeseg_command"])
+@pytest.mark.parametrize("command", ["--version", "--help", "models"])
+def test_what_needs_no_model_takes_less_than_half_a_second_of_a_processor(start, module, command):
+    """Processor time, since others may use the machine; importing the package takes 6 seconds."""
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert start(command, module=module).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert statistics.median(taken) < 0.5
+
+
+def test_the_package_is_whole_where_it_is_imported(start, tmp_path):
+    """Also beside a command of that name, and for a program that `python -m` runs."""
+    (tmp_path / "program.py").write_text("import freeseg; print(freeseg.Segmenter.__name__)")
+    assert start("freeseg", module="program").stdout == "Segmenter\n"
 
 
 @pytest.fixture
@@ -131,9 +185,9 @@ def test_torchvisions_operators_are_tried(beside, source, state, detail):
 
 def test_a_report_counts_problems_only(capsys):
     note, problem = Finding("a", "note", "b", "do c"), Finding("d", "problem", "e")
-    assert freeseg_command.report([note], as_json=False) == 0
+    assert report([note], as_json=False) == 0
     assert capsys.readouterr().out == f"note     {'a':<22} b\n{'':<31} -> do c\n"
-    assert freeseg_command.report([note, problem], as_json=True) == 1
+    assert report([note, problem], as_json=True) == 1
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["note", "problem"]
 
 

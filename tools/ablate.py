@@ -11,9 +11,9 @@ import logging
 import sys
 from pathlib import Path
 
-from freeseg.cli.messages import exit_code_of
 from freeseg.engine.ablation import Metric, Study, Variant
 from freeseg.structures import TASKS
+from freeseg_command.messages import exit_code_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"

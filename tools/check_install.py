@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("minilm", "web")  # what `freeseg segment` and `freeseg serve` need
 TEST_PACKAGES = ("pytest", "hypothesis", "httpx", "scikit-learn")  # the last has photos
-CONFIG = "configs/shapes/mask2former_tiny.yaml"
+CONFIG = "freeseg://configs/shapes/mask2former_tiny.yaml"
 # Quick ones that call into PyTorch, torchvision, timm, open_clip, NumPy, OpenCV and Pillow.
 TESTS = (
     "tests/structures",
@@ -96,9 +96,8 @@ class Place:
         self.pip("install", "--upgrade", "pip")
         for project in (self.source, self.source / "d2lite"):
             self.pip("wheel", "--no-deps", "--wheel-dir", str(self.wheels), str(project))
-        for package in ("freeseg", "d2lite/detectron2"):
+        for package in ("freeseg", "freeseg_command", "d2lite/detectron2"):
             shutil.rmtree(self.source / package)
-        (self.source / "freeseg_command.py").unlink()
 
     def install(self, releases: str) -> None:
         """Installs the wheels and what tests need, and says what came."""
@@ -175,11 +174,11 @@ class Place:
 
     def train(self) -> None:
         """Three steps on Shapes with a configuration out of the wheel, and the evaluation."""
-        code = f"from freeseg.resources import resource; print(resource({CONFIG!r}))"
-        config = self.run("python", "-c", code).split()[-1]
         few = ("SOLVER.MAX_ITER", "3", "DATASETS.TEST", "()", "OUTPUT_DIR", "trained")
-        self.run("freeseg", "train", "--config-file", config, *few)
+        self.run("freeseg", "train", "--config-file", CONFIG, *few)
         expect(True, (self.folder / "trained/model_final.pth").is_file())
+        self.run("freeseg", "visualize-data", "--config-file", CONFIG, "--number", "2")
+        expect(2, len(list((self.folder / "output/data").glob("*.png"))))
 
     def run_tests(self) -> None:
         """Runs quick tests on the installed packages: there are no others beside them."""

@@ -17,8 +17,8 @@ from benchmark_rows import recorded_ratios, recorded_table
 
 from freeseg.files import write_text
 from freeseg.zoo import load_catalog
-from freeseg.zoo.catalog import CATALOG_FILE
-from freeseg.zoo.table import systems_table
+from freeseg_command.catalog import CATALOG_FILE
+from freeseg_command.table import systems_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SPEED_FILES = {"speed": DOCS / "speed.json", "speed-avx2": DOCS / "speed_avx2.json"}

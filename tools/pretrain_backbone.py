@@ -10,7 +10,6 @@ import argparse
 import logging
 import sys
 
-from freeseg.cli.messages import exit_code_of
 from freeseg.data.shapes.crops import cut_crops
 from freeseg.data.shapes.vocabulary import UNSEEN
 from freeseg.engine.classification import (
@@ -19,6 +18,7 @@ from freeseg.engine.classification import (
     pretrain_classifier,
     save_backbone,
 )
+from freeseg_command.messages import exit_code_of
 
 TRAIN_SEED, HELD_OUT_SEED = 3000, 4000  # of scenes; the other uses of Shapes have others
 GREY = (0.485, 0.456, 0.406)  # outside of a masked crop: the pixel mean

@@ -10,12 +10,12 @@ import sys
 
 import torch
 
-from freeseg.cli.messages import exit_code_of
 from freeseg.data.shapes.crops import cut_crops
 from freeseg.data.shapes.phrases import words
 from freeseg.engine.contrastive import PretrainSettings, pretrain, retrieval_accuracy
 from freeseg.text.clip import PIXEL_MEAN
 from freeseg.text.toy_clip import load_toy_clip, new_toy_clip, save_toy_clip
+from freeseg_command.messages import exit_code_of
 
 TRAIN_SEED, HELD_OUT_SEED = 1000, 2000  # of scenes; Shapes' own splits have others
 

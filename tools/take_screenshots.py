@@ -19,8 +19,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from freeseg import Segmenter
-from freeseg.cli.messages import exit_code_of
 from freeseg.web import create_app
+from freeseg_command.messages import exit_code_of
 
 WIDTHS = {"web_desktop": 1100, "web_phone": 390}
 HEIGHT = 900  # of the window; the pictures are as high as the page

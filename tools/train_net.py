@@ -10,7 +10,7 @@ import sys
 
 from detectron2.engine import default_argument_parser
 from freeseg.cli.jobs import start_checked
-from freeseg.cli.messages import exit_code_of
+from freeseg_command.messages import exit_code_of
 
 EPILOG = """
 Examples:

@@ -3,59 +3,21 @@
 
 tools/visualize_data.py --dataset shapes_val_panoptic [--number 8] [--output output/data]
 tools/visualize_data.py --config-file mine.yaml      # the training set of a configuration
+
+The same as `freeseg visualize-data`.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
 import sys
-from pathlib import Path
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.utils.visualizer import Visualizer
-from freeseg.cli.messages import exit_code_of
-from freeseg.data import check_registered, register_custom
-from freeseg.data.annotation_files import drawable_record
-from freeseg.data.label_table import VOID_VALUE
-from freeseg.data.photos import PhotoReader, unique_stems
-from freeseg.files import write_bytes
-from freeseg.model_loading import read_config
-from freeseg.visualization.export import png_bytes
+from freeseg_command import main as run_command
 
 
-def main() -> None:
-    """Writes one PNG per picture and says where."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", metavar="NAME", help="default: the configuration's first")
-    parser.add_argument("--config-file", type=Path, help="its DATASETS.CUSTOM is registered")
-    parser.add_argument("--number", type=int, default=8, help="of pictures (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("output/data"))
-    args = parser.parse_args()
-    name, reader = args.dataset, PhotoReader()
-    if args.config_file:
-        cfg = read_config(args.config_file, None, None, ())
-        register_custom(cfg.DATASETS.CUSTOM)
-        reader = PhotoReader.from_config(cfg)
-        name = name or cfg.DATASETS.TRAIN[0]
-    if name is None:
-        parser.error("name a --dataset or a --config-file")
-    check_registered([name])
-    records = DatasetCatalog.get(name)
-    args.output.mkdir(parents=True, exist_ok=True)
-    chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
-    stems = unique_stems([Path(record["file_name"]) for record in chosen])
-    metadata = MetadataCatalog.get(name)
-    void = metadata.get("ignore_label", VOID_VALUE)
-    for record, stem in zip(chosen, stems):
-        canvas = Visualizer(reader.read(record), metadata)
-        drawn = canvas.draw_dataset_dict(drawable_record(record, void)).get_image()
-        path = args.output / f"{stem}.png"
-        write_bytes(path, png_bytes(drawn))
-        print(path)
-    print(f"{len(records)} pictures in {name}")
+def main() -> int:
+    """Runs the command with the arguments of this program."""
+    return run_command(["visualize-data", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main))
+    sys.exit(main())

@@ -2,68 +2,21 @@
 """Draws pictures of a dataset twice: its annotation at the left, a model's result at the right.
 
 tools/visualize_results.py --model camvid [--dataset NAME] [--number 8] [--output output/results]
+
+The same as `freeseg visualize-results`.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
-
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.utils.visualizer import Visualizer
-from freeseg import Segmenter
-from freeseg.cli.messages import exit_code_of
-from freeseg.data import check_registered, register_custom
-from freeseg.data.annotation_files import drawable_record
-from freeseg.data.label_table import VOID_VALUE
-from freeseg.data.photos import unique_stems
-from freeseg.files import write_bytes
-from freeseg.model_loading import read_config
-from freeseg.visualization.export import png_bytes
-from freeseg.visualization.text import load_font
-from freeseg.zoo import find_model
+from freeseg_command import main as run_command
 
 
-def main() -> None:
-    """Writes one PNG per picture and says where."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, metavar="NAME", help="as of `freeseg segment`")
-    parser.add_argument("--dataset", metavar="NAME", help="default: the model's test set")
-    parser.add_argument("--number", type=int, default=8, help="of pictures (default: %(default)s)")
-    parser.add_argument("--task", default="panoptic", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("output/results"))
-    args = parser.parse_args()
-    config = find_model(args.model, needs_weights=False).config
-    cfg = read_config(config, None, None, ())
-    register_custom(cfg.DATASETS.CUSTOM)
-    name = args.dataset or cfg.DATASETS.TEST[0]
-    check_registered([name])
-    segmenter = Segmenter.from_pretrained(args.model)
-    args.output.mkdir(parents=True, exist_ok=True)
-    records = DatasetCatalog.get(name)[: args.number]
-    stems = unique_stems([Path(record["file_name"]) for record in records])
-    for record, stem in zip(records, stems):
-        image = segmenter.mapper.reader.read(record)
-        canvas = Visualizer(image, MetadataCatalog.get(name))
-        truth = canvas.draw_dataset_dict(drawable_record(record, VOID_VALUE))
-        found = segmenter(image, args.task).picture()
-        halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")
-        path = args.output / f"{stem}.png"
-        write_bytes(path, png_bytes(np.concatenate([captioned(*half) for half in halves], axis=1)))
-        print(path)
-
-
-def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """Returns a picture [H, W, 3] under a line that says what it is."""
-    size = max(12, picture.shape[1] // 30)
-    line = Image.new("RGB", (picture.shape[1], 2 * size), "white")
-    ImageDraw.Draw(line).text((size // 2, size), text, font=load_font(size), fill=0, anchor="lm")
-    return np.concatenate([np.asarray(line), picture])
+def main() -> int:
+    """Runs the command with the arguments of this program."""
+    return run_command(["visualize-results", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main))
+    sys.exit(main())

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from freeseg.cli.messages import complain
 from freeseg.cli.photos import common_folder, is_video
 from freeseg.data.photos import Photo, unique_stems
 from freeseg.visualization import AnnotationFiles, Segmentation
 from freeseg.visualization.annotations import PANOPTIC_FOLDER
+from freeseg_command.messages import complain
 
 
 class FolderAnnotations:

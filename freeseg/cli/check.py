@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.cli.messages import DONE, SOME_FAILED, complain, say
 from freeseg.config import add_freeseg_config
 from freeseg.data import check_registered, register_custom
 from freeseg.data.problems import Problems
 from freeseg.engine.dataset_checks import check_all
 from freeseg.model_loading import read_config
-
-_EPILOG = """
-examples:
-  freeseg check --config-file mine.yaml            # all that a training with it would use
-  freeseg check my_val --config-file mine.yaml     # one set of its DATASETS.CUSTOM
-  freeseg check ade20k_panoptic_train              # a registered set
-
-Every problem is one line: file, entry, what was found, what is wanted. Exit code 1 if there is one
-that training would stop at. `freeseg train` looks at the same things before its first step.
-"""
-
-
-def add_parsers(commands: Any) -> None:
-    """Adds the command to the parser's commands."""
-    parser = commands.add_parser(
-        "check",
-        help="look at datasets: photos, masks, classes, sizes",
-        description="Looks at all photos, PNGs and annotation of datasets, and lists what is "
-        "wrong. Files that have not changed since are not read again.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    add = parser.add_argument
-    add("datasets", nargs="*", metavar="NAME", help="default: what the configuration uses")
-    add("--config-file", metavar="FILE", help="has DATASETS.CUSTOM and how sets are used")
-    add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="overrides of the configuration")
+from freeseg_command.messages import DONE, SOME_FAILED, complain, say
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,18 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from freeseg import __version__
-from freeseg.cli.messages import EXIT_CODES
 from freeseg.data.datasets.roots import datasets_root
 from freeseg.ops import available
 from freeseg.ops.implementations import VARIABLE, choose
-from freeseg.text.cache import cache_root
 from freeseg.zoo import DownloadError, load_catalog, local_weights
-from freeseg_command import NOTE, OK, PROBLEM, Finding, examine_torchvision, report
+from freeseg_command.cache import cache_root
+from freeseg_command.start import NOTE, OK, PROBLEM, Finding, examine_torchvision, report
 
 _PACKAGES = (
     "torch",
@@ -38,18 +36,6 @@ _EXTRAS = {
     "supervision": "Segmentation.to_supervision: pip install 'freeseg[supervision]'",
     "shtab": "shell completion: pip install 'freeseg[completion]'",
 }
-
-
-def add_parsers(commands: Any) -> None:
-    """Adds the command to the parser's commands."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check the installation and say what to do about problems",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

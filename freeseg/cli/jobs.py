@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from detectron2.engine import default_argument_parser
-from freeseg.cli.messages import DONE
 from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
+from freeseg.files import write_text
 from freeseg.model_loading import read_config
 from freeseg.weight_loading import find_weights
 from freeseg.zoo import find_configured
+from freeseg_command.messages import DONE
 
 _TRAIN_EPILOG = """
 examples:
@@ -30,35 +30,36 @@ examples:
 """
 
 
-def add_parsers(commands: Any) -> None:
-    """Adds the commands to the parser's commands; their flags are Detectron2's."""
-    train = _add(commands, "train", "train a model", _TRAIN_EPILOG)
-    train.set_defaults(run=_train)
-    evaluate = _add(commands, "evaluate", "evaluate a model on its datasets", _EVALUATE_EPILOG)
-    evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("--model", metavar="NAME", help="as of `freeseg segment`")
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `freeseg train` to its parser."""
+    _add_flags(parser, _TRAIN_EPILOG)
+    parser.set_defaults(run="freeseg.cli.jobs:train")
 
 
-def _add(commands: Any, name: str, help_text: str, epilog: str) -> Any:
-    parser = commands.add_parser(
-        name,
-        help=help_text,
-        epilog=epilog,
-        parents=[default_argument_parser("")],
-        conflict_handler="resolve",  # both have --help
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `freeseg evaluate` to its parser."""
+    _add_flags(parser, _EVALUATE_EPILOG)
+    parser.set_defaults(run="freeseg.cli.jobs:evaluate")
+    parser.add_argument("--model", metavar="NAME", help="as of `freeseg segment`")
+
+
+def _add_flags(parser: argparse.ArgumentParser, epilog: str) -> None:
+    """Adds Detectron2's flags, as argparse adds those of `parents`."""
+    parser.epilog = epilog
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser._add_container_actions(default_argument_parser(""))
     parser.set_defaults(dist_url="auto")  # Detectron2's default is one port for all jobs of a user
-    return parser
 
 
-def _train(args: argparse.Namespace) -> int:
+def train(args: argparse.Namespace) -> int:
+    """Trains what --config-file names."""
     if not args.config_file:
         raise ValueError("name what to train by --config-file")
     return start_checked(args)
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def evaluate(args: argparse.Namespace) -> int:
+    """Evaluates what --model or --config-file names."""
     if not args.config_file and args.model is None:
         raise ValueError("name what to evaluate by --model or by --config-file")
     if args.config_file and args.model is not None:
@@ -74,7 +75,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         cfg = read_config(found.config, None, None, ())
-        file.write_text(cfg.dump(), encoding="utf-8")
+        write_text(file, cfg.dump())
         args.config_file = str(file)
         return start_checked(args)
 

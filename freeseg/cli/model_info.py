@@ -7,36 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from freeseg.checkpoints import KEY_MAPS
-from freeseg.cli.messages import DONE, say, say_json
 from freeseg.zoo import convert_model, describe_model
-from freeseg.zoo.table import figures
+from freeseg_command.messages import DONE, say, say_json
+from freeseg_command.table import figures
 
 
-def add_parsers(commands: Any) -> None:
-    """Adds the commands to the parser's commands."""
-    parser = commands.add_parser(
-        "info",
-        help="say what a model or a checkpoint is",
-        description="Says what a model of the catalogue, a folder or a checkpoint file is: whose "
-        "names its weights have and how many there are, its system, backbone and classes, at what "
-        "size it sees photos, what its results keep, where each of these is said, its licence and "
-        "its figures. Nothing in the file is executed.",
+def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `freeseg convert` to its parser."""
+    parser.description = (
+        "With an output that ends with .pth or .safetensors, writes the weights under this "
+        "package's names. With any other, writes a folder that needs nothing else: configuration, "
+        "weights, class names; `--model FOLDER` and Segmenter.from_pretrained read it."
     )
-    parser.set_defaults(run=_info)
-    parser.add_argument("model", metavar="MODEL", help="name, folder, or checkpoint")
-    parser.add_argument("--keys", action="store_true", help="list every weight and its shape")
-    parser.add_argument("--json", action="store_true", help="print as JSON")
-
-    parser = commands.add_parser(
-        "convert",
-        help="write a model as a folder to give away, or weights of a release under our names",
-        description="With an output that ends with .pth or .safetensors, writes the weights under "
-        "this package's names. With any other, writes a folder that needs nothing else: "
-        "configuration, weights, class names; `--model FOLDER` and Segmenter.from_pretrained read "
-        "it.",
-        epilog="systems: " + ", ".join(KEY_MAPS),
-    )
-    parser.set_defaults(run=_convert)
+    parser.epilog = "systems: " + ", ".join(KEY_MAPS)
+    parser.set_defaults(run="freeseg.cli.model_info:convert")
     add = parser.add_argument
     add("source", metavar="MODEL", help="name, folder, or checkpoint")
     add("--output", required=True, metavar="PATH", help=".pth or .safetensors file, or folder")
@@ -45,7 +29,8 @@ def add_parsers(commands: Any) -> None:
     add("--json", action="store_true", help="print what was done as JSON")
 
 
-def _info(args: argparse.Namespace) -> int:
+def show_info(args: argparse.Namespace) -> int:
+    """Prints what is known of a model."""
     about = describe_model(args.model)
     weights = about["weights"]
     if weights and not args.keys:
@@ -98,7 +83,8 @@ def _fetch_hint(model: str) -> str:
     return f"not on this machine; freeseg models --fetch {model} downloads them or says how"
 
 
-def _convert(args: argparse.Namespace) -> int:
+def convert(args: argparse.Namespace) -> int:
+    """Writes the model."""
     done = convert_model(args.source, Path(args.output), args.system, half=args.half)
     if args.json:
         say_json(done)

@@ -13,63 +13,25 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from freeseg import __version__
 from freeseg.cli.annotations import FolderAnnotations
-from freeseg.cli.messages import DONE, EXIT_CODES, SOME_FAILED, complain, positive, say, say_json
-from freeseg.cli.messages import share as share_of_one
-from freeseg.cli.model_choice import add_model_options, load_segmenter
+from freeseg.cli.model_choice import load_segmenter
 from freeseg.cli.photos import find_photos, is_video, what_is_nested
 from freeseg.cli.video import segment_video, video_target
 from freeseg.data.photos import Photo, unique_stems
 from freeseg.images import ImageError
 from freeseg.predictor import Segmenter, parse_task
-from freeseg.visualization import (
-    ANNOTATIONS,
-    FORMATS,
-    TASKS,
-    USUAL_FORMATS,
-    Segmentation,
-    choose_formats,
-)
+from freeseg.visualization import Segmentation
 from freeseg.visualization.export import picture_keys
 from freeseg.visualization.summary import describe, summarize
-
-_EPILOG = f"""examples:
-  freeseg segment photo.jpg --out results
-  freeseg segment holiday/ 'more/**/*.png' --task all --format overlay,coco,html
-  freeseg segment photo.jpg --model MODEL --text 'car|automobile, cyclist, sky: stuff'
-  freeseg segment drive.mp4 --every 2
-  freeseg segment photo.jpg --json > summary.json
-  freeseg segment photos/ --task instance --format annotations --out predicted
-  freeseg segment photo.jpg --config-file CONFIG --weights WEIGHTS \\
-      --opts MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD 0.3 INPUT.MIN_SIZE_TEST 512
-
-{EXIT_CODES}"""
-
-
-def add_parsers(commands: Any) -> None:
-    """Adds the command to the parser's commands."""
-    parser = commands.add_parser(
-        "segment",
-        help="segment photos and videos; write overlays, label maps, COCO files and pages",
-        description="Segments photos and writes, for each, an overlay with a legend, label maps "
-        "and COCO JSON, or one COCO annotation file for all. EXIF orientation is applied, "
-        "transparency is composited on white. Of a video, one with the segments drawn in is "
-        "written.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    add = parser.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help=_PHOTO_HELP)
-    add_model_options(parser)
-    add("--task", choices=(*TASKS, "all"), help="default: panoptic, or the first that it has")
-    add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
-    add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
-    add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)
-    add("--min-score", default=0.5, type=share_of_one, metavar="S", help=_MIN_SCORE_HELP)
-    add("--every", default=1, type=positive, metavar="N", help="of a video, every N-th frame")
-    add("--json", action="store_true", help="print a summary as JSON to standard output")
+from freeseg_command import __version__
+from freeseg_command.messages import (
+    DONE,
+    SOME_FAILED,
+    complain,
+    say,
+    say_json,
+)
+from freeseg_command.names import ALL_FORMATS, ANNOTATIONS, choose_formats
 
 
 @dataclass
@@ -86,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     segmenter = load_segmenter(args)
     tasks = parse_task(args.task, segmenter.tasks)
     args.task = args.task or tasks[0]
-    formats = choose_formats(args.format, tasks, _ALL_FORMATS)
+    formats = choose_formats(args.format, tasks, ALL_FORMATS)
     annotations = None
     if ANNOTATIONS in formats:
         annotations = FolderAnnotations(args.photos, out, args.min_score)
@@ -220,26 +182,3 @@ def _failure(photo: Photo, error: Exception) -> str:
     if is_full or "allocate memory" in str(error):
         return f"{photo}: too large for the memory of this machine"
     raise error
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    try:
-        return choose_formats(text, known=_ALL_FORMATS)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-_ALL_FORMATS = (*FORMATS, ANNOTATIONS)
-_PHOTO_HELP = "photo, video, folder of them, quoted pattern, web address of a photo"
-_FORMAT_HELP = (
-    f"what to write, of {','.join(_ALL_FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, "
-    "of a video overlay); annotations: one COCO file per task for all photos, to correct and train "
-    "on, with instances from --min-score on"
-)
-_MIN_SCORE_HELP = (
-    "draw and list instances from this score on; files have all (default: %(default)s)"
-)
-_TEXT_HELP = (
-    'what to look for, of open-vocabulary models: "car|automobile, sky: stuff", a text or JSON '
-    "file, or a dataset's name (default: the model's own classes)"
-)

@@ -16,6 +16,8 @@ class RefusalError(ValueError):
         problems: The lines.
     """
 
+    is_about_data = True  # see `freeseg_command.messages.exit_code_of`
+
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)

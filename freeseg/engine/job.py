@@ -32,6 +32,7 @@ from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
+from freeseg.resources import config_address
 from freeseg.zoo import weights_path
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
@@ -87,7 +88,7 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     add_freeseg_config(cfg)
     if args.config_file:
         with accepts_auto(cfg):
-            cfg.merge_from_file(args.config_file)
+            cfg.merge_from_file(config_address(args.config_file))
     with accepts_auto(cfg):  # also over the file's number
         cfg.merge_from_list(args.opts or [])
     refuse_unsupported(cfg)

@@ -21,8 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from freeseg.files import write_bytes
+from freeseg_command.cache import cache_root
 
-VARIABLE = "FREESEG_CACHE"
 FORMAT = "2"  # raise it when files of an earlier form must not be read
 MAX_FILES = 256  # about 2 MB each for a thousand classes; the least recently used go first
 
@@ -54,14 +54,6 @@ class TextKey:
 def default_folder() -> Path:
     """Where text features are kept."""
     return cache_root() / "text_features"
-
-
-def cache_root() -> Path:
-    """Where this package keeps files: $FREESEG_CACHE, else a folder in the user's cache."""
-    root = os.getenv(VARIABLE)
-    if root:
-        return Path(root).expanduser()
-    return Path(os.getenv("XDG_CACHE_HOME") or "~/.cache").expanduser() / "freeseg"
 
 
 class TextFeatureCache:

@@ -25,18 +25,11 @@ from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
-from freeseg.visualization.photo_result import TASKS, PhotoResult
+from freeseg.visualization.photo_result import PhotoResult
+from freeseg_command.names import TASKS_OF_FORMAT, choose_formats
 
 Json = dict[str, Any]
 
-FORMATS = ("overlay", "labelmap", "coco", "rle", "html")
-USUAL_FORMATS = FORMATS[:3]
-ANNOTATIONS = "annotations"  # of all photos together, see `AnnotationFiles`
-_TASKS_OF_FORMAT = {
-    "labelmap": {"panoptic", "semantic"},
-    "coco": {"panoptic", "instance"},
-    ANNOTATIONS: {"panoptic", "instance"},
-}
 _PNG_LEVEL = 2  # of 9: a fifth larger than the usual 6 and four times as fast
 
 
@@ -103,52 +96,15 @@ def save_segmentation(
     return paths
 
 
-def choose_formats(
-    formats: str | Sequence[str] | None,
-    tasks: Sequence[str] = TASKS,
-    known: Sequence[str] = FORMATS,
-) -> tuple[str, ...]:
-    """Returns the formats that are written of results for some tasks.
-
-    Args:
-        formats: Names, or one text with commas; the usual ones that the tasks have when None.
-        tasks: What there are results for.
-        known: The formats that there are.
-
-    Raises:
-        ValueError: There is no such format, or it holds nothing of these tasks.
-    """
-    if formats is None:
-        return tuple(name for name in USUAL_FORMATS if _holds_any(name, tasks))
-    given = formats.split(",") if isinstance(formats, str) else formats
-    names = tuple(name.strip() for name in given if name.strip())
-    unknown = sorted(set(names) - set(known))
-    if unknown or not names:
-        raise ValueError(
-            f"wanted some of the formats {','.join(known)}, got {','.join(unknown) or 'none'}"
-        )
-    for name in names:
-        if not _holds_any(name, tasks):
-            raise ValueError(
-                f"the format {name} is of the tasks {' and '.join(sorted(_TASKS_OF_FORMAT[name]))}"
-                f" and would hold nothing of {' and '.join(tasks) or 'none'}"
-            )
-    return names
-
-
 def picture_keys(formats: Sequence[str], tasks: Sequence[str]) -> tuple[str, ...]:
     """Returns the KEYs of the files STEM_KEY.png that are written of results for some tasks."""
-    mapped = [task for task in tasks if task in _TASKS_OF_FORMAT["labelmap"]]
+    mapped = [task for task in tasks if task in TASKS_OF_FORMAT["labelmap"]]
     keys = {
         "overlay": [f"{task}_overlay" for task in tasks],
         "labelmap": [f"{task}{suffix}" for task in mapped for suffix in ("", "_colors")],
         "coco": [task for task in tasks if task == "panoptic"],
     }
     return tuple(dict.fromkeys(key for name in formats for key in keys.get(name, ())))
-
-
-def _holds_any(name: str, tasks: Sequence[str]) -> bool:
-    return name not in _TASKS_OF_FORMAT or not _TASKS_OF_FORMAT[name].isdisjoint(tasks)
 
 
 def png_bytes(pixels: npt.NDArray[Any]) -> bytes:

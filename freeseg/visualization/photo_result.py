@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from freeseg.images import RgbImage
 from freeseg.structures import Vocabulary
+from freeseg_command.names import TASKS
 
-TASKS = ("panoptic", "instance", "semantic")
 Self = TypeVar("Self", bound="PhotoResult")
 
 

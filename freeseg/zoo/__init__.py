@@ -1,6 +1,5 @@
 """Models by name: what is published or comes with this package, and where its weights are."""
 
-from freeseg.zoo.catalog import CLOSED_MODEL, DEFAULT_MODEL, ModelCard, card_of, load_catalog
 from freeseg.zoo.description import describe_model
 from freeseg.zoo.download import ChecksumError, DownloadError
 from freeseg.zoo.packing import convert_model
@@ -11,7 +10,8 @@ from freeseg.zoo.resolution import (
     local_weights,
     weights_path,
 )
-from freeseg.zoo.table import model_rows, models_table
+from freeseg_command.catalog import CLOSED_MODEL, DEFAULT_MODEL, ModelCard, card_of, load_catalog
+from freeseg_command.table import model_rows, models_table
 
 __all__ = [
     "CLOSED_MODEL",

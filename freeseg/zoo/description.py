@@ -12,11 +12,11 @@ from torch import Tensor
 
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
 from freeseg.resources import resource
-from freeseg.zoo.catalog import ModelCard, load_catalog
 from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.settings import describe_settings
-from freeseg.zoo.table import state_of
+from freeseg_command.catalog import ModelCard, load_catalog
+from freeseg_command.table import state_of
 
 
 def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:

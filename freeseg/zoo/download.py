@@ -20,8 +20,8 @@ from iopath.common.file_io import file_lock
 from tqdm import tqdm
 
 from freeseg.files import publish
-from freeseg.text.cache import VARIABLE
 from freeseg.zoo.connection import MIRROR, address_of, check_reachable
+from freeseg_command.cache import VARIABLE
 
 logger = logging.getLogger(__name__)
 

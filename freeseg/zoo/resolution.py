@@ -12,11 +12,11 @@ from detectron2.config import CfgNode
 from freeseg.classes import class_list_of
 from freeseg.model_loading import load_config
 from freeseg.resources import resource
-from freeseg.text.cache import cache_root
-from freeseg.zoo.catalog import ModelCard, WeightsSource, card_of, load_catalog
 from freeseg.zoo.download import DownloadError, check_file, download
 from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.published import with_test_settings
+from freeseg_command.cache import cache_root
+from freeseg_command.catalog import ModelCard, WeightsSource, card_of, load_catalog
 
 _TRAINED = ("model_final.pth", "model.safetensors", "model_best.pth")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -16,8 +16,8 @@ from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
 from freeseg.model_loading import load_config
 from freeseg.structures import TASKS
-from freeseg.zoo.catalog import ModelCard
 from freeseg.zoo.resolution import ModelFiles
+from freeseg_command.catalog import ModelCard
 
 
 def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from freeseg.cli import doctor, jobs, main
 from freeseg.engine import load_config
 from freeseg.ops import available
 from freeseg.zoo import load_catalog
-from freeseg.zoo.table import figures
+from freeseg_command.table import figures
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import CATEGORY_IDS, NAMES, write_config, write_weights

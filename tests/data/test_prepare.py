@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import runpy
@@ -15,8 +16,16 @@ from PIL import Image
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare import ade20k, camvid, cityscapes, voc
-from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, run
+from freeseg.data.prepare.job import (
+    Job,
+    MissingFilesError,
+    add_options,
+    is_fresh,
+    parallel_map,
+    run,
+)
 from freeseg.data.prepare.labels import read_labels
+from freeseg.data.prepare.preparations import preparations
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "datasets"
 PHOTO = np.zeros((20, 30, 3))
@@ -47,12 +56,12 @@ def test_a_part_with_missing_files_does_not_stop_the_others(tmp_path, caplog):
         raise MissingFilesError([job.source / f"{i}.png" for i in range(12)], "get them")
 
     parts = {"first": fail, "second": lambda job: done.append(job)}
-    assert run(parts, "", tmp_path, ["--workers", "1", "--splits", "val"]) == 1
+    assert run(parts, options(parts, tmp_path, "--workers", "1", "--splits", "val")) == 1
     (job,) = done
     assert (job.source, job.output, list(job.splits)) == (tmp_path, tmp_path, ["val"])
     assert "first: missing 12 file(s)" in caplog.text
     assert f"{tmp_path}/9.png\n  ... and 2 more\nget them" in caplog.text
-    assert run(parts, "", tmp_path, ["--parts", "second"]) == 0
+    assert run(parts, options(parts, tmp_path, "--parts", "second")) == 0
 
 
 def test_fresh_means_existing_and_not_older(tmp_path):
@@ -64,6 +73,12 @@ def test_fresh_means_existing_and_not_older(tmp_path):
     later = source.stat().st_mtime + 10
     os.utime(source, (later, later))
     assert not is_fresh(target, source)
+
+
+def options(parts, folder, *arguments):
+    parser = argparse.ArgumentParser()
+    add_options(parser, parts, folder)
+    return parser.parse_args(arguments)
 
 
 PREPARATIONS = ("ade20k", "camvid", "cityscapes", "coco", "mapillary", "voc")
@@ -89,8 +104,9 @@ def test_every_dataset_has_a_script_and_a_section_in_the_readme():
     scripts = {path.stem for path in SCRIPTS.glob("prepare_*.py")}
     assert scripts == {f"prepare_{name}" for name in (*PREPARATIONS, "shapes")}
     readme = (SCRIPTS / "README.md").read_text()
-    for script in scripts:
-        assert f"python datasets/{script}.py" in readme
+    for name in (*PREPARATIONS, "shapes"):
+        assert f"freeseg prepare {name}" in readme
+    assert set(preparations()) == {*PREPARATIONS, "shapes"}
 
 
 # CamVid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,10 +11,16 @@ from PIL import Image
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare import mapillary
-from freeseg.data.prepare.job import Job, MissingFilesError, run
+from freeseg.data.prepare.job import Job, MissingFilesError, add_options, run
 from freeseg.data.prepare.labels import read_labels
 
 PARTS = {"panoptic": mapillary.prepare_panoptic}
+
+
+def options_of(folder, *arguments):
+    parser = argparse.ArgumentParser()
+    add_options(parser, PARTS, folder)
+    return parser.parse_args(arguments)
 
 
 def mapillary_tree(folder, write_image):
@@ -31,7 +39,7 @@ def mapillary_tree(folder, write_image):
 
 def test_mapillary_panoptic_from_instance_labels(root, write_image):
     tree = mapillary_tree(root / "mapillary_vistas", write_image)
-    assert run(PARTS, "", tree, []) == 0
+    assert run(PARTS, options_of(tree)) == 0
     record = DatasetCatalog.get("mapillary_vistas_panoptic_val")[0]
     names = MetadataCatalog.get("mapillary_vistas_panoptic_val").stuff_classes
     found = [
@@ -52,7 +60,7 @@ def test_mapillary_keeps_the_downloads_panoptic_annotation(root, write_image):
     given = tree / "training" / "panoptic" / "panoptic_2018.json"
     given.parent.mkdir()
     given.write_text("{}")
-    assert run(PARTS, "", tree, ["--splits", "train"]) == 0
+    assert run(PARTS, options_of(tree, "--splits", "train")) == 0
     assert given.read_text() == "{}"
     with pytest.raises(MissingFilesError, match=r"Mapillary Vistas 1\.2"):
         mapillary.prepare_panoptic(Job(root / "nowhere", root / "nowhere"))

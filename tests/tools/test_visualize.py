@@ -47,7 +47,9 @@ def row(tmp_path: Path):
 def run_tool(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     path = str(REPOSITORY / "tools" / name)
     monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
-    runpy.run_path(path, run_name="__main__")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(path, run_name="__main__")
+    assert end.value.code == 0
 
 
 def sizes_in(folder: Path) -> dict[str, tuple[int, int]]:

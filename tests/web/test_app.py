@@ -22,7 +22,7 @@ from fixed_model import NAMES, StrongestChannel, write_config, write_weights
 testclient = pytest.importorskip("fastapi.testclient", reason="needs fastapi and httpx")
 import uvicorn  # noqa: E402
 
-from freeseg.cli.program import main  # noqa: E402
+from freeseg.cli import main  # noqa: E402
 from freeseg.web import BusyError, Desk, Limits, create_app, listen  # noqa: E402
 
 TYPE = {"content-type": "application/octet-stream"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from freeseg.zoo import card_of, load_catalog, model_rows, models_table
-from freeseg.zoo.catalog import CATALOG_FILE, WeightsSource, read_row
-from freeseg.zoo.table import figures, state_of
+from freeseg_command.catalog import CATALOG_FILE, WeightsSource, read_row
+from freeseg_command.table import figures, state_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = list(load_catalog().values())

@@ -13,11 +13,11 @@ import pytest
 
 from freeseg.images import ImageError, read_image
 from freeseg.zoo import ChecksumError, DownloadError
-from freeseg.zoo.catalog import WeightsSource
 from freeseg.zoo.connection import check_reachable
 from freeseg.zoo.download import check_file, download
 from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.resolution import local_weights
+from freeseg_command.catalog import WeightsSource
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))

@@ -17,7 +17,7 @@ from freeseg.engine import AtomicCheckpointer
 from freeseg.model_loading import load_config
 from freeseg.zoo import DownloadError, ModelCard, find_model, load_catalog, weights_path
 from freeseg.zoo import resolution as module
-from freeseg.zoo.catalog import WeightsSource
+from freeseg_command.catalog import WeightsSource
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))

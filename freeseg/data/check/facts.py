@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from freeseg.files import write_text
-from freeseg.text.cache import cache_root
+from freeseg_command.cache import cache_root
 
 _THREADS = 8  # that wait for the disk
 _MEMORIES = 256  # that are kept, the latest

@@ -46,6 +46,8 @@ def read_json(path: Path, hint: str) -> Any:
 class MissingDataError(FileNotFoundError):
     """Files of a dataset are not where they are looked for; the message says what to do."""
 
+    is_about_data = True  # see `freeseg_command.messages.exit_code_of`
+
 
 def require_file(path: str | Path, hint: str) -> None:
     """Raise MissingDataError with a hint unless `path` is a file."""

@@ -51,24 +51,16 @@ class Job:
     splits: Sequence[str] = SPLITS
 
 
-def run(
-    parts: Mapping[str, Callable[[Job], None]],
-    description: str | None,
-    folder: Path,
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Run the parts of a preparation that the command line asks for and return the exit code.
-
-    A part whose files are missing does not stop the others; its files are listed at the end, and
-    the exit code is 1.
+def add_options(
+    parser: argparse.ArgumentParser, parts: Mapping[str, Callable[[Job], None]], folder: Path
+) -> None:
+    """Adds the options of a preparation to a parser.
 
     Args:
-        parts: functions by name, in order.
-        description: for --help.
-        folder: default of --source and of --output, under $DETECTRON2_DATASETS.
-        arguments: default the command line.
+        parser: Of its command line.
+        parts: As `run` takes them.
+        folder: Default of --source and of --output, under $DETECTRON2_DATASETS.
     """
-    parser = argparse.ArgumentParser(description=description)
     source_help = "folder of the original files, only read (default: %(default)s)"
     parser.add_argument("--source", type=Path, default=folder, help=source_help)
     parser.add_argument(
@@ -81,9 +73,19 @@ def run(
     parser.add_argument(
         "--workers", type=int, default=min(os.cpu_count() or 1, 8), help="number of processes"
     )
-    options = parser.parse_args(arguments)
+
+
+def run(parts: Mapping[str, Callable[[Job], None]], options: argparse.Namespace) -> int:
+    """Run the parts of a preparation that its options ask for and return the exit code.
+
+    A part whose files are missing does not stop the others; its files are listed at the end, and
+    the exit code is 1.
+
+    Args:
+        parts: functions by name, in order.
+        options: of `add_options`.
+    """
     job = Job(options.source, options.output, options.workers, options.splits)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     failures = []
     for name in options.parts:
         try:

@@ -9,9 +9,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from freeseg.data.datasets.json_rows import MissingDataError
-from freeseg.data.problems import RefusalError
-
 DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 PIPE_CLOSED = 141  # as shells say it
 
@@ -29,7 +26,8 @@ def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None 
     Args:
         run: Its main function; None is as good as 0.
         args: `errors_are_lines` of it says, when an error comes, whether it can be a mistake; it is
-            one when there are no arguments. Errors that have lines always are.
+            one when there are no arguments. An error whose `is_about_data` is true always is one;
+            its `problems`, where it has them, are its lines.
     """
     try:
         code = int(run() or DONE)
@@ -43,9 +41,9 @@ def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None 
         return INTERRUPTED
     except (OSError, ValueError, ImportError) as error:
         can_be_mistake = args is None or args.errors_are_lines
-        if not can_be_mistake and not isinstance(error, (MissingDataError, RefusalError)):
+        if not can_be_mistake and not getattr(error, "is_about_data", False):
             raise
-        for line in error.problems if isinstance(error, RefusalError) else [str(error)]:
+        for line in getattr(error, "problems", [str(error)]):
             complain(f"error: {line}")
         return USAGE_ERROR
 

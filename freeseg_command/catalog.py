@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-CATALOG_FILE = Path(__file__).with_name("models.json")
+# beside this package in a checkout and where it is installed; importing that one takes seconds
+CATALOG_FILE = Path(__file__).resolve().parents[1] / "freeseg/zoo/models.json"
 DEFAULT_MODEL = "camvid"  # of commands that name none; it comes with the package
 CLOSED_MODEL = "camvid-mask2former"  # the same photos, eleven classes: needs no text encoder
 KINDS = ("file", "url", "hub", "page")

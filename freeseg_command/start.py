@@ -1,8 +1,8 @@
-"""The first step of the `freeseg` command: says what is wrong where the package cannot start.
+"""What keeps the package from starting, found without importing anything of it here.
 
 `import freeseg` imports PyTorch, torchvision and Detectron2. Where these are missing or do not fit
-together it raises an error, or the process dies in one of their libraries. This file imports
-nothing of the kind: an error becomes one line, and `freeseg doctor` tries imports in children.
+together it raises an error, or the process dies in one of their libraries: `freeseg doctor` tries
+imports in children.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import json
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
+
+from freeseg_command.messages import DONE, SOME_FAILED
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-SOME_PROBLEM, CANNOT_START = 1, 2  # as freeseg.cli.messages has them
 
 _NMS = """
 import torch, torchvision
@@ -61,24 +60,6 @@ class Fault:
     detail: str
 
 
-def main() -> int:
-    """Runs the command line of `freeseg.cli`, or says why it cannot be run."""
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["doctor"]:
-        findings = list(examine_start())
-        if findings:
-            return report(findings, as_json="--json" in arguments)
-    try:
-        with warnings.catch_warnings():
-            # fvcore scripts a loss as it is imported
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-            from freeseg.cli import main as run
-    except Exception as error:
-        sys.stderr.write(f"freeseg {_version()} cannot start: {_one_line(error)}\n")
-        return CANNOT_START
-    return run()
-
-
 def report(findings: Sequence[Finding], as_json: bool) -> int:
     """Prints findings; the exit code says whether there is a problem."""
     if as_json:
@@ -88,7 +69,7 @@ def report(findings: Sequence[Finding], as_json: bool) -> int:
             sys.stdout.write(f"{finding.state:<8} {finding.name:<22} {finding.detail}\n")
             if finding.advice:
                 sys.stdout.write(f"{'':<8} {'':<22} -> {finding.advice}\n")
-    return SOME_PROBLEM if any(finding.state == PROBLEM for finding in findings) else 0
+    return SOME_FAILED if any(finding.state == PROBLEM for finding in findings) else DONE
 
 
 def examine_start() -> Iterator[Finding]:
@@ -135,18 +116,13 @@ def fault_of(code: str) -> Fault | None:
     return Fault(True, ": ".join([f"the process dies of {name}", *said[-1:]]))
 
 
-def _version() -> str:
-    try:
-        return metadata.version("freeseg")
-    except metadata.PackageNotFoundError:
-        return "of a checkout"
-
-
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """As the last line of a traceback; the text of an ImportError says enough."""
     name = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
     return name + " ".join(str(error).split())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def is_run_by_name(package: str) -> bool:
+    """Whether a package is just being imported by `python -m PACKAGE`, to find its `__main__`."""
+    typed = getattr(sys, "orig_argv", [])  # from Python 3.10 on
+    return sys.argv[:1] == ["-m"] and typed[-len(sys.argv) :][:1] == [package]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from freeseg.text.cache import cache_root
-from freeseg.zoo.catalog import ModelCard, WeightsSource
+from freeseg_command.cache import cache_root
+from freeseg_command.catalog import ModelCard, WeightsSource
 
 _HEADINGS = ("name", "system", "backbone", "data", "tasks", "text", "weights", "figures")
 _LETTERS = {"panoptic": "P", "instance": "I", "semantic": "S"}

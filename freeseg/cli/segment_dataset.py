@@ -1,0 +1,64 @@
+"""`freeseg segment-dataset`: folders, lists and tar shards of any size."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from freeseg.bulk import BulkJob, BulkSettings
+from freeseg.bulk.worker import ModelSettings
+from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, say
+from freeseg_command.names import TASKS
+
+_EPILOG = """
+OUT/parts has one record for every photo, as JSON lines with COCO annotations or as WebDataset
+shards; OUT/report.json the figures, OUT/failures.jsonl what could not be segmented. Started again
+with the same arguments, it goes on where it was killed. Exit codes: 0 all photos were segmented,
+1 some could not be, 2 the arguments cannot be used, 130 interrupted.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command to its parser."""
+    parser.description = (
+        "Segments folders, lists and tar shards of any size; can be killed and started again."
+    )
+    parser.epilog = _EPILOG
+    parser.set_defaults(run="freeseg.cli.segment_dataset:run")
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="photo, folder, list (.txt) or shard (.tar)")
+    add("--config-file", required=True, metavar="FILE")
+    add("--weights", metavar="FILE", help="default: the configuration's")
+    add("--out", required=True, type=Path, metavar="FOLDER")
+    add("--task", default="panoptic", choices=(*TASKS, "all"))
+    add("--classes", metavar="LIST", help="for open-vocabulary models")
+    add("--format", default="jsonl", choices=("jsonl", "webdataset"))
+    add("--engine", default="processes", choices=("processes", "ray"))
+    add("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
+    add("--chunk", type=int, default=32, metavar="N", help="photos in a part (default: 32)")
+    add("--device", help="cpu, cuda (default: the configuration's)")
+    add("--import", dest="modules", action="append", default=[], metavar="MODULE",
+        help="import it first: it registers what the configuration names")  # fmt: skip
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration overrides")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the job and returns the exit code."""
+    model = ModelSettings(
+        config=args.config_file, weights=args.weights, device=args.device, opts=tuple(args.opts),
+        task=args.task, classes=args.classes, modules=tuple(args.modules),
+    )  # fmt: skip
+    try:
+        settings = BulkSettings(args.engine, args.workers, args.chunk)
+        report = BulkJob(args.sources, model, args.out, args.format, settings).run()
+    except KeyboardInterrupt:
+        complain("interrupted: start it again to go on")
+        return INTERRUPTED
+    say(
+        f"{report.photos - report.failed} of {report.photos} photos segmented, "
+        f"{report.photos_per_second} a second in this run; see {args.out / 'report.json'}"
+    )
+    for error in report.errors:
+        complain(error)
+    return DONE if report.is_complete else SOME_FAILED

@@ -1,0 +1,69 @@
+"""`freeseg visualize-results`: pictures of a dataset twice, with annotation and with results."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils.visualizer import Visualizer
+from freeseg import Segmenter
+from freeseg.data import check_registered, register_custom
+from freeseg.data.annotation_files import drawable_record
+from freeseg.data.label_table import VOID_VALUE
+from freeseg.data.photos import unique_stems
+from freeseg.files import write_bytes
+from freeseg.images import RgbImage
+from freeseg.model_loading import read_config
+from freeseg.visualization.export import png_bytes
+from freeseg.visualization.text import load_font
+from freeseg.zoo import find_model
+from freeseg_command.messages import DONE, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command to its parser."""
+    parser.description = (
+        "Draws pictures of a dataset twice: its annotation at the left, a model's result at the "
+        "right."
+    )
+    parser.set_defaults(run="freeseg.cli.visualize_results:run")
+    parser.add_argument("--model", required=True, metavar="NAME", help="as of `freeseg segment`")
+    parser.add_argument("--dataset", metavar="NAME", help="default: the model's test set")
+    parser.add_argument("--number", type=int, default=8, help="of pictures (default: %(default)s)")
+    parser.add_argument("--task", default="panoptic", help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("output/results"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes one PNG per picture and says where."""
+    config = find_model(args.model, needs_weights=False).config
+    cfg = read_config(config, None, None, ())
+    register_custom(cfg.DATASETS.CUSTOM)
+    name = args.dataset or cfg.DATASETS.TEST[0]
+    check_registered([name])
+    segmenter = Segmenter.from_pretrained(args.model)
+    args.output.mkdir(parents=True, exist_ok=True)
+    records = DatasetCatalog.get(name)[: args.number]
+    stems = unique_stems([Path(record["file_name"]) for record in records])
+    for record, stem in zip(records, stems):
+        image = segmenter.mapper.reader.read(record)
+        canvas = Visualizer(image, MetadataCatalog.get(name))
+        truth = canvas.draw_dataset_dict(drawable_record(record, VOID_VALUE))
+        found = segmenter(image, args.task).picture()
+        halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")
+        path = args.output / f"{stem}.png"
+        write_bytes(path, png_bytes(np.concatenate([captioned(*half) for half in halves], axis=1)))
+        say(str(path))
+    return DONE
+
+
+def captioned(picture: RgbImage, text: str) -> RgbImage:
+    """Returns a picture [H, W, 3] under a line that says what it is."""
+    size = max(12, picture.shape[1] // 30)
+    line = Image.new("RGB", (picture.shape[1], 2 * size), "white")
+    ImageDraw.Draw(line).text((size // 2, size), text, font=load_font(size), fill=0, anchor="lm")
+    return np.concatenate([np.asarray(line), picture])

@@ -1,0 +1,23 @@
+"""The options that say which model a command works with."""
+
+from __future__ import annotations
+
+import argparse
+
+from freeseg_command.catalog import DEFAULT_MODEL
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --model, or a configuration and weights instead, and how to run it."""
+    add = parser.add_argument
+    add("--model", metavar="NAME", help=f"{_MODEL_HELP} (default: {DEFAULT_MODEL})")
+    add("--config-file", metavar="FILE", help="configuration of a model, instead of --model")
+    add("--weights", metavar="FILE", help="its weights (default: the configuration's)")
+    add("--device", help="cpu, cuda, cuda:1 (default: the configuration's, cpu without CUDA)")
+    add("--opts", nargs="+", metavar="KEY VALUE", help="overrides of the configuration")
+
+
+_MODEL_HELP = (
+    "a name that `freeseg models` lists, owner/name on Hugging Face's hub, or a folder: of a "
+    "training, of `freeseg convert`, or in Hugging Face's layout"
+)

@@ -1,0 +1,214 @@
+"""The command line as a whole: its parser, its commands, and what happens to their errors."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freeseg_command import __version__
+from freeseg_command.messages import EXIT_CODES, USAGE_ERROR, exit_code_of
+from freeseg_command.start import examine_start, one_line, report
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of which only the name is known yet.
+
+    Attributes:
+        name: What is typed.
+        help: Its line in `freeseg --help`.
+        arguments: "module:function" that adds its arguments to a parser. They set `run`, another
+            "module:function", which takes what was parsed and returns an exit code.
+    """
+
+    name: str
+    help: str
+    arguments: str
+
+
+_LIGHT = "freeseg_command.arguments"
+COMMANDS = (
+    Command(
+        "segment",
+        "segment photos and videos; write overlays, label maps, COCO files and pages",
+        f"{_LIGHT}.segment:add_arguments",
+    ),
+    Command(
+        "models",
+        "list the models that can be named; fetch one",
+        f"{_LIGHT}.models:add_arguments",
+    ),
+    Command(
+        "info",
+        "say what a model or a checkpoint is",
+        f"{_LIGHT}.info:add_arguments",
+    ),
+    Command(
+        "convert",
+        "write a model as a folder to give away, or weights of a release under our names",
+        "freeseg.cli.model_info:add_convert_arguments",
+    ),
+    Command("train", "train a model", "freeseg.cli.jobs:add_train_arguments"),
+    Command(
+        "evaluate",
+        "evaluate a model on its datasets",
+        "freeseg.cli.jobs:add_evaluate_arguments",
+    ),
+    Command(
+        "check",
+        "look at datasets: photos, masks, classes, sizes",
+        f"{_LIGHT}.check:add_arguments",
+    ),
+    Command(
+        "serve",
+        "a web page to segment photos in a browser",
+        f"{_LIGHT}.serve:add_arguments",
+    ),
+    Command(
+        "segment-dataset",
+        "segment folders, lists and tar shards of any size; can be killed and started again",
+        "freeseg.cli.segment_dataset:add_arguments",
+    ),
+    Command(
+        "visualize-data",
+        "draw pictures of a dataset with their annotation",
+        "freeseg.cli.visualize_data:add_arguments",
+    ),
+    Command(
+        "visualize-results",
+        "draw pictures of a dataset twice: annotation and a model's result",
+        "freeseg.cli.visualize_results:add_arguments",
+    ),
+    Command(
+        "export-model",
+        "write a model as ONNX or as a program of torch.export",
+        "freeseg.cli.export_model:add_arguments",
+    ),
+    Command(
+        "analyze-model",
+        "count a model's parameters and operations, by its parts",
+        "freeseg.cli.analyze_model:add_arguments",
+    ),
+    Command(
+        "check-parity",
+        "compare a system with stored outputs of its original",
+        "freeseg.cli.check_parity:add_arguments",
+    ),
+    Command(
+        "prepare",
+        "bring a downloaded dataset into the form that training reads",
+        "freeseg.cli.prepare:add_arguments",
+    ),
+    Command(
+        "doctor",
+        "check the installation and say what to do about problems",
+        f"{_LIGHT}.doctor:add_arguments",
+    ),
+)
+
+
+class CannotStartError(Exception):
+    """What a command needs cannot be imported; the message is one line."""
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Runs the command line and returns its exit code."""
+    if argv[:1] == ["doctor"]:
+        findings = list(examine_start())
+        if findings:
+            return report(findings, as_json="--json" in argv)
+    try:
+        args = build_parser().parse_args(argv)
+        run = _imported(args.run)
+    except SystemExit as stop:  # argparse has said what is wrong, or has printed the help
+        return int(stop.code or 0)
+    except CannotStartError as error:
+        sys.stderr.write(f"freeseg {__version__} cannot start: {error}\n")
+        return USAGE_ERROR
+    logging.basicConfig(level=args.log_level, format="freeseg: %(levelname)s: %(message)s")
+    return exit_code_of(lambda: run(args), args)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `args.run` names the function of the one that was given."""
+    parser = argparse.ArgumentParser(
+        prog="freeseg",
+        description="Segments photos and videos with trained models.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"freeseg {__version__}")
+    _offer_completion(parser)
+    parser.set_defaults(errors_are_lines=True, log_level=logging.WARNING)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
+    for command in COMMANDS:
+        # "resolve": Detectron2's flags have a --help too
+        added = commands.add_parser(command.name, help=command.help, conflict_handler="resolve")
+        added.command = command
+    return parser
+
+
+def _offer_completion(parser: argparse.ArgumentParser) -> None:
+    """Adds --print-completion where shtab, which writes the scripts, is installed."""
+    try:
+        import shtab
+    except ImportError:
+        return
+
+    class PrintCompletion(argparse.Action):
+        """Prints the script for a shell, with the arguments of every command, and ends."""
+
+        def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, *__: Any) -> None:
+            for command in _commands_of(parser):
+                command.complete()
+            sys.stdout.write(shtab.complete(parser, shell) + "\n")
+            parser.exit()
+
+    text = "print a shell's completion script"
+    shells = shtab.SUPPORTED_SHELLS
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=shells, help=text)
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> Iterator[CommandParser]:
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            yield from action.choices.values()
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a command, which gets its arguments when it has to parse some."""
+
+    command: Command | None = None  # whose arguments are not there yet
+
+    def complete(self) -> None:
+        """Adds the arguments."""
+        command, self.command = self.command, None
+        if command is not None:
+            _imported(command.arguments)(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.complete()
+        return super().parse_known_args(args, namespace)
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    """The function that "module:function" names.
+
+    Raises:
+        CannotStartError: It cannot be imported.
+    """
+    module, _, function = name.partition(":")
+    try:
+        with warnings.catch_warnings():
+            # fvcore scripts a loss as it is imported
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+            found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except Exception as error:
+        raise CannotStartError(one_line(error)) from error
+    return found
