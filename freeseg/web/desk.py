@@ -16,6 +16,7 @@ from freeseg.structures.class_list import SEPARATOR
 from freeseg.visualization.export import coco_archive
 from freeseg.visualization.html import data_address, viewer_data
 
+_OPS = "freeseg.ops"  # whose warnings the server's owner reads in the log
 _MAX_NAME = 200  # letters of a file's name
 _LOOK = 0.2  # seconds between two looks whether a visitor who waits is still there
 
@@ -170,7 +171,10 @@ class Desk:
 
 @contextmanager
 def warnings_of_this_thread() -> Iterator[list[str]]:
-    """A list to which every warning that this package logs in this thread is added, once."""
+    """A list to which every warning that this package logs in this thread is added, once.
+
+    Without those of `freeseg.ops`, which are about the installation and not about a photo.
+    """
     collected = _Collected()
     logger = logging.getLogger("freeseg")
     logger.addHandler(collected)
@@ -190,7 +194,8 @@ class _Collected(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
-        if threading.get_ident() == self._thread and line not in self.lines:
+        is_own = threading.get_ident() == self._thread and not record.name.startswith(_OPS)
+        if is_own and line not in self.lines:
             self.lines.append(line)
 
 

@@ -160,6 +160,7 @@ def test_warnings_of_other_threads_and_of_later_are_not_collected() -> None:
         for _ in range(2):
             logger.warning("mine, %d", 1)
         logger.info("nothing")
+        logging.getLogger("freeseg.ops.deform").warning("of the installation")
     logger.warning("later")
     assert lines == ["mine, 1"]
 

@@ -30,7 +30,7 @@ function choosePhoto(file) {
   state.address = URL.createObjectURL(file);
   byId("preview").src = state.address;
   byId("preview").hidden = false;
-  byId("invitation").textContent = file.name;
+  byId("invitation").textContent = `Photo: ${file.name}`;
   byId("go").disabled = false;
   say("");
 }
