@@ -188,6 +188,7 @@ def add_engine_keys(cfg: CfgNode) -> None:
     """Adds what the trainer and the evaluation of this package need."""
     cfg.SOLVER.LOG_PERIOD = 20  # iterations between lines of the log, metrics.json, TensorBoard
     cfg.MODEL.CLASSES = ""  # a classes.json that a training has written; "": DATASETS.TRAIN says
+    cfg.MODEL.KNOWS = ""  # the photos it learned from in a few words: "streets from a car"
     cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
     cfg.TEST.PANOPTIC_INSTANCES = False  # AP also against the things of the panoptic annotation
     cfg.TEST.SEEN_UNSEEN = (
@@ -196,6 +197,8 @@ def add_engine_keys(cfg: CfgNode) -> None:
     # The best model by it is kept: "auto" is PQ, AP or mIoU, whichever the first test set gives
     # first; or a name as in results.json, such as "sem_seg/mIoU"; "": none is kept.
     cfg.TEST.BEST_METRIC = "auto"
+    # Photos of a lower certainty are called unsure; tools/measure_doubt.py measures it; 0: none.
+    cfg.TEST.UNSURE_BELOW = 0.0
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them
 

@@ -5,7 +5,6 @@ Shapes: H W photo size, h w size at which the model sees it.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,30 +25,22 @@ from freeseg.classes import (
     with_own_classes,
 )
 from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
-from freeseg.image_headers import camera_bits
+from freeseg.data.photo_reader import read_photo
 from freeseg.images import (
-    FULL_WHITE,
     ImageError,
     ImageSource,
-    LoadedSource,
     RgbImage,
-    deepest_value,
     file_name_of,
     load_source,
     order_channels,
-    read_image,
 )
 from freeseg.inference import segment_within_memory
 from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
-from freeseg.structures import LABEL_MAP_KEY, Vocabulary
+from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
-
-logger = logging.getLogger(__name__)
-
-DIM = 64  # 8-bit level of the brightest pixel that a 14-bit photo has under a white of 16 bits
 
 # task -> what the model's output calls its result
 _OUTPUT_KEYS = {"panoptic": "panoptic_seg", "instance": "instances", "semantic": "sem_seg"}
@@ -82,6 +73,8 @@ class Segmenter:
         mapper: SegmentationMapper,
         vocabulary: Vocabulary,
         category_ids: tuple[int, ...] | None = None,
+        knows: str = "",
+        unsure_below: float = 0.0,
     ) -> None:
         """Wraps a model that keeps Detectron2's contract; `from_config` builds everything.
 
@@ -90,7 +83,11 @@ class Segmenter:
             mapper: The test-time mapper, which resizes photos and orders their channels.
             vocabulary: Names of the classes the model predicts.
             category_ids: The dataset's own id of every class, for COCO files.
+            knows: The photos that it has learned from, in a few words.
+            unsure_below: Photos of which the model is less certain are called unsure; 0: none.
         """
+        self.knows = knows
+        self.unsure_below = unsure_below
         self.model = model.eval()
         self.mapper = mapper
         self._classes = _Classes(vocabulary, category_ids)
@@ -156,7 +153,14 @@ class Segmenter:
         mapper = SegmentationMapper(cfg, is_train=False)
         ids = [each for each in vocabulary.dataset_ids or () if each is not None]
         known = tuple(ids) if len(ids) == len(vocabulary) else None
-        return cls(model, mapper=mapper, vocabulary=vocabulary, category_ids=known)
+        return cls(
+            model,
+            mapper=mapper,
+            vocabulary=vocabulary,
+            category_ids=known,
+            knows=cfg.MODEL.KNOWS,
+            unsure_below=cfg.TEST.UNSURE_BELOW,
+        )
 
     def __repr__(self) -> str:
         words = "any words" if self.takes_text else "its own classes"
@@ -296,14 +300,16 @@ class Segmenter:
                 f"{type(self.model).__name__} gave no result for the task {missing[0]!r}, "
                 f"only {', '.join(outputs[0]) or 'nothing'}"
             )
-        wanted = [_OUTPUT_KEYS[task] for task in tasks]
+        wanted = [CERTAINTY_KEY, *(_OUTPUT_KEYS[task] for task in tasks)]
         return [
             Segmentation.from_detectron2(
                 photo.image,
-                {key: output[key] for key in wanted},
+                {key: output[key] for key in wanted if key in output},
                 classes.vocabulary,
                 classes.category_ids,
                 photo.file_name,
+                knows=self.knows,
+                unsure_below=self.unsure_below,
             )
             for photo, output in zip(photos, outputs)
         ]
@@ -316,16 +322,14 @@ class Segmenter:
             "width": width,
             "tasks": tasks,
             LABEL_MAP_KEY: True,
+            CERTAINTY_KEY: self.unsure_below > 0,
         }
         return {**request, "vocabulary": classes.vocabulary} if self.takes_text else request
 
     def _read(self, source: ImageSource) -> _Photo:
         """Reads a photo and resizes it as the test loader would."""
         loaded = load_source(source)
-        white_level = self.mapper.reader.white_level
-        image = read_image(loaded, white_level=white_level)
-        if white_level == FULL_WHITE and image.max() <= DIM:
-            _warn_of_fewer_bits(loaded)
+        image = read_photo(loaded, white_level=self.mapper.reader.white_level)
         inputs = T.AugInput(order_channels(image, self.mapper.image_format))
         try:
             self.mapper.augmentations(inputs)
@@ -336,18 +340,6 @@ class Segmenter:
             ) from None
         pixels = np.ascontiguousarray(inputs.image.transpose(2, 0, 1))
         return _Photo(image, torch.from_numpy(pixels), file_name_of(source))
-
-
-def _warn_of_fewer_bits(photo: LoadedSource) -> None:
-    """Says so where a photo has 16-bit pixels and its values are those of fewer bits."""
-    brightest = deepest_value(photo)
-    bits = None if brightest is None else camera_bits(brightest)
-    if bits is not None:
-        logger.warning(
-            "%s: the brightest of its 16-bit pixels is %d, as of a camera of %d bits, and it is "
-            "read as nearly black; INPUT.WHITE_LEVEL %d reads it right",
-            photo.name, brightest, bits, (1 << bits) - 1,
-        )  # fmt: skip
 
 
 def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:

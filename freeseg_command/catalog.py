@@ -83,6 +83,9 @@ class ModelCard:
         backbone: Of the image.
         data: What it was trained on.
         tasks: What it was trained for.
+        knows: The photos it has learned from, in a few words.
+        unsure_below: Photos of a lower certainty are called unsure, as tools/measure_doubt.py
+            measured it with its own classes; 0 where nobody did.
         takes_text: Whether it finds classes that a user names.
         licence: Of the weights.
         metrics: Dataset -> metric -> figure, in percent, as its source says.
@@ -103,6 +106,8 @@ class ModelCard:
     backbone: str = ""
     takes_text: bool = False
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    knows: str = ""
+    unsure_below: float = 0.0
     parity: str = ""
     remark: str = ""
 
@@ -135,17 +140,28 @@ def load_catalog() -> Mapping[str, ModelCard]:
     content = json.loads(CATALOG_FILE.read_text(encoding="utf-8"))
     cards: dict[str, ModelCard] = {}
     for row in content["models"]:
-        card = read_row(row, content["releases"])
+        card = read_row(row, content["releases"], content["knows"])
         if card.name in cards:
             raise ValueError(f"{CATALOG_FILE.name} has two models called {card.name!r}")
         cards[card.name] = card
     return cards
 
 
-def read_row(row: Mapping[str, Any], releases: Mapping[str, Mapping[str, Any]]) -> ModelCard:
-    """Returns the card of a row of the file, completed by its release."""
+def read_row(
+    row: Mapping[str, Any],
+    releases: Mapping[str, Mapping[str, Any]],
+    knows: Mapping[str, str] | None = None,
+) -> ModelCard:
+    """Returns the card of a row of the file, completed by its release and its data.
+
+    Args:
+        row: Of the file.
+        releases: What their rows have in common.
+        knows: What a model of some data knows.
+    """
     values = {**releases[row["release"]], **row}
     del values["release"]
+    values.setdefault("knows", (knows or {}).get(values.get("data", ""), ""))
     values["weights"] = WeightsSource(**values["weights"])
     values["tasks"] = tuple(values["tasks"])
     return ModelCard(**values)

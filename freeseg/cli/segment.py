@@ -23,6 +23,7 @@ from freeseg.predictor import Segmenter, parse_task
 from freeseg.visualization import Segmentation
 from freeseg.visualization.export import picture_keys
 from freeseg.visualization.summary import describe, summarize
+from freeseg.zoo import DEFAULT_MODEL
 from freeseg_command import __version__
 from freeseg_command.messages import (
     DONE,
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
+    if segmenter.knows and not args.json:
+        say(f"{args.model or args.config_file or DEFAULT_MODEL} knows {segmenter.knows}")
     outcome = _segment_all(photos, segmenter, out, args, annotations)
     _say_outcome(outcome, out, args, annotations.save() if annotations else {})
     return SOME_FAILED if outcome.failed else DONE
@@ -159,6 +162,9 @@ def _saved(
         "height": result.image.shape[0],
         "width": result.image.shape[1],
         "image_id": number,
+        "knows": result.knows,
+        "certainty": result.certainty,
+        "unsure": result.is_unsure,
         "found": summarize(result, args.min_score),
         "files": {key: str(path) for key, path in paths.items()},
         "shown": shown,

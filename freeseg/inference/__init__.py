@@ -3,6 +3,7 @@
 from freeseg.inference.assemble import Thresholds, assemble, check_tasks, semantic_scores
 from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
+from freeseg.inference.certainty import photo_certainty, without_padding
 from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, binary_masks, geometric_ensemble
 from freeseg.inference.label_map import label_map, to_size, upsample
@@ -35,6 +36,7 @@ __all__ = [
     "is_out_of_memory",
     "label_map",
     "mask_boxes",
+    "photo_certainty",
     "resize_result",
     "segment_in_tiles",
     "segment_within_memory",
@@ -42,4 +44,5 @@ __all__ = [
     "to_size",
     "tune_class_tokens",
     "upsample",
+    "without_padding",
 ]

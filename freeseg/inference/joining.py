@@ -36,6 +36,21 @@ class JoinedLabels:
         return self._labels
 
 
+class JoinedCertainty:
+    """How sure a model is of tiles: the mean over the pixels that each decides."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._certainty = torch.zeros(size)
+
+    def add(self, certainty: float, place: Place, own: Corner) -> None:
+        """Takes a tile's."""
+        self._certainty[place][own[0] :, own[1] :] = certainty
+
+    def result(self) -> float:
+        """Of the whole."""
+        return float(self._certainty.mean())
+
+
 @dataclass
 class Thing:
     """Parts that tiles have of one thing; no tile has two, for it would have told them apart."""

@@ -12,7 +12,13 @@ from typing import Any
 
 import torch
 
-from freeseg.inference.joining import JoinedInstances, JoinedLabels, JoinedPanoptic
+from freeseg.inference.joining import (
+    JoinedCertainty,
+    JoinedInstances,
+    JoinedLabels,
+    JoinedPanoptic,
+)
+from freeseg.structures import CERTAINTY_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +113,7 @@ _JOINERS: dict[str, Any] = {
     "sem_seg": JoinedLabels,
     "panoptic_seg": JoinedPanoptic,
     "instances": JoinedInstances,
+    CERTAINTY_KEY: JoinedCertainty,
 }
 
 

@@ -34,6 +34,7 @@ from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
 from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
 from freeseg.structures import (
+    CERTAINTY_KEY,
     LABEL_MAP_KEY,
     EmbeddedMasks,
     ImageFeatures,
@@ -104,7 +105,7 @@ class FreeSeg(Mask2Former):
             batched_inputs: As `Mask2Former` takes them; each may have its own ``vocabulary``.
         """
         features = self.encode_image([x["image"] for x in batched_inputs])
-        parts: list[dict[str, Any]] = [{} for _ in batched_inputs]
+        results = [SegmentationResult() for _ in batched_inputs]
         for group in group_requests(batched_inputs, self.tasks, self.vocabulary):
             texts = [self.text(one.vocabulary, one.task) for one in group]
             text = torch.stack(texts)  # [R, T+1, D]
@@ -114,8 +115,11 @@ class FreeSeg(Mask2Former):
                 masks = self.decode(features, group, text)
             for row, request in enumerate(group):
                 found = self.assemble(row, request, text, masks, features, batched_inputs)
-                parts[request.index].update(found.computed())
-        return [SegmentationResult(**part) for part in parts]
+                if batched_inputs[request.index].get(CERTAINTY_KEY):
+                    certainty = self.certainty_of(row, request, masks, features)
+                    found = replace(found, certainty=certainty)
+                results[request.index] = results[request.index].joined(found)
+        return results
 
     def losses(
         self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
@@ -217,6 +221,14 @@ class FreeSeg(Mask2Former):
             request.task, class_probs, mask_logits, resizing, request.vocabulary, self.thresholds
         )
         return resize_result(result, size)
+
+    def certainty_of(
+        self, row: int, request: Request, masks: EmbeddedMasks, features: ImageFeatures
+    ) -> float:
+        """How far the model knows what it sees, whatever was asked for: by its own classes."""
+        text = self.text(self.vocabulary, request.task)
+        logits = self.classify(self.vocabulary, masks.embeddings[row], text)  # [Q, K+1]
+        return self.certainty(logits, masks.mask_logits[row], features, request.index)
 
     def train(self, mode: bool = True) -> FreeSeg:
         """Also ends the test set that prompts were being adapted to."""

@@ -6,6 +6,7 @@ Shapes: B images, Q queries, K classes, H W padded image size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,10 +23,13 @@ from freeseg.inference import (
     best_labels,
     crop_and_resize,
     groups_by_padded_size,
+    photo_certainty,
     semantic_scores,
+    without_padding,
 )
 from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.structures import (
+    CERTAINTY_KEY,
     LABEL_MAP_KEY,
     ImageFeatures,
     MaskPrediction,
@@ -91,13 +95,13 @@ class Mask2Former(ImageSystem):
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
                 ``gt_classes`` and ``gt_masks``; for inference optionally ``height`` and ``width``
-                of the output, ``tasks``, a selection of "semantic", "instance", "panoptic", and
-                ``label_map``.
+                of the output, ``tasks``, a selection of "semantic", "instance", "panoptic",
+                ``label_map`` and ``certainty``.
 
         Returns:
             {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], or with ``label_map`` the
             labels int64 [H, W], which take little memory, ``instances`` and ``panoptic_seg``
-            (map int32 [H, W], segments).
+            (map int32 [H, W], segments); with ``certainty`` that, in [0, 1].
         """
         if self.training:
             features = self.encode_image([x["image"] for x in batched_inputs])
@@ -130,6 +134,19 @@ class Mask2Former(ImageSystem):
             for index, x in enumerate(batched_inputs)
         ]
 
+    def certainty(
+        self, class_logits: Tensor, mask_logits: Tensor, features: ImageFeatures, index: int
+    ) -> float:
+        """How far the model knows what it sees in image `index`, in [0, 1].
+
+        Args:
+            class_logits: [Q, K+1], of the classes that it was trained on.
+            mask_logits: [Q, h, w].
+            features: Of the images.
+            index: Of the image among them.
+        """
+        return photo_certainty(class_logits, without_padding(mask_logits, features, index))
+
     def postprocess(
         self,
         prediction: MaskPrediction,
@@ -154,9 +171,12 @@ class Mask2Former(ImageSystem):
         mask_logits = prediction.mask_logits[row].float()
         padded_size = features.padded_size
         wants_scores = not wanted.get(LABEL_MAP_KEY)
+        certainty = None
+        if wanted.get(CERTAINTY_KEY):
+            certainty = self.certainty(class_logits, mask_logits, features, index)
         if self.resize_masks_first or tuple(tasks) != ("semantic",):
             mask_size = mask_logits.shape[-2], mask_logits.shape[-1]
-            return assemble_in_tiles(
+            result = assemble_in_tiles(
                 tasks,
                 class_logits,
                 mask_logits,
@@ -165,6 +185,7 @@ class Mask2Former(ImageSystem):
                 self.thresholds,
                 wants_scores=wants_scores,
             )
+            return replace(result, certainty=certainty)
         mask_logits = F.interpolate(
             mask_logits[None], size=padded_size, mode="bilinear", align_corners=False
         )[0]
@@ -175,7 +196,7 @@ class Mask2Former(ImageSystem):
         else:
             resizing = Resizing.of(padded_size, padded_size, image_size, output_size)
             semantic = best_labels(class_probs[:, :-1], mask_probs, resizing)
-        return SegmentationResult(semantic=semantic)
+        return SegmentationResult(semantic=semantic, certainty=certainty)
 
 
 @META_ARCH_REGISTRY.register()

@@ -140,7 +140,7 @@ class OneFormer(Mask2Former):
         """
         features = self.encode_image([x["image"] for x in batched_inputs])
         asked = [self._outputs_by_task(x) for x in batched_inputs]
-        parts: list[dict[str, Any]] = [{} for _ in batched_inputs]
+        results = [SegmentationResult() for _ in batched_inputs]
         for num_tasks in sorted({len(outputs) for outputs in asked}):
             indices = [index for index, one in enumerate(asked) if len(one) == num_tasks]
             requests = [(index, task) for index in indices for task in asked[index]]
@@ -151,8 +151,8 @@ class OneFormer(Mask2Former):
             for row, (index, task) in enumerate(requests):
                 wanted = {**batched_inputs[index], "tasks": asked[index][task]}
                 result = self.postprocess(prediction, row, features, index, wanted)
-                parts[index].update(result.computed())
-        return [SegmentationResult(**part) for part in parts]
+                results[index] = results[index].joined(result)
+        return results
 
     def _outputs_by_task(self, wanted: dict[str, Any]) -> dict[str, list[str]]:
         """Which outputs to read from the queries of which task."""

@@ -18,11 +18,12 @@ from freeseg.structures.predictions import (
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget
-from freeseg.structures.tasks import DATASET_KEY, LABEL_MAP_KEY, TASKS
+from freeseg.structures.tasks import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, TASKS
 from freeseg.structures.vocabulary import Vocabulary
 
 __all__ = [
     "ANYONE",
+    "CERTAINTY_KEY",
     "CLASSES_FILE",
     "CLASSES_KEY",
     "DATASET_KEY",

@@ -5,13 +5,14 @@ Shapes: K classes, N instances, H W output size.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
+from freeseg.structures.tasks import CERTAINTY_KEY
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,19 @@ class SegmentationResult:
     semantic: Tensor | None = None  # class scores [K, H, W], or labels int64 [H, W]
     instances: InstanceSet | None = None
     panoptic: PanopticMap | None = None
+    certainty: float | None = None  # in [0, 1], how far the model knows what it sees
 
     def computed(self) -> dict[str, Any]:
         """What is set, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    def joined(self, other: SegmentationResult) -> SegmentationResult:
+        """This one with the tasks of another of the same image; the less certain one counts."""
+        known = [one.certainty for one in (self, other) if one.certainty is not None]
+        return replace(self, **{**other.computed(), "certainty": min(known, default=None)})
+
     def to_detectron2(self) -> dict[str, Any]:
-        """The dict that Detectron2's evaluators read: sem_seg, instances, panoptic_seg."""
+        """The dict that Detectron2's evaluators read, and the certainty where it is known."""
         output: dict[str, Any] = {}
         if self.semantic is not None:
             output["sem_seg"] = self.semantic
@@ -80,4 +87,6 @@ class SegmentationResult:
                 scores=self.instances.scores,
                 pred_classes=self.instances.labels,
             )
+        if self.certainty is not None:
+            output[CERTAINTY_KEY] = self.certainty
         return output

@@ -5,7 +5,10 @@ Shapes: H W photo size.
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,15 +117,39 @@ def png_bytes(pixels: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
+def coco_archive(result: PhotoResult, stem: str, image_id: int | str = 1) -> str:
+    """The address of a zip with the COCO files of a result, the panoptic PNG among them."""
+    return archive_address(_coco_files(_Order(result, stem, image_id, 0.0)), stem)
+
+
+def archive_address(files: dict[str, Any], stem: str) -> str:
+    """Files, by what they hold, as the data: URL of one zip; "" where there are none."""
+    if not files:
+        return ""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, content in files.items():
+            is_picture = isinstance(content, np.ndarray)
+            data = png_bytes(content) if is_picture else json.dumps(content).encode()
+            archive.writestr(_file_name(stem, key, content), data)
+    return f"data:application/zip;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _file_name(stem: str, key: str, content: Any) -> str:
     if isinstance(content, str):
-        path = folder / f"{stem}.{key}"
+        return f"{stem}.{key}"
+    if isinstance(content, np.ndarray):
+        return f"{stem}_{key}.png"
+    return f"{stem}_{key.removesuffix('_json')}.json"
+
+
+def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
+    path = folder / _file_name(stem, key, content)
+    if isinstance(content, str):
         write_text(path, content)
     elif isinstance(content, np.ndarray):
-        path = folder / f"{stem}_{key}.png"
         write_bytes(path, png_bytes(content))
     else:
-        path = folder / f"{stem}_{key.removesuffix('_json')}.json"
         write_json(path, content)
     return path
 
@@ -159,7 +186,8 @@ def _run_lengths(order: _Order) -> dict[str, Any]:
 
 
 def _page(order: _Order) -> dict[str, Any]:
-    return {"html": html_page(order.result, order.stem, order.min_score, order.coco)}
+    archive = archive_address(_coco_files(order), order.stem)
+    return {"html": html_page(order.result, order.stem, order.min_score, archive)}
 
 
 _WRITERS: dict[str, Callable[[_Order], dict[str, Any]]] = {
@@ -194,9 +222,10 @@ def class_numbers(result: PhotoResult) -> Json:
 
 
 def image_row(result: PhotoResult, image_id: int | str, file_name: str) -> Json:
-    """COCO's row of a photo."""
+    """COCO's row of a photo, which says so where the model is unsure of it."""
     height, width = result.image.shape[:2]
-    return {"id": image_id, "file_name": file_name, "height": height, "width": width}
+    row = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+    return {**row, "unsure": True} if result.is_unsure else row
 
 
 def segment_rows(result: PhotoResult) -> list[Json]:

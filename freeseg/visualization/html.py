@@ -46,17 +46,17 @@ JSON.parse(document.getElementById("data").textContent));</script>
 """
 
 
-def html_page(result: PhotoResult, stem: str, min_score: float, coco: dict[str, Any]) -> str:
+def html_page(result: PhotoResult, stem: str, min_score: float, archive: str) -> str:
     """Returns the page as text.
 
     Args:
         result: Of any tasks.
         stem: Title of the page, and what downloaded files are called.
         min_score: Instances below are left out.
-        coco: What the page offers as COCO JSON.
+        archive: The address of the COCO files that the page offers, "" for none.
     """
     picture = data_address(result.image)
-    data = {**viewer_data(result, min_score), "image": picture, "stem": stem, "coco": coco}
+    data = {**viewer_data(result, min_score), "image": picture, "stem": stem, "archive": archive}
     # "</" would end the script element wherever it stands
     return _PAGE.format(
         title=html.escape(stem),
@@ -89,7 +89,10 @@ def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
             for region in regions
         ]
     height, width = result.image.shape[:2]
-    return {"width": width, "height": height, "views": views}
+    return {
+        **{"width": width, "height": height, "views": views},
+        **{"remarks": list(result.remarks), "unsure": result.is_unsure},
+    }
 
 
 def runs_of(mask: npt.NDArray[np.bool_]) -> list[int]:

@@ -80,8 +80,10 @@ def add_legend(
 def _shortened(rows: Sequence[LegendRow]) -> list[LegendRow]:
     if len(rows) <= _MAX_ROWS:
         return list(rows)
-    remark = LegendRow(f"and {len(rows) - _MAX_ROWS + 1} more", None)
-    return [*rows[: _MAX_ROWS - 1], remark]
+    remarks = [row for row in rows if row.color is None]
+    entries = [row for row in rows if row.color is not None]
+    shown = entries[: _MAX_ROWS - 1 - len(remarks)]
+    return [*shown, LegendRow(f"and {len(entries) - len(shown)} more", None), *remarks]
 
 
 def _measure(title: LegendRow, rows: Sequence[LegendRow], font_size: int) -> _Layout:

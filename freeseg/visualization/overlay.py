@@ -5,6 +5,7 @@ Shapes: H W photo size.
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from freeseg.visualization.photo_result import PhotoResult
 from freeseg.visualization.regions import Region, cut_out, regions_of_map
 
 UNASSIGNED: Color = (0, 0, 0)  # of label pictures
+REMARK_WIDTH = 22  # letters of a line of a remark in the legend
 _SHOWN_SIDE = 448  # photos are enlarged until their longer side is about this, in pixels
 _MIN_FONT, _MAX_FONT = 11, 96
 
@@ -145,7 +147,8 @@ def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> l
         rows.append(LegendRow("nothing found", None))
     elif rest and task != "instance":
         rows.append(LegendRow("unlabelled", None, (_share(rest, covered.size),)))
-    return rows
+    lines = (line for remark in result.remarks for line in textwrap.wrap(remark, REMARK_WIDTH))
+    return [*rows, *(LegendRow(line, None) for line in lines)]
 
 
 def _union_area(regions: Sequence[Region]) -> int:

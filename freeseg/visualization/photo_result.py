@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from freeseg.images import RgbImage
-from freeseg.structures import Vocabulary
+from freeseg.structures import CERTAINTY_KEY, Vocabulary
 from freeseg_command.names import TASKS
 
+UNSURE = "unsure: unlike the photos it learned from"
 Self = TypeVar("Self", bound="PhotoResult")
 
 
@@ -77,6 +78,9 @@ class PhotoResult:
         panoptic: Segment ids and what they are.
         instances: Masks with classes and scores.
         file_name: Name of the photo's file, which the COCO files give; None where it has none.
+        knows: The photos that the model has learned from, in a few words; "" where nobody says.
+        certainty: How far the model knows what it sees, in [0, 1]; None where it was not asked.
+        unsure_below: The least certainty of photos that are like those that it knows.
     """
 
     image: RgbImage
@@ -86,6 +90,9 @@ class PhotoResult:
     panoptic: PanopticSegments | None = None
     instances: Instances | None = None
     file_name: str | None = None
+    knows: str = ""
+    certainty: float | None = None
+    unsure_below: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.category_ids) != len(self.vocabulary):
@@ -113,8 +120,12 @@ class PhotoResult:
         vocabulary: Vocabulary,
         category_ids: tuple[int, ...] | None = None,
         file_name: str | None = None,
+        **about_model: Any,
     ) -> Self:
-        """Reads a Detectron2 model's output for one image, taken at the photo's size."""
+        """Reads a Detectron2 model's output for one image, taken at the photo's size.
+
+        `about_model` is `knows` and `unsure_below`.
+        """
         return cls(
             image,
             vocabulary,
@@ -123,7 +134,20 @@ class PhotoResult:
             panoptic=_read_panoptic(output.get("panoptic_seg"), vocabulary),
             instances=_read_instances(output.get("instances"), vocabulary),
             file_name=file_name,
+            certainty=output.get(CERTAINTY_KEY),
+            **about_model,
         )
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the photo is unlike those that the model has learned from."""
+        return self.certainty is not None and self.certainty < self.unsure_below
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the result should know, a line each: nothing, or up to two."""
+        known = (f"the model knows {self.knows}",) if self.knows else ()
+        return (*known, UNSURE) if self.is_unsure else known
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ class Segmentation(PhotoResult):
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         tasks = ", ".join(self.tasks) or "no task"
-        return f"Segmentation({width}x{height} pixels, {tasks}, {len(self.vocabulary)} classes)"
+        about = "; ".join([f"{len(self.vocabulary)} classes", *self.remarks])
+        return f"Segmentation({width}x{height} pixels, {tasks}, {about})"
 
     def segments(self, task: str | None = None) -> Instances:
         """Returns one task's segments as masks with boxes, labels, names and scores.

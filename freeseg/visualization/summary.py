@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from freeseg.visualization.photo_result import PhotoResult
+from freeseg.visualization.photo_result import UNSURE, PhotoResult
 
 Json = dict[str, Any]
 
@@ -48,7 +48,8 @@ def describe(result: PhotoResult, min_score: float = 0.5, max_names: int = 8) ->
     counts = {name: names.count(name) for name in names}
     parts = [name if count == 1 else f"{name} x{count}" for name, count in counts.items()]
     more = [f"{len(parts) - max_names} more"] if len(parts) > max_names else []
-    return ", ".join(parts[:max_names] + more) or "nothing found"
+    found = ", ".join(parts[:max_names] + more) or "nothing found"
+    return f"{found} ({UNSURE})" if result.is_unsure else found
 
 
 def report(result: PhotoResult, paths: Mapping[str, Path]) -> str:

@@ -79,15 +79,16 @@ def create_app(
     async def segment(
         request: Request,
         model: str = "",
-        task: str = "panoptic",
+        task: str = "",
         text: str = "",
         score: float = 0.5,
+        name: str = "",
     ) -> Response:
         content = await _read_photo(request, desk.limits.upload_bytes)
         has_left = partial(anyio.from_thread.run, request.is_disconnected)
         try:
             found = await run_in_threadpool(
-                desk.segment, content, model, task, text, score, has_left
+                desk.segment, content, model, task, text, score, has_left, name
             )
         except ImageError as error:
             raise HTTPException(422, f"the photo {error.reason}") from None

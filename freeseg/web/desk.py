@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from freeseg.images import read_image
+from freeseg.data.photo_reader import read_photo
 from freeseg.predictor import Segmenter
 from freeseg.structures.class_list import SEPARATOR
-from freeseg.visualization import TASKS
+from freeseg.visualization.export import coco_archive
 from freeseg.visualization.html import data_address, viewer_data
 
+_OPS = "freeseg.ops"  # whose warnings the server's owner reads in the log
+_MAX_NAME = 200  # letters of a file's name
 _LOOK = 0.2  # seconds between two looks whether a visitor who waits is still there
 
 
@@ -68,11 +72,12 @@ class Desk:
                 {
                     "name": name,
                     "takes_text": one.takes_text,
+                    "knows": one.knows,
+                    "tasks": [*one.tasks, *(["all"] if len(one.tasks) > 1 else [])],
                     "classes": list(one.vocabulary.names),
                 }
                 for name, one in self.models.items()
             ],
-            "tasks": [*TASKS, "all"],
             "limits": {
                 "upload_bytes": self.limits.upload_bytes,
                 "pixels": self.limits.pixels,
@@ -89,16 +94,18 @@ class Desk:
         text: str,
         min_score: float,
         has_left: Callable[[], bool] = never,
+        file_name: str = "",
     ) -> dict[str, Any]:
         """Returns what the page shows of a photo.
 
         Args:
             content: An image file's.
             model: Name of one of the models; the first when empty.
-            task: One of the tasks or "all".
+            task: One of the tasks or "all"; the model's first one when empty.
             text: A class list; the model's own classes when blank.
-            min_score: Instances below are left out; from 0 to 1.
+            min_score: Segments of a lower score are not shown; from 0 to 1.
             has_left: Whether the visitor is gone; asked until the photo's turn comes.
+            file_name: What the visitor calls the photo.
 
         Raises:
             ImageError: It is no photo that can be used.
@@ -112,14 +119,21 @@ class Desk:
         if not 0 <= min_score <= 1:  # nor NaN
             raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
         names = self._names(text) if text.strip() else None
-        white_level = segmenter.mapper.reader.white_level
-        image = read_image(content, max_pixels=self.limits.pixels, white_level=white_level)
-        with self._place(), self._turn_of(has_left):
-            result = segmenter(image, task, names)
+        with warnings_of_this_thread() as warnings:
+            image = read_photo(
+                content,
+                white_level=segmenter.mapper.reader.white_level,
+                max_pixels=self.limits.pixels,
+            )
+            with self._place(), self._turn_of(has_left):
+                result = segmenter(image, task or None, names)
+        result = replace(result, file_name=_plain_name(file_name) or None)
         return {
-            **viewer_data(result, min_score),
+            **_shown(viewer_data(result, min_score), min_score),
             "image": data_address(result.image),
             "coco": result.to_coco(),
+            "archive": coco_archive(result, Path(result.file_name or "image").stem),
+            "warnings": warnings,
         }
 
     def _names(self, text: str) -> list[str]:
@@ -153,6 +167,51 @@ class Desk:
             yield
         finally:
             self._places.release()
+
+
+@contextmanager
+def warnings_of_this_thread() -> Iterator[list[str]]:
+    """A list to which every warning that this package logs in this thread is added, once.
+
+    Without those of `freeseg.ops`, which are about the installation and not about a photo.
+    """
+    collected = _Collected()
+    logger = logging.getLogger("freeseg")
+    logger.addHandler(collected)
+    try:
+        yield collected.lines
+    finally:
+        logger.removeHandler(collected)
+
+
+class _Collected(logging.Handler):
+    """Keeps the warnings of the thread that made it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        is_own = threading.get_ident() == self._thread and not record.name.startswith(_OPS)
+        if is_own and line not in self.lines:
+            self.lines.append(line)
+
+
+def _shown(data: dict[str, Any], min_score: float) -> dict[str, Any]:
+    """Without the segments of a lower score; labels of single pixels have none."""
+    views = {
+        task: [one for one in segments if one["score"] is None or one["score"] >= min_score]
+        for task, segments in data["views"].items()
+    }
+    return {**data, "views": views}
+
+
+def _plain_name(file_name: str) -> str:
+    """The last part of a path, without what no file name has."""
+    name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in name if letter.isprintable())[:_MAX_NAME].strip(". ")
 
 
 def _check_presence(has_left: Callable[[], bool]) -> None:

@@ -87,6 +87,7 @@ def pack_model(
     classes = trained_vocabulary(cfg) or closed_vocabulary(cfg)
     write_text(folder / CLASSES_FILE, json.dumps(class_rows(classes), indent=1) + "\n")
     write_checkpoint(state, folder / "model.safetensors", half=half)
+    cfg.merge_from_list(found.known_of_weights())
     cfg.MODEL.WEIGHTS = cfg.MODEL.CLASSES = ""
     cfg.DATASETS.CUSTOM = []
     write_text(folder / "config.yaml", cfg.dump())

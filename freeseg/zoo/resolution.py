@@ -39,6 +39,15 @@ class ModelFiles:
     card: ModelCard | None = None
     classes: str = ""
 
+    def known_of_weights(self) -> list[str | float]:
+        """KEY VALUE ... of a configuration that says of the weights what the catalogue does."""
+        if self.card is None:
+            return []
+        known: list[str | float] = []
+        known += ["MODEL.KNOWS", self.card.knows] if self.card.knows else []
+        known += ["TEST.UNSURE_BELOW", self.card.unsure_below] if self.card.unsure_below else []
+        return known
+
 
 def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = True) -> ModelFiles:
     """Finds a model, and fetches its weights where they are not here yet.
@@ -77,10 +86,12 @@ def find_configured(
     """Finds a model as `find_model`, and the overrides KEY VALUE ... that give it its weights.
 
     These are `opts` behind the model's own MODEL.WEIGHTS, which are not fetched where `opts` have
-    others, and behind MODEL.CLASSES.
+    others, behind what is known of these weights, and behind MODEL.CLASSES.
     """
-    found = find_model(name_or_path, needs_weights="MODEL.WEIGHTS" not in opts[::2])
+    has_own_weights = "MODEL.WEIGHTS" not in opts[::2]
+    found = find_model(name_or_path, needs_weights=has_own_weights)
     own = [] if found.weights is None else ["MODEL.WEIGHTS", found.weights]
+    own += [str(item) for item in found.known_of_weights()] if has_own_weights else []
     own += ["MODEL.CLASSES", found.classes] if found.classes else []
     return found, [*own, *opts]
 

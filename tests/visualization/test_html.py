@@ -64,13 +64,13 @@ def test_every_view_has_its_segments_the_largest_first() -> None:
 def test_the_page_needs_nothing_else_and_is_safe() -> None:
     names = ("</script><script>alert(1)</script>", "<b>tree</b>", "dog", "road")
     result = dataclasses.replace(sample_result(), vocabulary=Vocabulary(names, IS_THING))
-    page = html_page(result, "a <b> photo", 0.5, {"x": 1})
+    page = html_page(result, "a <b> photo", 0.5, "data:application/zip;base64,AA==")
     assert "<title>a &lt;b&gt; photo</title>" in page
     assert len(re.findall("</script", page)) == 3
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)
     content = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1]
     data = json.loads(content)
-    assert data["coco"] == {"x": 1}
+    assert data["archive"] == "data:application/zip;base64,AA=="
     assert {segment["name"] for segment in data["views"]["semantic"]} == {
         names[0],
         names[1],

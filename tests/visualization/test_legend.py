@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from freeseg.visualization.legend import LegendRow, add_legend
+from freeseg.visualization.legend import LegendRow, _shortened, add_legend
 from freeseg.visualization.palette import class_colors
 
 TITLE = LegendRow("semantic", None, ("area",))
@@ -87,3 +87,11 @@ def test_the_panel_grows_with_the_font() -> None:
     small = add_legend(noise(900, 900), TITLE, rows(4), 12).shape[1] - 900
     large = add_legend(noise(900, 900), TITLE, rows(4), 24).shape[1] - 900
     assert large == pytest.approx(2 * small, rel=0.1)
+
+
+def test_remarks_stay_where_classes_are_summed_up() -> None:
+    remarks = [LegendRow("unlabelled", None), LegendRow("unsure", None)]
+    shortened = _shortened([*rows(60), *remarks])
+    assert len(shortened) == 48
+    assert shortened[:45] == rows(60)[:45]
+    assert [row.name for row in shortened[45:]] == ["and 15 more", "unlabelled", "unsure"]

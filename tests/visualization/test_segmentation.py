@@ -18,7 +18,13 @@ from pycocotools.cocoeval import COCOeval
 
 from detectron2.structures import Boxes, Instances
 from freeseg.structures import Vocabulary
-from freeseg.visualization import NamedSegment, PanopticSegments, Segmentation, class_colors
+from freeseg.visualization import (
+    NamedSegment,
+    PanopticSegments,
+    Segmentation,
+    class_colors,
+    overlay,
+)
 from freeseg.visualization.summary import describe, summarize
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -313,3 +319,40 @@ def test_real_coco_annotations_survive_the_round_trip(tmp_path: Path) -> None:
         present = {row["category_id"] for row in annotation["segments_info"] if not row["iscrowd"]}
         assert quality["All"]["pq"] == pytest.approx(1.0)
         assert quality["All"]["n"] == len(present)
+
+
+def test_what_the_model_knows_and_that_it_is_unsure_are_said_everywhere(tmp_path: Path) -> None:
+    plain = sample_result()
+    sure = dataclasses.replace(plain, knows="street scenes", certainty=0.8, unsure_below=0.8)
+    unsure = dataclasses.replace(sure, certainty=0.79)
+    line = "unsure: unlike the photos it learned from"
+    assert (plain.remarks, plain.is_unsure) == ((), False)
+    assert sure.remarks == ("the model knows street scenes",)
+    assert unsure.remarks == ("the model knows street scenes", line)
+    assert repr(unsure).endswith(f"; the model knows street scenes; {line})")
+    assert describe(unsure) == f"{describe(sure)} ({line})"
+    assert summarize(unsure) == summarize(sure) == summarize(plain), "found as before"
+    rows = [one.to_coco()["panoptic"]["images"][0] for one in (sure, unsure)]
+    assert [row.get("unsure") for row in rows] == [None, True]
+    contents = [one.save(tmp_path, formats="html")["html"].read_text() for one in (sure, unsure)]
+    assert [f'"{line}"], "unsure": true' in content for content in contents] == [False, True]
+    assert np.array_equal(plain.picture(), unsure.picture())
+
+
+def test_remarks_are_lines_at_the_end_of_the_legend(monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        overlay, "add_legend", lambda picture, title, rows, size: drawn.append(rows) or picture
+    )
+    plain = sample_result()
+    told = {"knows": "street scenes", "certainty": 0.1, "unsure_below": 0.5}
+    for result in (plain, dataclasses.replace(plain, **told)):
+        for task in result.tasks:
+            result.overlay(task)
+    for before, after in zip(drawn[:3], drawn[3:]):
+        assert after[: len(before)] == before
+        remarks = after[len(before) :]
+        assert " ".join(row.name for row in remarks) == (
+            "the model knows street scenes unsure: unlike the photos it learned from"
+        )
+        assert all(row.color is None and len(row.name) <= 22 for row in remarks)

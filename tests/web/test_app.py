@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import logging
 import select
 import socket
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ import uvicorn  # noqa: E402
 
 from freeseg.cli import main  # noqa: E402
 from freeseg.web import BusyError, Desk, Limits, create_app, listen  # noqa: E402
+from freeseg.web.desk import warnings_of_this_thread  # noqa: E402
 
 TYPE = {"content-type": "application/octet-stream"}
 
@@ -60,9 +65,104 @@ def test_the_page_and_its_parts_are_there_and_need_nothing_else(client) -> None:
 
 def test_the_page_is_told_about_models_and_limits(client) -> None:
     about = client.get("/api/about").json()
-    assert about["models"] == [{"name": "fixed", "takes_text": False, "classes": list(NAMES)}]
-    assert about["tasks"] == ["panoptic", "instance", "semantic", "all"]
+    assert about["models"] == [
+        {
+            "name": "fixed",
+            "takes_text": False,
+            "knows": "",
+            "tasks": ["panoptic", "instance", "semantic", "all"],
+            "classes": list(NAMES),
+        }
+    ]
     assert about["limits"]["pixels"] == 10_000
+
+
+def test_a_model_is_offered_for_the_tasks_that_it_has(segmenter, monkeypatch) -> None:
+    monkeypatch.setattr(StrongestChannel, "answered_tasks", ("semantic",), raising=False)
+    segmenter.knows = "coloured fields"
+    (about,) = Desk({"labels": segmenter}, Limits()).about()["models"]
+    assert about["tasks"] == ["semantic"]
+    assert about["knows"] == "coloured fields"
+    found = Desk({"labels": segmenter}, Limits()).segment(photo(), "", "", "", 0.5)
+    assert list(found["views"]) == ["semantic"]
+    assert found["remarks"] == ["the model knows coloured fields"]
+    assert found["archive"] == "", "COCO has no file of labels"
+
+
+def test_the_score_acts_on_every_task_that_has_scores(client) -> None:
+    def names(score: float) -> dict[str, list[str]]:
+        answer = client.post(f"/api/segment?task=all&score={score}", content=photo(), headers=TYPE)
+        return {
+            task: [one["name"] for one in segments]
+            for task, segments in answer.json()["views"].items()
+        }
+
+    labels = ["green field", "red ball"]
+    assert names(0.5) == {"panoptic": labels, "instance": ["red ball"], "semantic": labels}
+    assert names(0.51) == {"panoptic": [], "instance": ["red ball"], "semantic": labels}
+    assert names(0.9) == {"panoptic": [], "instance": [], "semantic": labels}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("holiday 1.png", "holiday 1.png"),
+        ("../../etc/x.jpg", "x.jpg"),
+        ("C:\\photos\\y.jpg", "y.jpg"),
+        ("a\nb.png", "ab.png"),
+        ("", "image.png"),
+        ("..", "image.png"),
+    ],
+)
+def test_coco_files_come_in_one_zip_and_name_the_photo_as_it_was_sent(client, sent, kept) -> None:
+    answer = client.post(
+        "/api/segment", params={"task": "all", "name": sent}, content=photo(), headers=TYPE
+    )
+    found = answer.json()
+    kind, _, content = found["archive"].partition(",")
+    assert kind == "data:application/zip;base64"
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(content))) as archive:
+        stem = Path(kept).stem
+        assert sorted(archive.namelist()) == [
+            f"{stem}_instances.json",
+            f"{stem}_panoptic.json",
+            f"{stem}_panoptic.png",
+        ]
+        panoptic = json.loads(archive.read(f"{stem}_panoptic.json"))
+        ids = np.asarray(Image.open(io.BytesIO(archive.read(f"{stem}_panoptic.png"))))
+        assert len(json.loads(archive.read(f"{stem}_instances.json"))) == 2, "all, of any score"
+    assert panoptic == found["coco"]["panoptic"]
+    assert panoptic["images"][0]["file_name"] == kept
+    assert panoptic["annotations"][0]["file_name"] == f"{stem}_panoptic.png"
+    numbers = ids.astype(int) @ [1, 256, 65536]
+    areas = {one["id"]: one["area"] for one in panoptic["annotations"][0]["segments_info"]}
+    assert areas == {300: 1200, 301: 600}
+    assert {number: int((numbers == number).sum()) for number in areas} == areas
+
+
+def test_warnings_reach_the_visitor_whose_photo_they_are_about(client) -> None:
+    levels = np.full((20, 20), 900, dtype=np.uint16)
+    levels[0, 0] = 1023
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    answer = client.post("/api/segment", content=buffer.getvalue(), headers=TYPE).json()
+    (warning,) = answer["warnings"]
+    assert "the brightest of its 16-bit pixels is 1023, as of a camera of 10 bits" in warning
+    assert client.post("/api/segment", content=photo(), headers=TYPE).json()["warnings"] == []
+
+
+def test_warnings_of_other_threads_and_of_later_are_not_collected() -> None:
+    logger = logging.getLogger("freeseg.anything")
+    with warnings_of_this_thread() as lines:
+        other = threading.Thread(target=logger.warning, args=("another's",))
+        other.start()
+        other.join()
+        for _ in range(2):
+            logger.warning("mine, %d", 1)
+        logger.info("nothing")
+        logging.getLogger("freeseg.ops.deform").warning("of the installation")
+    logger.warning("later")
+    assert lines == ["mine, 1"]
 
 
 def test_a_photo_is_segmented_as_the_segmenter_does(client, segmenter) -> None:

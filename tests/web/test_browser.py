@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,13 @@ def browser():
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     config, weights = write_config(folder), write_weights(folder)
-    closed, opened = (Segmenter.from_config(config, weights) for _ in range(2))
+    closed, opened, labels = (Segmenter.from_config(config, weights) for _ in range(3))
     opened.model.takes_vocabulary = True  # of this one only
-    app = create_app({"closed": closed, "open": opened}, hosts=["127.0.0.1"])
+    labels.model.answered_tasks = ("semantic",)
+    closed.knows, closed.unsure_below = "coloured fields", 0.5
+    closed.model.register_forward_hook(_say_certainty)
+    models = {"closed": closed, "open": opened, "labels": labels}
+    app = create_app(models, hosts=["127.0.0.1"])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -90,6 +95,12 @@ def address(tmp_path_factory):
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+def _say_certainty(model, inputs, outputs):
+    """The more of a photo is blue, the less the model knows of it."""
+    for one, output in zip(inputs[0], outputs):
+        output["certainty"] = float((one["image"].argmax(0) != 2).float().mean())
 
 
 @pytest.fixture
@@ -108,9 +119,9 @@ def page(browser, address):
     assert [problem for problem in problems if "status of 422" not in problem] == []
 
 
-def photo() -> dict:
-    """Left third red, the rest green, as a browser's file."""
-    picture = np.full((300, 600, 3), 10, dtype=np.uint8)
+def photo(blue: int = 10) -> dict:
+    """Left third red, the rest green, as a browser's file; all blue where that is stronger."""
+    picture = np.full((300, 600, 3), (10, 10, blue), dtype=np.uint8)
     picture[:, :200, 0] = picture[:, 200:, 1] = 200
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
@@ -160,7 +171,7 @@ def test_segments_are_listed_hovered_and_switched_off(page) -> None:
     assert page.inner_text(".segments .figure").startswith("88 %")
 
 
-def test_picture_and_coco_json_can_be_downloaded(page, tmp_path) -> None:
+def test_picture_and_coco_files_can_be_downloaded(page, tmp_path) -> None:
     segment(page, "panoptic")
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG", exact=True).click()
@@ -169,10 +180,16 @@ def test_picture_and_coco_json_can_be_downloaded(page, tmp_path) -> None:
     assert picture.shape == (300, 600, 3)
     assert picture[150, 100].tolist() == shown(page, 100, 150)
     with page.expect_download() as download:
-        page.get_by_role("button", name="COCO JSON").click()
-    assert download.value.suggested_filename == "holiday_coco.json"
-    coco = json.loads(Path(download.value.path()).read_text())
-    rows = coco["panoptic"]["annotations"][0]["segments_info"]
+        page.get_by_role("button", name="COCO (zip)").click()
+    assert download.value.suggested_filename == "holiday_coco.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        coco = json.loads(archive.read("holiday_panoptic.json"))
+        (annotation,) = coco["annotations"]
+        ids = np.asarray(Image.open(io.BytesIO(archive.read(annotation["file_name"]))))
+    assert coco["images"][0]["file_name"] == "holiday.png"
+    rows = annotation["segments_info"]
+    drawn = np.unique(ids.astype(int) @ [1, 256, 65536])
+    assert drawn.tolist() == sorted(row["id"] for row in rows)
     red, green = sorted(row["area"] for row in rows)
     assert red + green == 180_000
     assert abs(red - 60_000) < 600, "a third, but for the border that resizing moves"
@@ -192,6 +209,78 @@ def test_what_is_wrong_is_said_on_the_page(page) -> None:
     page.click("#go")
     page.wait_for_selector("#status.bad")
     assert "is not an image" in page.inner_text("#status")
+
+
+def test_an_error_clears_what_was_shown(page) -> None:
+    segment(page)
+    assert page.locator("canvas").count() == 1
+    page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"words"})
+    page.click("#go")
+    page.wait_for_selector("#status.bad")
+    assert page.locator("canvas").count() == 0
+    assert page.inner_text("#result") == ""
+
+
+def test_the_tasks_are_the_model_s_and_the_score_is_of_those_that_have_one(page) -> None:
+    def tasks() -> list[str]:
+        return page.locator("#task option").all_inner_texts()
+
+    assert tasks() == ["panoptic", "instance", "semantic", "all"]
+    page.select_option("#task", "instance")
+    page.select_option("#model", "labels")
+    assert tasks() == ["semantic"]
+    assert page.locator("#score").is_disabled()
+    assert page.inner_text("#least") == "none: labels have no score"
+    page.select_option("#model", "open")
+    assert tasks() == ["panoptic", "instance", "semantic", "all"]
+    page.select_option("#task", "panoptic")
+    assert page.locator("#score").is_enabled()
+    page.select_option("#model", "closed")
+    assert page.input_value("#task") == "panoptic", "a choice that the next model has stays"
+    page.locator("#score").fill("51")
+    segment(page, "panoptic")
+    assert page.locator(".segments .name").count() == 0
+    assert "nothing was found" in page.inner_text(".segments")
+    assert page.inner_text("#status").startswith("0 segments in ")
+
+
+def test_what_the_model_knows_and_that_it_is_unsure_are_on_the_page(page) -> None:
+    assert page.inner_text("#classes").startswith("closed knows coloured fields. Its classes: ")
+    segment(page, "panoptic")
+    assert page.inner_text(".side .hint >> nth=0") == "the model knows coloured fields"
+    assert page.locator(".side .unsure").count() == 0
+    page.set_input_files("#file", photo(blue=255))
+    page.click("#go")
+    page.wait_for_selector(".side .unsure")
+    assert page.inner_text(".side .unsure") == "unsure: unlike the photos it learned from"
+    assert page.locator(".segments .name").all_inner_texts() == ["blue sky"], "not hidden"
+
+
+def test_warnings_are_on_the_page_until_the_next_photo(page) -> None:
+    buffer = io.BytesIO()
+    levels = np.full((20, 20), 900, dtype=np.uint16)
+    levels[0, 0] = 1023
+    Image.fromarray(levels).save(buffer, "PNG")
+    deep = {"name": "deep.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.set_input_files("#file", deep)
+    page.click("#go")
+    page.wait_for_selector("#warnings li")
+    assert "as of a camera of 10 bits" in page.inner_text("#warnings")
+    segment(page)
+    page.wait_for_selector("#warnings li", state="detached")
+
+
+def test_every_control_has_a_label_that_can_be_read(page) -> None:
+    segment(page)
+    unlabelled = page.evaluate(
+        """() => [...document.querySelectorAll('input, select, textarea, button')]
+        .filter((one) => one.offsetParent !== null)
+        .filter((one) => one.tagName === 'BUTTON' ? !one.innerText.trim()
+          : ![...one.labels].some((label) => label.innerText.trim()))
+        .map((one) => one.outerHTML)"""
+    )
+    assert unlabelled == []
+    assert page.evaluate("document.querySelectorAll('input').length") >= 5
 
 
 def test_examples_are_one_click_and_a_phone_s_width_is_enough(browser, address) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from freeseg.zoo import card_of, load_catalog, model_rows, models_table
+from freeseg.zoo import card_of, find_configured, load_catalog, model_rows, models_table
 from freeseg_command.catalog import CATALOG_FILE, WeightsSource, read_row
 from freeseg_command.table import figures, state_of
 
@@ -34,6 +34,8 @@ def test_a_row_is_complete(card) -> None:
     assert card.system
     assert card.data
     assert card.licence
+    assert 1 <= len(card.knows.split()) <= 5
+    assert 0 <= card.unsure_below < 1
     assert card.tasks
     assert set(card.tasks) <= {"panoptic", "instance", "semantic"}
     assert card.source.startswith("https://") or (ROOT / card.source).is_file()
@@ -117,3 +119,20 @@ def test_figures_name_the_dataset_only_where_there_are_several() -> None:
 def test_one_row_is_one_line_of_the_file() -> None:
     lines = CATALOG_FILE.read_text().splitlines()
     assert sum(line.startswith('  {"name": ') for line in lines) == len(CARDS)
+
+
+def test_models_of_one_kind_of_data_know_the_same_and_a_row_can_say_more() -> None:
+    assert card_of("camvid").knows == card_of("camvid-lseg").knows == "street scenes"
+    assert card_of("mask2former-ade20k-semantic-r50").knows == "indoor and outdoor scenes"
+    weights = {"weights": {"hub": "a/b"}, "tasks": ["semantic"], "name": "n", "release": "r"}
+    releases = {"r": {"system": "S", "licence": "L", "source": "https://x", "data": "D"}}
+    assert read_row(weights, releases, {"D": "dogs"}).knows == "dogs"
+    assert read_row({**weights, "knows": "cats"}, releases, {"D": "dogs"}).knows == "cats"
+
+
+def test_what_is_known_goes_with_the_weights_and_not_with_others() -> None:
+    known = ["MODEL.KNOWS", "street scenes", "TEST.UNSURE_BELOW", "0.832"]
+    _, opts = find_configured("camvid-mask2former", ["TEST.UNSURE_BELOW", "0.5"])
+    assert opts[2:] == [*known, "TEST.UNSURE_BELOW", "0.5"]
+    _, opts = find_configured("camvid-mask2former", ["MODEL.WEIGHTS", "mine.pth"])
+    assert opts == ["MODEL.WEIGHTS", "mine.pth"]

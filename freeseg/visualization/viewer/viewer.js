@@ -164,17 +164,18 @@ function showSegments(root, data) {
   }));
   tabs.hidden = tabs.children.length < 2;
   const opacity = make("input", { type: "range", min: 0, max: 100, value: 100 * state.opacity });
-  opacity.setAttribute("aria-label", "opacity of the segments");
   opacity.addEventListener("input", () => { state.opacity = opacity.value / 100; draw(); });
   const savePicture = button("PNG", () => {
     light(null);
     canvas.toBlob((blob) => offer(blob, `${data.stem}_segments.png`), "image/png");
   });
-  const saveCoco = button("COCO JSON", () => offer(
-    new Blob([JSON.stringify(data.coco)], { type: "application/json" }), `${data.stem}_coco.json`,
-  ));
+  const saveCoco = button("COCO (zip)", () => {
+    const bytes = Uint8Array.from(atob(data.archive.split(",")[1]), (one) => one.charCodeAt(0));
+    offer(new Blob([bytes], { type: "application/zip" }), `${data.stem}_coco.zip`);
+  });
+  saveCoco.hidden = !data.archive; // labels of single pixels are none of COCO's
   savePicture.title = "download the picture as it is shown";
-  saveCoco.title = "download the segments";
+  saveCoco.title = "download the segments: JSON, and the PNG that it points to";
 
   canvas.addEventListener("pointermove", point);
   canvas.addEventListener("pointerdown", point); // a tap, where nothing hovers
@@ -185,9 +186,13 @@ function showSegments(root, data) {
     make("div", { className: "stage" }, [canvas, tip]),
     make("div", { className: "side" }, [
       tabs,
+      ...(data.remarks || []).map((line, index, lines) => make("p", {
+        className: data.unsure && index === lines.length - 1 ? "unsure" : "hint", textContent: line,
+      })),
       make("div", { className: "row" }, [
-        button("all", () => setAll(true)), button("none", () => setAll(false)), opacity,
+        button("show all", () => setAll(true)), button("hide all", () => setAll(false)),
       ]),
+      make("label", { className: "hint" }, ["Opacity of the segments ", opacity]),
       make("div", { className: "segments" }, [
         make("div", { className: "heading" }, [
           make("span", { textContent: "segment" }), make("span", { textContent: FIGURES }),

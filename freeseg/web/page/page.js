@@ -2,7 +2,7 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const state = { photo: null, stem: "photo", models: [], limits: {}, address: null };
+const state = { photo: null, name: "", stem: "photo", models: [], limits: {}, address: null };
 
 function say(text, isBad = false) {
   byId("status").textContent = text;
@@ -19,16 +19,18 @@ async function ask(address, options) {
 function choosePhoto(file) {
   if (!file) return;
   if (file.size > state.limits.upload_bytes) {
+    clearResult();
     say(`this file is larger than ${state.limits.upload_bytes >> 20} MB`, true);
     return;
   }
   state.photo = file;
+  state.name = file.name;
   state.stem = file.name.replace(/\.[^.]*$/, "") || "photo";
   if (state.address) URL.revokeObjectURL(state.address);
   state.address = URL.createObjectURL(file);
   byId("preview").src = state.address;
   byId("preview").hidden = false;
-  byId("invitation").textContent = file.name;
+  byId("invitation").textContent = `Photo: ${file.name}`;
   byId("go").disabled = false;
   say("");
 }
@@ -38,9 +40,34 @@ function showModel() {
   byId("text").disabled = !model.takes_text;
   const shown = model.classes.slice(0, 14).join(", ");
   const more = model.classes.length > 14 ? ` and ${model.classes.length - 14} more` : "";
-  byId("classes").textContent = model.takes_text
-    ? `any words; when empty: ${shown}${more}`
-    : `this model knows: ${shown}${more}`;
+  const knows = model.knows ? `${model.name} knows ${model.knows}. ` : "";
+  byId("classes").textContent = knows + (model.takes_text
+    ? `Any words; when empty: ${shown}${more}`
+    : `Its classes: ${shown}${more}`);
+  const task = byId("task").value;
+  fillChoice(byId("task"), model.tasks);
+  if (model.tasks.includes(task)) byId("task").value = task;
+  showTask();
+}
+
+function showTask() { // labels of single pixels have no score
+  const hasScores = byId("task").value !== "semantic";
+  byId("score").disabled = !hasScores;
+  byId("least").value = hasScores ? `${byId("score").value} %` : "none: labels have no score";
+}
+
+function clearResult() {
+  byId("result").replaceChildren();
+  delete byId("result").dataset.ready;
+  byId("warnings").replaceChildren();
+}
+
+function showWarnings(lines) {
+  byId("warnings").replaceChildren(...lines.map((line) => {
+    const row = document.createElement("li");
+    row.textContent = line;
+    return row;
+  }));
 }
 
 async function segment(event) {
@@ -53,6 +80,7 @@ async function segment(event) {
     task: byId("task").value,
     text: byId("text").disabled ? "" : byId("text").value,
     score: byId("score").value / 100,
+    name: state.name,
   });
   try {
     const started = performance.now();
@@ -61,11 +89,14 @@ async function segment(event) {
       headers: { "Content-Type": "application/octet-stream" },
       body: state.photo,
     });
+    clearResult();
     showSegments(byId("result"), { ...found, stem: state.stem });
+    showWarnings(found.warnings);
     const count = Object.values(found.views)[0].length;
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     say(`${count} segment${count === 1 ? "" : "s"} in ${seconds} s`);
   } catch (error) {
+    clearResult(); // of another photo, or another question
     say(error.message, true);
   }
   byId("go").disabled = false;
@@ -80,10 +111,11 @@ async function fillGallery() {
     const button = document.createElement("button");
     button.type = "button";
     button.title = name;
-    button.append(picture);
+    button.append(picture, name);
     button.addEventListener("click", async () => {
       const content = await (await fetch(picture.src)).blob();
-      choosePhoto(new File([content], `${name}.jpg`, { type: content.type }));
+      const file = `${name.replaceAll(" ", "_")}.${content.type.split("/")[1] || "jpeg"}`;
+      choosePhoto(new File([content], file, { type: content.type }));
       byId("form").requestSubmit();
     });
     byId("examples").append(button);
@@ -99,7 +131,6 @@ async function start() {
   const about = await ask("api/about");
   Object.assign(state, { models: about.models, limits: about.limits });
   fillChoice(byId("model"), about.models.map((one) => one.name));
-  fillChoice(byId("task"), about.tasks);
   byId("text").maxLength = about.limits.text;
   showModel();
   await fillGallery();
@@ -108,7 +139,8 @@ async function start() {
 
 byId("model").addEventListener("change", showModel);
 byId("file").addEventListener("change", (event) => choosePhoto(event.target.files[0]));
-byId("score").addEventListener("input", () => { byId("least").value = `${byId("score").value} %`; });
+byId("task").addEventListener("change", showTask);
+byId("score").addEventListener("input", showTask);
 byId("form").addEventListener("submit", segment);
 for (const kind of ["dragover", "dragleave", "drop"]) {
   byId("drop").addEventListener(kind, (event) => {

@@ -1,0 +1,95 @@
+"""How far a model knows what it sees: against sums by hand, and as systems give it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectron2.modeling import build_model
+from freeseg.inference import photo_certainty, segment_in_tiles, without_padding
+from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, ImageFeatures, SegmentationResult
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from small_inputs import picture, three_classes
+
+CLASSES = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]))  # "no object" last
+MASKS = torch.tensor([[[0.9, 0.2]], [[0.5, 1 - 1e-6]]]).logit()
+
+
+def test_a_pixel_is_as_certain_as_its_best_mask_and_a_photo_is_their_mean() -> None:
+    expected = (0.7 * 0.9 + 0.3 * 1.0) / 2  # of 0.63 and 0.15, of 0.14 and 0.3
+    assert photo_certainty(CLASSES, MASKS) == pytest.approx(expected, abs=1e-5)
+
+
+def test_order_of_classes_and_queries_changes_nothing() -> None:
+    certainty = photo_certainty(CLASSES, MASKS)
+    assert photo_certainty(CLASSES[:, [1, 0, 2]], MASKS) == certainty
+    assert photo_certainty(CLASSES.flip(0), MASKS.flip(0)) == certainty
+
+
+def test_padding_is_cut_off() -> None:
+    features = ImageFeatures((), torch.zeros(2, 1, 16, 24), (64, 96), ((64, 96), (30, 40)))
+    masks = torch.zeros(5, 16, 24)
+    assert without_padding(masks, features, 0).shape == (5, 16, 24)
+    assert without_padding(masks, features, 1).shape == (5, 8, 10), "7.5 rows are begun"
+
+
+def test_of_two_decodings_of_a_photo_the_less_certain_one_counts() -> None:
+    first, second = SegmentationResult(certainty=0.9), SegmentationResult(certainty=0.4)
+    semantic = SegmentationResult(semantic=torch.zeros(1, 1))
+    assert first.joined(second).certainty == second.joined(first).certainty == 0.4
+    assert semantic.joined(first).certainty == first.joined(semantic).certainty == 0.9
+    assert first.joined(semantic).semantic is semantic.semantic
+    assert semantic.joined(semantic).certainty is None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "Base-Mask2Former-small.yaml",
+        "freeseg/shapes/toy.yaml",
+        "oneformer/shapes/oneformer_small.yaml",
+    ],
+)
+@pytest.mark.parametrize("is_map", [False, True], ids=["scores", "label map"])
+@torch.no_grad()
+def test_asking_changes_nothing_else_and_batches_change_no_certainty(config, is_map) -> None:
+    model = small_model(config)
+    asked = {"tasks": ("semantic", "panoptic", "instance"), LABEL_MAP_KEY: is_map}
+    inputs = [{**picture(seed=seed), **asked} for seed in (0, 1)]
+    plain = model(inputs)
+    certain = model([{**x, CERTAINTY_KEY: True} for x in inputs])
+    for index, (before, after) in enumerate(zip(plain, certain)):
+        alone = model([{**inputs[index], CERTAINTY_KEY: True}])[0]
+        assert 0 < after[CERTAINTY_KEY] < 1
+        assert alone[CERTAINTY_KEY] == pytest.approx(after[CERTAINTY_KEY], abs=1e-5)
+        assert CERTAINTY_KEY not in before
+        assert torch.equal(before["sem_seg"], after["sem_seg"])
+        assert torch.equal(before["panoptic_seg"][0], after["panoptic_seg"][0])
+        assert before["panoptic_seg"][1] == after["panoptic_seg"][1]
+        assert torch.equal(before["instances"].scores, after["instances"].scores)
+        assert torch.equal(before["instances"].pred_masks, after["instances"].pred_masks)
+    assert certain[0][CERTAINTY_KEY] != certain[1][CERTAINTY_KEY]
+
+
+def test_of_tiles_every_pixel_counts_once() -> None:
+    asked = []
+
+    def model(batch):
+        asked.append(batch[0]["image"].shape)
+        return [{CERTAINTY_KEY: 0.25 * len(asked)}]
+
+    inputs = {"image": torch.zeros(3, 64, 128), "height": 64, "width": 128}
+    output = segment_in_tiles(model, inputs, 2)
+    assert len(asked) == 4
+    assert output[CERTAINTY_KEY] == pytest.approx((0.25 + 0.5 + 0.75 + 1) / 4)
+
+
+def small_model(config: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    cfg = three_classes(config)
+    cfg.MODEL.DEVICE = "cpu"
+    return build_model(cfg).eval()

@@ -1,0 +1,84 @@
+"""Signs that a photo is unlike those a model has learned from, and how well they tell.
+
+Shapes: Q queries, K classes, h w mask size, N photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from freeseg import Segmenter
+from freeseg.inference import photo_certainty, without_padding
+
+USED = "best mask at a pixel"  # what `photo_certainty` is
+
+
+@dataclass
+class Recorder:
+    """Stands in for a model's own `certainty`, and keeps what it is computed from."""
+
+    signs: dict[str, float]
+
+    def __call__(
+        self, class_logits: Tensor, mask_logits: Tensor, features: Any, index: int
+    ) -> float:
+        masks = without_padding(mask_logits, features, index)
+        self.signs = signs_of(class_logits.float(), masks.float())
+        return self.signs[USED]
+
+
+def signs_of(class_logits: Tensor, mask_logits: Tensor) -> dict[str, float]:
+    """Candidates by name, each higher where a photo is like those of training.
+
+    Args:
+        class_logits: [Q, K+1], the last column is "no object".
+        mask_logits: [Q, h, w].
+    """
+    probs, masks = class_logits.softmax(-1), mask_logits.sigmoid()
+    scores = torch.einsum("qk,qhw->khw", probs[:, :-1], masks)
+    shares = scores / scores.sum(0).clamp(min=1e-6)  # [K, h, w], of the classes at a pixel
+    best = probs[:, :-1].amax(-1)  # [Q]
+    owner = (best[:, None, None] * masks).argmax(0)  # [h, w]
+    energy = class_logits[:, :-1].logsumexp(-1)  # [Q]
+    return {
+        USED: photo_certainty(class_logits, mask_logits),
+        "largest class share at a pixel (max softmax)": float(shares.amax(0).mean()),
+        "minus entropy of the classes at a pixel": float(
+            (shares * shares.clamp(min=1e-9).log()).sum(0).mean()
+        ),
+        "energy of a pixel's query": float(energy[owner].mean()),
+        "largest logit of a pixel's query": float(class_logits[:, :-1].amax(-1)[owner].mean()),
+        'mean probability of not being "no object"': float(1 - probs[:, -1].mean()),
+    }
+
+
+def measure_signs(segmenter: Segmenter, photos: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Signs [N] of photos by name; of the segments' own scores and the labelled share, too."""
+    model: Any = segmenter.model
+    recorder = Recorder({})
+    model.certainty = recorder
+    rows, segment_scores = [], []
+    for photo in photos:
+        result = segmenter(photo, segmenter.tasks[0])
+        row = dict(recorder.signs)
+        if result.panoptic is not None:
+            row["labelled share"] = float((result.panoptic.segment_ids > 0).mean())
+            segment_scores += [one.score or 0.0 for one in result.panoptic.segments]
+        rows.append(row)
+    del model.certainty
+    signs = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {**signs, "score of a segment, alone": np.array(segment_scores)}
+
+
+def auroc(known: npt.NDArray[Any], foreign: npt.NDArray[Any]) -> float:
+    """The chance that a known one is higher than a foreign one; of equal ones a half."""
+    higher = (known[:, None] > foreign).mean()
+    return float(higher + 0.5 * (known[:, None] == foreign).mean())
