@@ -68,9 +68,12 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     if known is not None and number in (AUTO, len(known)):
         return known
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
-    logger.warning("no names for %d classes (%s): they are numbered", number, source)
-    return Vocabulary.from_metadata({}, number)
+    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    numbered = Vocabulary.from_metadata(metadata, number)  # what is known without names
+    if not set(numbered.names) & set(metadata.get("thing_classes") or ()):
+        source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
+        logger.warning("no names for %d classes (%s): they are numbered", number, source)
+    return numbered
 
 
 def takes_any_classes(cfg: CfgNode) -> bool:
