@@ -11,6 +11,7 @@ from detectron2.engine import default_argument_parser
 from freeseg.cli.messages import DONE
 from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
+from freeseg.files import write_text
 from freeseg.model_loading import read_config
 from freeseg.weight_loading import find_weights
 from freeseg.zoo import find_configured
@@ -74,7 +75,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
         cfg = read_config(found.config, None, None, ())
-        file.write_text(cfg.dump(), encoding="utf-8")
+        write_text(file, cfg.dump())
         args.config_file = str(file)
         return start_checked(args)
 
