@@ -21,6 +21,7 @@ from detectron2.modeling import build_model
 from freeseg.classes import (
     closed_vocabulary,
     fill_num_classes,
+    takes_any_classes,
     trained_vocabulary,
     with_own_classes,
 )
@@ -347,7 +348,9 @@ def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
     own = getattr(model, "vocabulary", None)
     if isinstance(own, Vocabulary):
         return own
-    return trained_vocabulary(cfg) or closed_vocabulary(cfg)
+    if takes_any_classes(cfg):
+        return trained_vocabulary(cfg) or closed_vocabulary(cfg)
+    return closed_vocabulary(cfg)
 
 
 def parse_task(task: str | None, known: tuple[str, ...] = TASKS) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ import numpy as np
 from measuring.doubt import USED, auroc, measure_signs
 
 from freeseg import Segmenter
-from freeseg.cli.messages import exit_code_of
 from freeseg.cli.photos import find_photos
+from freeseg_command.messages import exit_code_of
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def row(tmp_path: Path):
         box = {"bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0, "category_id": 1}
         polygon = {"segmentation": [[5, 5, 25, 5, 25, 25, 5, 25]]}
         annotations.append({"id": number, "image_id": number, **box, **polygon})
-    categories = [{"id": 1, "name": "tree"}]
+    categories = [{"id": 1, "name": "tree"}, {"id": 2, "name": "bush"}, {"id": 3, "name": "hedge"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "trees.json").write_text(json.dumps(content))
     yield [NAME, str(tmp_path / "trees.json"), str(tmp_path / "photos"), ""]
@@ -71,4 +71,4 @@ def test_results_are_of_the_photos_as_they_are_annotated(row, tmp_path, monkeypa
     write_weights(tmp_path).rename(model / "model_final.pth")
     seen = tmp_path / "seen"
     run_tool("visualize_results.py", monkeypatch, "--model", model, "--output", seen)
-    assert sizes_in(seen) == {"tree.png": (120, 40), "tree_2.png": (120, 40)}
+    assert sizes_in(seen) == {"tree.png": (120, 64), "tree_2.png": (120, 64)}  # with captions

@@ -89,7 +89,7 @@ def _check_fields(name: str, where: str, row: Mapping[str, Any], num_classes: in
     if box is None:
         return
     if not isinstance(box, (list, tuple)) or len(box) != 4:
-        raise ValueError(f"{name}: {where} has the bbox {box!r:.60}, wanted four numbers")
+        raise ValueError(f"{name}: {where} has the bbox {box!r:.60}, wanted four numbers or none")
     mode = row.get("bbox_mode", BoxMode.XYXY_ABS)
     if mode not in (BoxMode.XYXY_ABS, BoxMode.XYWH_ABS):
         raise ValueError(
