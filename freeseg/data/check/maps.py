@@ -62,12 +62,30 @@ def check_maps(
         annotated = [record for record in records if key in record]
         if not annotated:
             continue
+        _warn_of_other_names(name, annotated, key, problems)
         readable = _check_sizes(name, annotated, key, headers, problems)
         some = readable[:: max(1, -(-len(readable) // MAX_MAPS))]
         if key == "pan_seg_file_name":
             _check_segments(name, some, problems)
         else:
             _check_labels(name, some, key, classes, void, problems)
+
+
+def _warn_of_other_names(
+    name: str, records: Sequence[Record], key: str, problems: Problems
+) -> None:
+    """Counts PNGs that are called as another photo of the set."""
+    stems = [(Path(record["file_name"]).stem, Path(record[key]).stem) for record in records]
+    photos = {photo for photo, _ in stems}
+    others = [
+        record for record, (photo, png) in zip(records, stems) if png != photo and png in photos
+    ]
+    if others:
+        problems.warn(
+            "names of other photos",
+            f"{name}: {len(others)} of {len(records)} PNGs have the name of another photo, such as "
+            f"{others[0][key]} of {photo_of(others[0])}: are they exchanged?",
+        )
 
 
 def _check_sizes(

@@ -247,3 +247,16 @@ def test_pngs_whose_segments_have_other_areas_are_counted(look, problems, factor
     assert look(id2rgb(IDS), key="pan_seg_file_name", segments_info=listed) == []
     said = [line for line in problems.warnings if "in another size than the JSON's area" in line]
     assert [line.startswith("set: 1 of 1 panoptic PNGs") for line in said] == [True] * is_said
+
+
+def test_pngs_with_the_names_of_other_photos_are_counted(tmp_path, problems):
+    records = []
+    for photo, png in (("a", "b"), ("b", "a"), ("c", "c"), ("d", "scan_d")):
+        Image.new("RGB", SIZE[::-1]).save(tmp_path / f"{photo}.jpg")
+        Image.fromarray(labels(0, 1, 2)).save(tmp_path / f"{png}.png")
+        names = {"file_name": f"{photo}.jpg", "sem_seg_file_name": f"{png}.png"}
+        records.append({key: str(tmp_path / value) for key, value in names.items()})
+    check_maps("set", records, {}, CLASSES, 255, problems)
+    (line,) = problems.warnings
+    assert line.startswith("set: 2 of 4 PNGs have the name of another photo, such as")
+    assert line.endswith(f"{tmp_path / 'b.png'} of {tmp_path / 'a.jpg'}: are they exchanged?")
