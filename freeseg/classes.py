@@ -256,7 +256,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _holds_classes(path: Path) -> bool:
-    """Whether a checkpoint has a class list, without reading its tensors."""
+    """Whether a checkpoint has a class list; its tensors are read only if it mentions one."""
     if path.suffix == ".safetensors":
         return CLASSES_KEY in _metadata(path)
     if path.suffix != ".pth" or not zipfile.is_zipfile(path):

@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
-from freeseg.data.label_table import VOID_VALUE
+from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.files import write_bytes
 from freeseg.model_loading import read_config
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
     stems = unique_stems([Path(record["file_name"]) for record in chosen])
     metadata = MetadataCatalog.get(name)
-    void = metadata.get("ignore_label", VOID_VALUE)
+    void = ignore_label_of(name)
     for record, stem in zip(chosen, stems):
         canvas = Visualizer(reader.read(record), metadata)
         drawn = canvas.draw_dataset_dict(drawable_record(record, void)).get_image()

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import detection_utils as utils
+from freeseg.data.annotation_files import read_segment_ids
 from freeseg.data.coco_writer import encode_rle
-from freeseg.data.panoptic import rgb2id, segment_geometry
+from freeseg.data.panoptic import measured_segments
 
 
 def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) ->
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in records:
-        ids = rgb2id(utils.read_image(record["pan_seg_file_name"], "RGB"))
+        ids = read_segment_ids(record)
         height, width = ids.shape
         images.append(
             {
@@ -29,22 +29,14 @@ def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) ->
                 "width": width,
             }
         )
-        geometry = segment_geometry(ids)
-        for segment in record["segments_info"]:
-            if segment["category_id"] not in dataset_ids or segment["id"] not in geometry:
-                continue
-            area, box = geometry[segment["id"]]
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": record["image_id"],
-                    "category_id": dataset_ids[segment["category_id"]],
-                    "iscrowd": int(segment.get("iscrowd", 0)),
-                    "area": area,
-                    "bbox": box,
-                    "segmentation": encode_rle(ids == segment["id"]),
-                }
-            )
+        for row in measured_segments(ids, record["segments_info"]):
+            if row["category_id"] in dataset_ids:
+                mask = encode_rle(ids == row["id"])
+                numbers = {"id": len(annotations) + 1, "image_id": record["image_id"]}
+                category = dataset_ids[row["category_id"]]
+                annotations.append(
+                    {**row, **numbers, "category_id": category, "segmentation": mask}
+                )
     names = metadata.stuff_classes
     categories = [{"id": key, "name": names[class_id]} for class_id, key in dataset_ids.items()]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}

@@ -26,6 +26,7 @@ from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from freeseg.classes import trained_vocabulary
 from freeseg.config import training_tasks
+from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
@@ -191,7 +192,7 @@ def train_records(cfg: Any) -> list[Record]:
     for name in names:
         records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
         if name in labels:
-            void = MetadataCatalog.get(name).get("ignore_label", 255)
+            void = ignore_label_of(name)
             records = renumbered(records, labels[name], void, void)
         if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and any(
             "annotations" in row for row in records[:1]

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from detectron2.config import configurable
-from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
@@ -31,7 +30,13 @@ from freeseg.data.augmentation import (
     ShortSideCrop,
     build_flip,
 )
-from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
+from freeseg.data.datasets.catalog import (
+    IGNORE_LABEL,
+    IGNORED_KEY,
+    LABELS_KEY,
+    STUFF_KEY,
+    ignore_label_of,
+)
 from freeseg.data.input_size import build_resize
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
@@ -307,10 +312,10 @@ def _task_probabilities(cumulative: Any) -> tuple[float, float, float]:
 
 def _ignore_label(dataset_names: Sequence[str]) -> int:
     """The training sets' ignore_label; sets without one (instances) have Detectron2's usual 255."""
-    labels = {MetadataCatalog.get(name).get("ignore_label", 255) for name in dataset_names}
+    labels = {ignore_label_of(name) for name in dataset_names}
     if len(labels) > 1:
         raise ValueError(f"training sets have different ignore labels: {sorted(labels)}")
-    return labels.pop() if labels else 255
+    return labels.pop() if labels else IGNORE_LABEL
 
 
 def _round_up(side: int, divisor: int) -> int:

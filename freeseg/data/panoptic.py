@@ -6,7 +6,7 @@ as R + 256 * G + 256^2 * B, so ids up to 2^24 - 1 survive (never a uint8 detour)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -83,6 +83,28 @@ def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
             width, height = columns.stop - columns.start, rows.stop - rows.start
             geometry[segment_id] = (area, [columns.start, rows.start, width, height])
     return geometry
+
+
+def measured_segments(ids: IdMap, segments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The segments of an annotation that have a pixel in the map, as COCO's segments_info.
+
+    Areas and boxes are those of the map; a segment is no crowd unless it says so.
+    """
+    geometry = segment_geometry(ids)
+    rows = []
+    for segment in segments:
+        if segment["id"] in geometry:
+            area, box = geometry[segment["id"]]
+            rows.append(
+                {
+                    "id": segment["id"],
+                    "category_id": segment["category_id"],
+                    "iscrowd": int(segment.get("iscrowd", 0)),
+                    "area": area,
+                    "bbox": box,
+                }
+            )
+    return rows
 
 
 def panoptic_to_semantic(

@@ -10,15 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from freeseg.classes import ClassMatch, match_classes, shown
 from freeseg.data.datasets.catalog import (
     IGNORED_KEY,
     LABELS_KEY,
     STUFF_KEY,
     Records,
-    is_ours,
     load_records,
 )
 from freeseg.data.label_table import LabelTable
@@ -45,32 +42,10 @@ def dataset_records(
     records = load_records(name, found)
     if problems is None:
         found.raise_errors()
-    if not is_ours(name):
-        records = [_plain(record) for record in records]
     if any("image_id" not in record for record in records):
         records = [{**record, "image_id": number} for number, record in enumerate(records, 1)]
     records = [_with_size(record) if _needs_size(record) else record for record in records]
     return merged(records) if merge_twins else records
-
-
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of a loader of somebody's own with plain numbers and lists in numpy's place."""
-    result = {key: _as_plain(value) for key, value in record.items()}
-    for key in ("annotations", "segments_info"):
-        rows = record.get(key)
-        if isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows):
-            result[key] = [
-                {field: _as_plain(value, field) for field, value in row.items()} for row in rows
-            ]
-    return result
-
-
-def _as_plain(value: Any, field: str = "") -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if field == "bbox" and isinstance(value, np.ndarray):
-        return value.tolist()
-    return value
 
 
 def _needs_size(record: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
-from freeseg.checkpoints import write_atomically
+from freeseg.files import write_text
 
 SMOOTHING_WINDOW = 20  # iterations over which Detectron2's writers take the median of a loss
 
@@ -134,7 +134,7 @@ class BestCheckpointer(hooks.BestCheckpointer):
         if self.best_metric != before and comm.is_main_process():
             record = {"metric": name, "value": self.best_metric, "iteration": self.best_iter}
             text = json.dumps(record) + "\n"
-            write_atomically(self._record, lambda file: file.write(text.encode()))
+            write_text(self._record, text)
 
     def _recorded(self) -> tuple[Any, ...]:
         try:

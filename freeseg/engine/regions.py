@@ -14,6 +14,7 @@ from detectron2.data.transforms import NoOpTransform
 from freeseg.config import region_arguments
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
+from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader
 from freeseg.evaluation.regions import measure_regions
 from freeseg.modeling import ClipAdapter, RegionCrops
@@ -47,7 +48,7 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
 
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     reader, device = PhotoReader.from_config(cfg), cfg.MODEL.DEVICE
-    ignore_label = MetadataCatalog.get(name).get("ignore_label", 255)
+    ignore_label = ignore_label_of(name)
     for record in evenly_spread(DatasetCatalog.get(name), limit):
         image = np.ascontiguousarray(reader.read(record).transpose(2, 0, 1))
         annotation, tasks = read_annotation(record, image.shape[1:], ignore_label)

@@ -80,7 +80,7 @@ def _evaluators_of(
         if classes is not None:
             return [SeenUnseenPanopticEvaluator(truth, folder, classes)]
         return [PanopticEvaluator(truth, folder)]
-    if not truth.has_things:
+    if not truth.things:
         logger.warning("dataset %s lists no things that the model knows: without AP", truth.name)
         return []
     limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)

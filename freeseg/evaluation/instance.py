@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
 from freeseg.data.coco_writer import write_json
+from freeseg.data.datasets.catalog import replace_metadata
 from freeseg.evaluation.instance_truth import coco_content
 from freeseg.evaluation.table import LIMIT_KEY
-from freeseg.evaluation.truth import Truth
+from freeseg.evaluation.truth import Truth, write_truth
 
 COCO_LIMIT = 100  # detections of a photo that COCO's AP counts
 
@@ -58,13 +58,7 @@ class ThingEvaluator(COCOEvaluator):
             ValueError: The dataset has no thing that the model knows.
         """
         ids = truth.category_ids
-        things = [
-            label
-            for label, (is_thing, is_listed) in enumerate(
-                zip(truth.vocabulary.is_thing, truth.is_listed)
-            )
-            if is_thing and is_listed
-        ]
+        things = truth.things
         if not things:
             raise ValueError(f"dataset {truth.name} has no thing classes to evaluate AP on")
         self._number_of_class = torch.full((max(things) + 1,), -1)
@@ -73,13 +67,13 @@ class ThingEvaluator(COCOEvaluator):
         self._limit = limit
         self._image_ids = _numbers_of_images(truth)
         view = f"{truth.name}/things{self._suffix}"
-        if view in MetadataCatalog.list():
-            MetadataCatalog.remove(view)
-        MetadataCatalog.get(view).set(
-            json_file=self._write_truth(truth, things, folder, from_panoptic),
-            thing_classes=[truth.vocabulary.names[label] for label in things],
-            thing_dataset_id_to_contiguous_id={ids[label]: i for i, label in enumerate(things)},
-        )
+        path = folder / f"instances{self._suffix}_ground_truth.json"
+        values = {
+            "json_file": write_truth(path, lambda: self._content(truth, things, from_panoptic)),
+            "thing_classes": [truth.vocabulary.names[label] for label in things],
+            "thing_dataset_id_to_contiguous_id": {ids[n]: i for i, n in enumerate(things)},
+        }
+        replace_metadata(view, values)
         super().__init__(
             view,
             tasks=("bbox", "segm") if with_boxes else ("segm",),
@@ -110,18 +104,11 @@ class ThingEvaluator(COCOEvaluator):
         kept.pred_classes = numbers[is_thing]
         return kept
 
-    def _write_truth(
-        self, truth: Truth, things: Sequence[int], folder: Path, from_panoptic: bool
-    ) -> str:
-        """Writes the ground truth in COCO's form; returns the path."""
-        path = folder / f"instances{self._suffix}_ground_truth.json"
-        if comm.is_main_process():
-            folder.mkdir(parents=True, exist_ok=True)
-            content = coco_content(truth, things, self._image_ids, from_panoptic=from_panoptic)
-            self._warn_of_limit(truth.name, content)
-            write_json(path, content)
-        comm.synchronize()
-        return str(path)
+    def _content(self, truth: Truth, things: Sequence[int], from_panoptic: bool) -> dict[str, Any]:
+        """The ground truth in COCO's form."""
+        content = coco_content(truth, things, self._image_ids, from_panoptic=from_panoptic)
+        self._warn_of_limit(truth.name, content)
+        return content
 
     def _warn_of_limit(self, name: str, content: dict[str, Any]) -> None:
         counts: dict[int, int] = {}

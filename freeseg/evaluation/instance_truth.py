@@ -5,7 +5,7 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 from freeseg.data.annotation_files import read_segment_ids
 from freeseg.data.coco_writer import encode_rle
-from freeseg.data.panoptic import segment_geometry
+from freeseg.data.panoptic import measured_segments
 from freeseg.data.segmentation_code import as_runs, drawable
 from freeseg.evaluation.truth import Truth
 
@@ -45,7 +45,7 @@ def coco_content(
         if record["image_id"] not in image_ids:
             continue  # an instance JSON may list more photos than the panoptic one
         if records is None:
-            size, rows = _segments(record)
+            size, rows = _segments(record, things)
         else:
             size = record["height"], record["width"]
             rows = list(_objects(record, size, keeps_areas))
@@ -108,21 +108,14 @@ def _corners(row: Mapping[str, Any]) -> list[float]:
     return [left, top, right, top, right, bottom, left, bottom]
 
 
-def _segments(record: Mapping[str, Any]) -> tuple[tuple[int, int], list[Row]]:
-    """Size of a panoptic record's image and its segments that have a pixel."""
+def _segments(
+    record: Mapping[str, Any], things: Collection[int]
+) -> tuple[tuple[int, int], list[Row]]:
+    """Size of a panoptic record's image and its segments of things that have a pixel."""
     ids = read_segment_ids(record)
-    geometry = segment_geometry(ids)
-    rows = []
-    for segment in record["segments_info"]:
-        if segment["id"] in geometry:
-            area, box = geometry[segment["id"]]
-            rows.append(
-                {
-                    "category_id": segment["category_id"],
-                    "iscrowd": int(segment.get("iscrowd", 0)),
-                    "area": area,
-                    "bbox": box,
-                    "segmentation": encode_rle(ids == segment["id"]),
-                }
-            )
+    rows = [
+        {**row, "segmentation": encode_rle(ids == row["id"])}
+        for row in measured_segments(ids, record["segments_info"])
+        if row["category_id"] in things
+    ]
     return (ids.shape[0], ids.shape[1]), rows

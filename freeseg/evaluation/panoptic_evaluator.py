@@ -14,12 +14,11 @@ import torch
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator
-from detectron2.utils import comm
 from freeseg.data.annotation_files import read_segment_ids
-from freeseg.data.coco_writer import write_json
-from freeseg.data.panoptic import segment_geometry
+from freeseg.data.datasets.catalog import LABEL_DIVISOR, replace_metadata
+from freeseg.data.panoptic import measured_segments
 from freeseg.data.photos import UniqueStems
-from freeseg.evaluation.truth import Truth
+from freeseg.evaluation.truth import Truth, write_truth
 
 
 class PanopticEvaluator(COCOPanopticEvaluator):
@@ -45,16 +44,16 @@ class PanopticEvaluator(COCOPanopticEvaluator):
             if category is not None
         }
         view = f"{truth.name}/panoptic"
-        if view in MetadataCatalog.list():
-            MetadataCatalog.remove(view)
-        MetadataCatalog.get(view).set(
-            panoptic_json=_write_truth(truth, root, folder),
-            panoptic_root=root,
-            label_divisor=MetadataCatalog.get(truth.name).get("label_divisor", 1000),
+        path = folder / "panoptic_ground_truth.json"
+        values = {
+            "panoptic_json": write_truth(path, lambda: panoptic_content(truth, root)),
+            "panoptic_root": root,
+            "label_divisor": MetadataCatalog.get(truth.name).get("label_divisor", LABEL_DIVISOR),
             # both have all classes: the model's flag of a class may be another than the dataset's
-            thing_dataset_id_to_contiguous_id=classes,
-            stuff_dataset_id_to_contiguous_id=classes,
-        )
+            "thing_dataset_id_to_contiguous_id": classes,
+            "stuff_dataset_id_to_contiguous_id": classes,
+        }
+        replace_metadata(view, values)
         super().__init__(view, str(folder))
 
     def process(self, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
@@ -85,16 +84,6 @@ def _file_names(truth: Truth) -> dict[Any, str]:
     }
 
 
-def _write_truth(truth: Truth, root: str, folder: Path) -> str:
-    """Writes the ground truth in COCO's form; returns the path."""
-    path = folder / "panoptic_ground_truth.json"
-    if comm.is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, panoptic_content(truth, root))
-    comm.synchronize()
-    return str(path)
-
-
 def panoptic_content(truth: Truth, root: str) -> dict[str, Any]:
     """A COCO panoptic annotation file of a dataset, whose PNGs lie below `root`.
 
@@ -103,20 +92,10 @@ def panoptic_content(truth: Truth, root: str) -> dict[str, Any]:
     images, annotations = [], []
     for record in truth.records:
         ids = read_segment_ids(record)
-        geometry = segment_geometry(ids)
-        rows = []
-        for segment in record["segments_info"]:
-            if segment["id"] in geometry:
-                area, box = geometry[segment["id"]]
-                rows.append(
-                    {
-                        "id": segment["id"],
-                        "category_id": truth.category_ids[segment["category_id"]],
-                        "iscrowd": int(segment.get("iscrowd", 0)),
-                        "area": area,
-                        "bbox": box,
-                    }
-                )
+        rows = [
+            {**row, "category_id": truth.category_ids[row["category_id"]]}
+            for row in measured_segments(ids, record["segments_info"])
+        ]
         name = os.path.relpath(os.path.abspath(record["pan_seg_file_name"]), root)
         image_id, size = record["image_id"], {"height": ids.shape[0], "width": ids.shape[1]}
         photo = Path(record["file_name"]).name

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable
 
 from detectron2.config import CfgNode
 from detectron2.data import Metadata, MetadataCatalog
+from detectron2.utils import comm
 from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
-from freeseg.data.datasets.catalog import Records
+from freeseg.data.coco_writer import write_json
+from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, ignore_label_of
 from freeseg.data.datasets.instances import load_instances
 from freeseg.data.problems import Problems
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
 from freeseg.structures import Vocabulary
 
 UNKNOWN_REMEDY = "rename or remove them, or leave them out by DATASETS.IGNORE_UNKNOWN True"
-USUAL_VOID = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +58,13 @@ class Truth:
         """
         records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
         listed = listed_classes(name)
-        void = int(MetadataCatalog.get(name).get("ignore_label", USUAL_VOID))
+        void = ignore_label_of(name)
         known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
         if known is None or known.names == listed.names:
             return cls(name, records, listed, void)
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
-        new_void = max(USUAL_VOID, len(known))
+        new_void = max(IGNORE_LABEL, len(known))
         vocabulary = with_dataset_ids(known, listed, match)
         if match.is_identity:
             return cls(name, records, vocabulary, void)
@@ -76,11 +78,10 @@ class Truth:
         return tuple(ids is None or each is not None for each in ids or [0] * len(self.vocabulary))
 
     @property
-    def has_things(self) -> bool:
-        """Whether the dataset lists a thing, so that there is an AP."""
-        return any(
-            thing and listed for thing, listed in zip(self.vocabulary.is_thing, self.is_listed)
-        )
+    def things(self) -> list[int]:
+        """Class numbers of the things that the dataset lists; without one there is no AP."""
+        flags = enumerate(zip(self.vocabulary.is_thing, self.is_listed))
+        return [label for label, (is_thing, is_listed) in flags if is_thing and is_listed]
 
     @property
     def category_ids(self) -> tuple[int | None, ...]:
@@ -118,6 +119,15 @@ class Truth:
         records = load_instances(Path(source), root, things, "see datasets/README.md", problems)
         problems.raise_errors()
         return renumbered(records, labels, self.ignore_label, self.ignore_label)
+
+
+def write_truth(path: Path, content: Callable[[], dict[str, Any]]) -> str:
+    """Writes ground truth in COCO's form, in the main process alone; returns the path."""
+    if comm.is_main_process():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content())
+    comm.synchronize()
+    return str(path)
 
 
 def listed_classes(name: str) -> Vocabulary:

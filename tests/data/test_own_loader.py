@@ -6,30 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.datasets.own_loader import check_metadata, own_records
 from freeseg.data.problems import Problems
 
 PANOPTIC = {"file_name": "a.png", "pan_seg_file_name": "a_ids.png"}
 SEGMENT = {"id": 1, "category_id": 0}
-
-
-@pytest.fixture
-def loader(request):
-    """Registers a loader; gives the name of its set."""
-    names = []
-
-    def register(load, **metadata):
-        name = f"own_{len(names)}_{request.node.name}"
-        names.append(name)
-        DatasetCatalog.register(name, load)
-        MetadataCatalog.get(name).set(**metadata)
-        return name
-
-    yield register
-    for name in names:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 BAD = {

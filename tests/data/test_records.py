@@ -8,31 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data.annotation_files import drawable_record, read_class_map, read_labels
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY
 from freeseg.data.label_table import LabelTable
 from freeseg.data.loader import train_records
 from freeseg.data.problems import EXAMPLES, DataError, Problems
 from freeseg.data.records import dataset_records, merged, renumbered
-
-
-@pytest.fixture
-def loader(request):
-    """Registers records under a name of the test."""
-    names = []
-
-    def register(records, **metadata):
-        name = f"records_{len(names)}_{request.node.name}"
-        DatasetCatalog.register(name, lambda: records)
-        MetadataCatalog.get(name).set(**metadata)
-        names.append(name)
-        return name
-
-    yield register
-    for name in names:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def test_ids_and_sizes_are_made_where_a_loader_gives_none(loader, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 from freeseg.data import SegmentationMapper, register_custom
 from freeseg.data.records import dataset_records
@@ -25,24 +25,6 @@ from drawn_boxes import PARTS, STUFF, answers, draw_scenes, instance_json, label
 from turned_images import exif_of
 
 CLASSES = ("bench", *PARTS)
-
-
-@pytest.fixture
-def loader():
-    """Registers a function of records under a name, and its metadata, for one test."""
-    names = []
-
-    def register(records, **metadata):
-        name = f"own_loader_{len(names)}"
-        DatasetCatalog.register(name, lambda: records)
-        MetadataCatalog.get(name).set(**metadata)
-        names.append(name)
-        return name
-
-    yield register
-    for name in names:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def objects(folder, scenes, mode=None):

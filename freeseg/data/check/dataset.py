@@ -12,6 +12,7 @@ from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
+from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.json_rows import MissingDataError
 from freeseg.data.problems import Problems
 from freeseg.data.records import dataset_records, identity_of, merged
@@ -106,7 +107,7 @@ def _check(
     has_objects = any(key in row for row in records for key in ("annotations", "segments_info"))
     if has_objects and (counts.objects or not problems.errors):  # else they are in those errors
         check_objects(name, counts, classes, problems, is_train=settings.is_train)
-    void = int(metadata.get("ignore_label", 255))
+    void = ignore_label_of(name)
     check_maps(name, records, headers, classes, void, problems)
     if 0 < settings.max_objects < counts.most[0] and settings.is_train:
         problems.warn(
@@ -129,7 +130,8 @@ def _check_names(name: str, metadata: Any) -> None:
         twin = next((each for each, count in Counter(names).items() if count > 1), None)
         if twin is not None:
             raise ValueError(f"{name}: {key} has {twin!r} twice; a class needs a name of its own")
-    apart = [each for each in things if each not in set(stuff)]
+    listed = set(stuff)
+    apart = [each for each in things if each not in listed]
     if stuff and apart:
         raise ValueError(
             f"{name}: things and stuff are numbered apart (stuff_classes lacks {shown(apart)}), as "

@@ -47,9 +47,14 @@ def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
     """
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
+    DatasetCatalog.register(name, _Strictly(load))
+    replace_metadata(name, values)
+
+
+def replace_metadata(name: str, values: Mapping[str, Any]) -> None:
+    """Gives a name these values in Detectron2's catalog, and none that it had before."""
     if name in MetadataCatalog.list():
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, _Strictly(load))
     MetadataCatalog.get(name).set(**values)
 
 
@@ -65,9 +70,9 @@ def load_records(name: str, problems: Problems) -> Records:
     return own_records(name, problems)
 
 
-def is_ours(name: str) -> bool:
-    """Whether a dataset was registered by `register`, and not by a loader of somebody's own."""
-    return name in DatasetCatalog.list() and isinstance(DatasetCatalog[name], _Strictly)
+def ignore_label_of(name: str) -> int:
+    """Void in a registered dataset: what its metadata says, else Detectron2's usual 255."""
+    return int(MetadataCatalog.get(name).get("ignore_label", IGNORE_LABEL))
 
 
 @dataclass(frozen=True)

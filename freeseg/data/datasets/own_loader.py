@@ -96,7 +96,10 @@ def _rows(rows: Any, fields: tuple[str, ...], where: str) -> list[dict[str, Any]
         missing = [field for field in fields if not isinstance(row, Mapping) or field not in row]
         if missing:
             raise ValueError(f"{where}[{place}] needs {missing[0]!r}")
-        checked.append({key: _plain(value) for key, value in row.items()})
+        plain = {key: _plain(value) for key, value in row.items()}
+        if isinstance(plain.get("bbox"), np.ndarray):
+            plain["bbox"] = plain["bbox"].tolist()
+        checked.append(plain)
     return checked
 
 
