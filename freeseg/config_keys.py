@@ -197,7 +197,7 @@ def add_engine_keys(cfg: CfgNode) -> None:
     # The best model by it is kept: "auto" is PQ, AP or mIoU, whichever the first test set gives
     # first; or a name as in results.json, such as "sem_seg/mIoU"; "": none is kept.
     cfg.TEST.BEST_METRIC = "auto"
-    # Photos of a lower certainty are called unsure; tools/measure_doubt.py measures it; 0: none.
+    # Photos of a lower certainty are called unsure; `freeseg measure-doubt` measures it; 0: none.
     cfg.TEST.UNSURE_BELOW = 0.0
     cfg.TEST.VIS_PERIOD = 0  # iterations between prediction pictures; 0: none are drawn
     cfg.TEST.VIS_IMAGES = 4  # number of test images in them

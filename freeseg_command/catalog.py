@@ -84,7 +84,7 @@ class ModelCard:
         data: What it was trained on.
         tasks: What it was trained for.
         knows: The photos it has learned from, in a few words.
-        unsure_below: Photos of a lower certainty are called unsure, as tools/measure_doubt.py
+        unsure_below: Photos of a lower certainty are called unsure, as `freeseg measure-doubt`
             measured it with its own classes; 0 where nobody did.
         takes_text: Whether it finds classes that a user names.
         licence: Of the weights.

@@ -101,6 +101,31 @@ COMMANDS = (
         "freeseg.cli.check_parity:add_arguments",
     ),
     Command(
+        "evaluate-few-shot",
+        "evaluate a model on PASCAL-5i, COCO-20i or FSS-1000",
+        "freeseg.cli.measurements:add_few_shot_arguments",
+    ),
+    Command(
+        "evaluate-prompts",
+        "ask CLIP for the classes of annotated regions, under FreeSeg's prompts",
+        "freeseg.cli.measurements:add_prompts_arguments",
+    ),
+    Command(
+        "measure-behaviour",
+        "ask for labels that are there, that are not, and in other words",
+        "freeseg.cli.measurements:add_behaviour_arguments",
+    ),
+    Command(
+        "measure-doubt",
+        "find the certainty from which on a model is to call photos unsure",
+        "freeseg.cli.measure_doubt:add_arguments",
+    ),
+    Command(
+        "submit-slurm",
+        "train on a SLURM cluster",
+        "freeseg.cli.submit_slurm:add_arguments",
+    ),
+    Command(
         "prepare",
         "bring a downloaded dataset into the form that training reads",
         "freeseg.cli.prepare:add_arguments",

@@ -53,8 +53,6 @@ def _add_flags(parser: argparse.ArgumentParser, epilog: str) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Trains what --config-file names."""
-    if not args.config_file:
-        raise ValueError("name what to train by --config-file")
     return start_checked(args)
 
 
@@ -80,17 +78,29 @@ def evaluate(args: argparse.Namespace) -> int:
         return start_checked(args)
 
 
+def check_job(args: argparse.Namespace) -> None:
+    """Looks whether there is all that a job names.
+
+    Raises:
+        ValueError: Something cannot be used; one line says why.
+        OSError: A file is not there.
+    """
+    if not args.config_file:
+        raise ValueError("name what to train by --config-file")
+    cfg = read_config(args.config_file, None, None, args.opts or ())
+    register_custom(cfg.DATASETS.CUSTOM)
+    check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])
+    if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
+        find_weights(cfg.MODEL.WEIGHTS)
+
+
 def start_checked(args: argparse.Namespace) -> int:
     """Runs the job, once it is known that its configuration can be used.
 
     From then on `args.errors_are_lines` is False, see `exit_code_of`: before its first step the job
     says itself what is a mistake.
     """
-    cfg = read_config(args.config_file, None, None, args.opts or ())
-    register_custom(cfg.DATASETS.CUSTOM)
-    check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])
-    if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
-        find_weights(cfg.MODEL.WEIGHTS)
+    check_job(args)
     args.errors_are_lines = False  # what fails after the first step needs its traceback
     start_job(args)
     return DONE

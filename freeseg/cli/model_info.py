@@ -26,6 +26,8 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", required=True, metavar="PATH", help=".pth or .safetensors file, or folder")
     add("--from", dest="system", choices=sorted(KEY_MAPS), help="default: seen from the names")
     add("--half", action="store_true", help="half-precision values, in half the room")
+    keep = "only weights whose new names begin so: backbone. sem_seg_head.pixel_decoder."
+    add("--keep", nargs="+", default=[], metavar="PREFIX", help=keep)
     add("--json", action="store_true", help="print what was done as JSON")
 
 
@@ -85,7 +87,8 @@ def _fetch_hint(model: str) -> str:
 
 def convert(args: argparse.Namespace) -> int:
     """Writes the model."""
-    done = convert_model(args.source, Path(args.output), args.system, half=args.half)
+    output = Path(args.output)
+    done = convert_model(args.source, output, args.system, half=args.half, keep=args.keep)
     if args.json:
         say_json(done)
         return DONE
@@ -93,5 +96,8 @@ def convert(args: argparse.Namespace) -> int:
         say(f"{old} -> {new}")
     for key in done.get("left_out", ()):
         say(f"{key} is left out")
-    say(f"{done['output']}: {done['tensors']} tensors")
+    changed = ""
+    if "renamed" in done:
+        changed = f", {len(done['renamed'])} renamed, {len(done['left_out'])} left out"
+    say(f"{done['output']}: {done['tensors']} tensors{changed}")
     return DONE

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from freeseg.images import RgbImage
 from freeseg.predictor import Segmenter
 from freeseg.videos import Frame, Video, writing_video
+from freeseg.visualization.photo_result import UNSURE
 from freeseg.visualization.summary import summarize
 
 _USUAL_FORMATS = ("overlay",)  # of a video: others are files per frame
@@ -47,7 +48,7 @@ def segment_video(
     others = [name for name in formats if name != "overlay"]
     path = video_target(target)
     times: deque[Fraction] = deque()  # of the frames that the model has and has not answered
-    count = 0
+    count = num_unsure = 0
     with contextlib.ExitStack() as files:
         source = files.enter_context(Video(video))
         writer = None
@@ -57,6 +58,7 @@ def segment_video(
             segmenter.stream(_images(source, args.every, times), args.task), start=1
         ):
             found.update({entry["name"] for entry in summarize(result)[result.tasks[0]]})
+            num_unsure += result.is_unsure
             time = times.popleft()
             if writer is not None:
                 writer.add(Frame(result.picture(min_score=args.min_score), time))
@@ -64,15 +66,18 @@ def segment_video(
                 stem = f"{target.name}_{count:06d}"
                 result.save(target, stem, image_id=count, min_score=args.min_score, formats=others)
     names = ", ".join(name for name, _ in found.most_common(8)) or "nothing found"
+    doubt = f" ({num_unsure} of them {UNSURE})" if num_unsure else ""
     return {
         "photo": str(video),
         "frames": count,
+        "knows": segmenter.knows,
+        "unsure_frames": num_unsure,
         "found": dict(found),
         "files": {
             **({"video": str(path)} if writer is not None else {}),
             **({"frames": str(target)} if others else {}),
         },
-        "shown": f"{count} frames: {names} -> {path if writer is not None else target}",
+        "shown": f"{count} frames{doubt}: {names} -> {path if writer is not None else target}",
     }
 
 

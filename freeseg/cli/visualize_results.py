@@ -13,7 +13,7 @@ from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
-from freeseg.data.label_table import VOID_VALUE
+from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import unique_stems
 from freeseg.files import write_bytes
 from freeseg.images import RgbImage
@@ -49,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     records = DatasetCatalog.get(name)[: args.number]
     stems = unique_stems([Path(record["file_name"]) for record in records])
+    void = ignore_label_of(name)
     for record, stem in zip(records, stems):
         image = segmenter.mapper.reader.read(record)
         canvas = Visualizer(image, MetadataCatalog.get(name))
-        truth = canvas.draw_dataset_dict(drawable_record(record, VOID_VALUE))
+        truth = canvas.draw_dataset_dict(drawable_record(record, void))
         found = segmenter(image, args.task).picture()
         halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")
         path = args.output / f"{stem}.png"

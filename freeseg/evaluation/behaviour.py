@@ -17,6 +17,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
+from freeseg.resources import local_path
 from freeseg.structures import Vocabulary
 
 VOID = 255  # in truths
@@ -44,8 +45,8 @@ class Probes:
 
     @classmethod
     def read(cls, path: str | Path) -> Probes:
-        """Reads a JSON file with some of the fields."""
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        """Reads a JSON file, also ``freeseg://...``, with some of the fields."""
+        content = json.loads(Path(local_path(path)).read_text(encoding="utf-8"))
         return cls(
             tuple(content.get("absent", ())),
             tuple(content.get("missing", ())),

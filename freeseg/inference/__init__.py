@@ -3,7 +3,7 @@
 from freeseg.inference.assemble import Thresholds, assemble, check_tasks, semantic_scores
 from freeseg.inference.augmented import AugmentedSemantic
 from freeseg.inference.batching import groups_by_padded_size
-from freeseg.inference.certainty import photo_certainty, without_padding
+from freeseg.inference.certainty import dense_certainty, photo_certainty, without_padding
 from freeseg.inference.class_map import assemble_by_class_map
 from freeseg.inference.ensemble import RegionEnsemble, binary_masks, geometric_ensemble
 from freeseg.inference.label_map import label_map, to_size, upsample
@@ -31,6 +31,7 @@ __all__ = [
     "check_tasks",
     "class_scores",
     "crop_and_resize",
+    "dense_certainty",
     "geometric_ensemble",
     "groups_by_padded_size",
     "is_out_of_memory",

@@ -5,6 +5,8 @@ Shapes: Q queries, K classes, h w mask size.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from freeseg.structures import ImageFeatures
@@ -15,7 +17,7 @@ def photo_certainty(class_logits: Tensor, mask_logits: Tensor) -> float:
 
     This is the score by which panoptic inference chooses a pixel's owner. Photos of another kind
     than a model has learned from are told by it, whatever their segments' own scores
-    (tools/measure_doubt.py compares it with others).
+    (`freeseg measure-doubt` compares it with others).
 
     Args:
         class_logits: [Q, K+1], the last column is "no object".
@@ -28,8 +30,23 @@ def photo_certainty(class_logits: Tensor, mask_logits: Tensor) -> float:
     return float(best.mean())
 
 
+def dense_certainty(logits: Tensor, scale: float) -> float:
+    """How near pixels are to classes: the energy (arXiv 2010.03759) of their cosines, in [0, 1].
+
+    Of a pixel it is log(mean(exp(scale * cosine))) / scale, which lies between the mean of its
+    cosines and the largest, -1 to 1: unlike a probability it tells a pixel that is far from all
+    classes from one that is near to several. Half of all that is added to a half.
+
+    Args:
+        logits: [K, h, w], cosines times `scale`, without padding.
+        scale: What a cosine of 1 has as its logit.
+    """
+    energy = (logits.float().logsumexp(0) - math.log(len(logits))) / scale  # [h, w]
+    return float(0.5 + 0.5 * energy.mean())
+
+
 def without_padding(mask_logits: Tensor, features: ImageFeatures, index: int) -> Tensor:
-    """The part of masks [Q, h, w] that shows image `index`, with pixels that do so in part."""
+    """The part of maps [Q, h, w] that shows image `index`, with pixels that do so in part."""
     sizes = zip(mask_logits.shape[-2:], features.image_sizes[index], features.padded_size)
     height, width = (-(-size * image // padded) for size, image, padded in sizes)
     return mask_logits[:, :height, :width]

@@ -16,11 +16,19 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from freeseg.classes import training_vocabularies
 from freeseg.config_lseg import withholding_arguments
-from freeseg.inference import check_tasks, groups_by_padded_size, label_map, to_size, upsample
+from freeseg.inference import (
+    check_tasks,
+    dense_certainty,
+    groups_by_padded_size,
+    label_map,
+    to_size,
+    upsample,
+    without_padding,
+)
 from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.meta_arch.requests import vocabulary_of
 from freeseg.modeling import ClipAdapter
-from freeseg.structures import DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
+from freeseg.structures import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
 from freeseg.text import (
     TemplatePrompts,
     TextEncoder,
@@ -103,12 +111,13 @@ class LSeg(ImageSystem):
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
                 ``gt_classes`` and ``gt_masks``, and ``dataset_name`` where there are several; for
-                inference optionally ``vocabulary``, ``height`` and ``width`` of the output, and
-                ``label_map``.
+                inference optionally ``vocabulary``, ``height`` and ``width`` of the output,
+                ``label_map`` and ``certainty``.
 
         Returns:
             {"loss_sem_seg": loss}, or for each image ``sem_seg``: logits [K, H, W], or with
-            ``label_map`` the labels int64 [H, W], which takes little memory for any K.
+            ``label_map`` the labels int64 [H, W], which takes little memory for any K; with
+            ``certainty`` that, in [0, 1].
         """
         if self.training:
             features = self.encode_image([x["image"] for x in batched_inputs])
@@ -123,7 +132,7 @@ class LSeg(ImageSystem):
                 outputs[index] = self.segment(features.select([row]), batched_inputs[index])
         return outputs
 
-    def segment(self, features: ImageFeatures, wanted: Mapping[str, Any]) -> dict[str, Tensor]:
+    def segment(self, features: ImageFeatures, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """The result of one encoded image for the labels and the size that its input asks for."""
         if "semantic" not in wanted.get("tasks", ("semantic",)):
             return {}
@@ -131,10 +140,24 @@ class LSeg(ImageSystem):
         text = self.text(vocabulary)
         height, width = features.image_sizes[0]
         size = int(wanted.get("height", height)), int(wanted.get("width", width))
+        output: dict[str, Any] = {}
+        if wanted.get(CERTAINTY_KEY):
+            output[CERTAINTY_KEY] = self.certainty_of(features)
         if wanted.get(LABEL_MAP_KEY):
-            return {"sem_seg": label_map(self.sem_seg_head, features, text, vocabulary, size)}
+            labels = label_map(self.sem_seg_head, features, text, vocabulary, size)
+            return {"sem_seg": labels, **output}
         logits = self.sem_seg_head(features, text, vocabulary)[0]  # [K, h, w]
-        return {"sem_seg": upsample(logits, features, 0, size)}
+        return {"sem_seg": upsample(logits, features, 0, size), **output}
+
+    def certainty_of(self, features: ImageFeatures) -> float:
+        """How far the model knows what it sees in one image, whatever was asked for."""
+        head, own = self.sem_seg_head, self.vocabulary
+        logits = head.classify(features, self.text(own), own)[0]  # [K, h, w]
+        return self.certainty(without_padding(logits, features, 0), head.logit_scale)
+
+    def certainty(self, logits: Tensor, scale: float) -> float:
+        """In [0, 1], of cosines with the classes of the training, times `scale` [K, h, w]."""
+        return dense_certainty(logits, scale)
 
     def text(self, vocabulary: Vocabulary) -> Tensor:
         """Unit vectors [T, D] of the texts of a label list."""

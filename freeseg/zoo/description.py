@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
-from freeseg.resources import resource
+from freeseg.resources import local_path, resource
 from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.settings import describe_settings
@@ -33,7 +33,7 @@ def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     if card is not None and not _are_here(card):
         config = str(resource(card.config or card.settings))
         return _about(card.name, None, card, ModelFiles(config, None, card))
-    path = Path(name_or_path)
+    path = Path(local_path(name_or_path))
     is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
     is_weights = is_alone and path.suffix not in (".yaml", ".yml")
     found = ModelFiles("", str(path)) if is_weights else find_model(name_or_path)

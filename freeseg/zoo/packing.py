@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from freeseg.classes import (
 from freeseg.data import register_custom
 from freeseg.files import write_text
 from freeseg.model_loading import load_config
+from freeseg.resources import local_path
 from freeseg.structures import CLASSES_FILE, class_rows
 from freeseg.zoo.resolution import find_model
 
@@ -36,6 +38,7 @@ def convert_model(
     system: str | None = None,
     *,
     half: bool = False,
+    keep: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes a model's weights as a file, or the model as a folder; returns what was done.
 
@@ -44,17 +47,23 @@ def convert_model(
         output: A .pth or .safetensors file; anything else is a folder.
         system: A key of `KEY_MAPS`; seen from the weights' names when None.
         half: Write half-precision values, in half the room.
+        keep: What our names of the weights to keep begin with; all when empty.
+
+    Raises:
+        ValueError: The weights are of no known release, or a folder is to have only some.
     """
     if output.suffix not in _SUFFIXES:
+        if keep:
+            raise ValueError("a folder has all weights: --keep needs a .pth or .safetensors file")
         return pack_model(source, output, half=half)
-    path = Path(source)
+    path = Path(local_path(source))
     file = path if path.is_file() else Path(weights_file(find_model(source).weights or ""))
     system = system or detect_system(read_weights(file))
     if system is None:
         raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
     listed = class_list_of(file)
     rows = class_rows(read_class_list(listed)) if listed else None
-    conversion = convert_file(system, file, output, half=half, classes=rows)
+    conversion = convert_file(system, file, output, half=half, keep=keep or ("",), classes=rows)
     return {
         "output": str(output),
         "from": system,

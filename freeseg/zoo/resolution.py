@@ -11,7 +11,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from freeseg.classes import class_list_of
 from freeseg.model_loading import load_config
-from freeseg.resources import resource
+from freeseg.resources import local_path, resource
 from freeseg.zoo.download import DownloadError, check_file, download
 from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.published import with_test_settings
@@ -54,7 +54,7 @@ def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = Tr
 
     Args:
         name_or_path: A name of the catalogue, "owner/name" on the hub, a folder, a checkpoint with
-            its config.yaml beside it, or a yaml file with MODEL.WEIGHTS.
+            its config.yaml beside it, or a yaml file with MODEL.WEIGHTS, also ``freeseg://...``.
         needs_weights: False where others take their place: then a configuration is enough.
 
     Raises:
@@ -68,7 +68,7 @@ def find_model(name_or_path: str | os.PathLike[str], *, needs_weights: bool = Tr
             return ModelFiles(str(resource(card.config)), None, card)
         weights = local_weights(card.weights)
         return ModelFiles(_config_of(card, weights), str(weights), card)
-    path = Path(name)
+    path = Path(local_path(name))
     if path.is_dir():
         return _in_folder(path, needs_weights)
     if path.is_file():

@@ -21,7 +21,7 @@ from freeseg.checkpoints import (
     write_checkpoint,
 )
 from freeseg.resources import resource
-from freeseg.zoo import load_catalog
+from freeseg.zoo import convert_model, load_catalog
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/convert_weights.py"
 
@@ -185,6 +185,8 @@ def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
     assert "clip_adapter.c is left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no weight's name begins with neck"):
         convert_file("freeseg", tmp_path / "a.pth", tmp_path / "c.pth", keep=["neck."])
+    with pytest.raises(ValueError, match=r"--keep needs a \.pth or \.safetensors file"):
+        convert_model(tmp_path / "a.pth", tmp_path / "folder", "freeseg", keep=["backbone."])
 
 
 def test_problems_are_one_line(tmp_path, monkeypatch, capsys):
@@ -192,7 +194,7 @@ def test_problems_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "freeseg", *arguments])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(TOOL), run_name="__main__")
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     assert "none.pth" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"wanted one of .*freeseg.*, got 'nobody'"):
         convert_state("nobody", {}, "a")
@@ -234,7 +236,7 @@ def test_a_port_with_a_part_of_an_attention_is_refused(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["convert_weights.py", "--from", "hf-mask2former", *arguments])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(TOOL), run_name="__main__")
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     found = capsys.readouterr().err
     assert "attn.q_proj.weight is there without" in found
     assert "attn.k_proj.weight and" in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -9,8 +10,14 @@ import pytest
 import torch
 
 from detectron2.modeling import build_model
-from freeseg.inference import photo_certainty, segment_in_tiles, without_padding
-from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, ImageFeatures, SegmentationResult
+from freeseg.inference import dense_certainty, photo_certainty, segment_in_tiles, without_padding
+from freeseg.structures import (
+    CERTAINTY_KEY,
+    LABEL_MAP_KEY,
+    ImageFeatures,
+    SegmentationResult,
+    Vocabulary,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_inputs import picture, three_classes
@@ -22,6 +29,19 @@ MASKS = torch.tensor([[[0.9, 0.2]], [[0.5, 1 - 1e-6]]]).logit()
 def test_a_pixel_is_as_certain_as_its_best_mask_and_a_photo_is_their_mean() -> None:
     expected = (0.7 * 0.9 + 0.3 * 1.0) / 2  # of 0.63 and 0.15, of 0.14 and 0.3
     assert photo_certainty(CLASSES, MASKS) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_pixel_without_masks_is_as_certain_as_the_energy_of_its_cosines() -> None:
+    cosines = torch.tensor([[[0.9, 0.1]], [[0.1, 0.1]], [[-0.2, 0.1]]])  # [K, 1, 2]
+    powers = [math.exp(5 * cosine) for cosine in (0.9, 0.1, -0.2)]
+    energies = math.log(sum(powers) / 3) / 5, 0.1  # of equal cosines it is they
+    expected = (1 + sum(energies) / 2) / 2
+    assert dense_certainty(5 * cosines, 5.0) == pytest.approx(expected, abs=1e-6)
+    assert dense_certainty(5 * cosines[[2, 0, 1]], 5.0) == pytest.approx(expected, abs=1e-6)
+    twice = torch.cat([cosines, cosines])
+    assert dense_certainty(5 * twice, 5.0) == pytest.approx(expected, abs=1e-6)
+    assert dense_certainty(-5 * torch.ones(3, 1, 1), 5.0) == pytest.approx(0, abs=1e-6)
+    assert dense_certainty(5 * torch.ones(3, 1, 1), 5.0) == pytest.approx(1)
 
 
 def test_order_of_classes_and_queries_changes_nothing() -> None:
@@ -73,6 +93,30 @@ def test_asking_changes_nothing_else_and_batches_change_no_certainty(config, is_
         assert torch.equal(before["instances"].scores, after["instances"].scores)
         assert torch.equal(before["instances"].pred_masks, after["instances"].pred_masks)
     assert certain[0][CERTAINTY_KEY] != certain[1][CERTAINTY_KEY]
+
+
+@torch.no_grad()
+def test_a_model_of_pixels_is_as_certain_whatever_is_asked_for() -> None:
+    model = small_model("lseg/shapes/small.yaml")
+    inputs = [picture(seed=seed) for seed in (0, 1)]
+    plain = model(inputs)
+    asked = {CERTAINTY_KEY: True}
+    certain = model([{**x, **asked} for x in inputs])
+    for x, before, after in zip(inputs, plain, certain):
+        assert torch.equal(before["sem_seg"], after["sem_seg"])
+        assert CERTAINTY_KEY not in before
+        words = {"vocabulary": Vocabulary.from_classes("lava: stuff, moon")}
+        for more in ({LABEL_MAP_KEY: True}, words, {**words, LABEL_MAP_KEY: True}):
+            alone = model([{**x, **asked, **more}])[0]
+            assert alone[CERTAINTY_KEY] == pytest.approx(after[CERTAINTY_KEY], abs=1e-5)
+    assert certain[0][CERTAINTY_KEY] != certain[1][CERTAINTY_KEY]
+    # its own classes decide, all of them
+    features = model.encode_image([inputs[0]["image"]])
+    text = model.text(model.vocabulary)
+    logits = model.sem_seg_head.classify(features, text, model.vocabulary)[0]
+    height, width = (-(-side // 2) for side in inputs[0]["image"].shape[-2:])
+    expected = dense_certainty(logits[:, :height, :width], model.sem_seg_head.logit_scale)
+    assert certain[0][CERTAINTY_KEY] == pytest.approx(expected, abs=1e-5)
 
 
 def test_of_tiles_every_pixel_counts_once() -> None:

@@ -12,6 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from freeseg.evaluation.behaviour import Probes
+from freeseg_command.program import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -109,6 +112,19 @@ def test_tests_and_tools_that_documents_name_are_there() -> None:
     assert {name for name in named - made if not (ROOT / name).is_file()} == set()
 
 
+def test_whoever_has_a_wheel_is_told_of_no_tools_but_those_of_development() -> None:
+    """A command's `tools/` file may be named where both are; alone it is of no use to them."""
+    page = (ROOT / "docs/cli.md").read_text()
+    development = set(re.findall(r"tools/\w+\.py", page[page.index("need a checkout") - 500 :]))
+    commands = {command.name.replace("-", "_") for command in COMMANDS}
+    for path in [*(ROOT / "docs").glob("*.md"), ROOT / "datasets/README.md"]:
+        shown = {line for line in path.read_text().splitlines() if line.startswith("    ")}
+        named = {name for line in shown for name in re.findall(r"tools/\w+\.py", line)}
+        assert named <= development, path.name
+    assert {Path(name).stem for name in development} & commands == set()
+    assert {name for name in development if not (ROOT / name).is_file()} == set()
+
+
 def test_issue_templates_are_forms() -> None:
     for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
         content = yaml.safe_load(path.read_text())
@@ -141,6 +157,8 @@ def test_label_lists_are_asked_of_a_test_set(monkeypatch, tmp_path, capsys) -> N
     files = ("--limit", 2, "--output", tmp_path / "results.json")
     run("measure_behaviour", monkeypatch, *options, *files, "MODEL.TEXT_ENCODER.CACHE", "False")
     results = json.loads((tmp_path / "results.json").read_text())
+    known = ROOT / "freeseg/evaluation/behaviour_camvid.json"
+    assert Probes.read("freeseg://freeseg/evaluation/behaviour_camvid.json") == Probes.read(known)
     wanted = {"present", "reworded", "reworded-grass", "absent", "missing-sky", "kept"}
     assert set(results) == {*wanted, "synonym-grass"}
     # null: of classes that these photos do not have

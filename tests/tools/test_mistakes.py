@@ -35,6 +35,17 @@ MISTAKES = {
     "evaluate_prompts: wrong key": (["--config-file", CONFIG, *NO_KEY], "NO_SUCH_KEY"),
     "evaluate_prompts: no configuration": (["--config-file", "absent.yaml"], "does not exist"),
     "measure_behaviour: wrong key": (["--config-file", CONFIG, *PROBES, *NO_KEY], "NO_SUCH_KEY"),
+    "evaluate_few_shot: wrong key": (
+        ["--config-file", CONFIG, "--benchmark", "pascal_5i", "--root", "absent", *NO_KEY],
+        "NO_SUCH_KEY",
+    ),
+    "submit_slurm: no configuration": (["--", "--config-file", "absent.yaml"], "absent.yaml does"),
+    "submit_slurm: wrong key": (["--", "--config-file", CONFIG, *NO_KEY], "NO_SUCH_KEY"),
+    "submit_slurm: nothing to train": ([], "name what to train by --config-file"),
+    "submit_slurm: unknown flag": (
+        ["--", "--no-such-flag"],
+        "unrecognized arguments: --no-such-flag",
+    ),
     "ablate: no variant": (["lseg", "--only", "absent"], "absent"),
     "export_model: no weights": (
         ["a.onnx", "--config-file", CONFIG, "--weights", "absent.pth"],

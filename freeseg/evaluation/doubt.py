@@ -15,10 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from freeseg import Segmenter
-from freeseg.inference import photo_certainty, without_padding
+from freeseg.inference import dense_certainty, photo_certainty, without_padding
 
-USED = "best mask at a pixel"  # what `photo_certainty` is
+USED = "certainty"  # what the model's own is
 
 
 @dataclass
@@ -27,11 +26,13 @@ class Recorder:
 
     signs: dict[str, float]
 
-    def __call__(
-        self, class_logits: Tensor, mask_logits: Tensor, features: Any, index: int
-    ) -> float:
-        masks = without_padding(mask_logits, features, index)
-        self.signs = signs_of(class_logits.float(), masks.float())
+    def __call__(self, *computed: Any) -> float:
+        if len(computed) == 4:  # of masks: class logits, mask logits, features, index
+            class_logits, mask_logits, features, index = computed
+            masks = without_padding(mask_logits, features, index)
+            self.signs = signs_of(class_logits.float(), masks.float())
+        else:  # of pixels: cosines, their factor
+            self.signs = dense_signs_of(*computed)
         return self.signs[USED]
 
 
@@ -60,9 +61,39 @@ def signs_of(class_logits: Tensor, mask_logits: Tensor) -> dict[str, float]:
     }
 
 
-def measure_signs(segmenter: Segmenter, photos: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
-    """Signs [N] of photos by name; of the segments' own scores and the labelled share, too."""
-    model: Any = segmenter.model
+def dense_signs_of(logits: Tensor, scale: float) -> dict[str, float]:
+    """The same of a model without masks.
+
+    Args:
+        logits: [K, h, w], cosines times `scale`.
+        scale: What a cosine of 1 has as its logit.
+    """
+    shares = logits.float().softmax(0)
+    two = logits.float().topk(min(2, len(logits)), 0).values
+    return {
+        USED: dense_certainty(logits, scale),
+        "largest class share at a pixel (max softmax)": float(shares.amax(0).mean()),
+        "minus entropy of the classes at a pixel": float(
+            (shares * shares.clamp(min=1e-9).log()).sum(0).mean()
+        ),
+        "largest logit at a pixel": float(two[0].mean()),
+        "largest logit less the second": float((two[0] - two[-1]).mean()),
+    }
+
+
+def measure_signs(segmenter: Any, photos: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Signs [N] of photos by name; of the segments' own scores and the labelled share, too.
+
+    Args:
+        segmenter: A `freeseg.Segmenter` that asks for the certainty.
+        photos: Their files.
+
+    Raises:
+        ValueError: Its model has none.
+    """
+    model = segmenter.model
+    if not hasattr(model, "certainty"):
+        raise ValueError(f"{type(model).__name__} has no certainty")
     recorder = Recorder({})
     model.certainty = recorder
     rows, segment_scores = [], []
@@ -75,7 +106,9 @@ def measure_signs(segmenter: Segmenter, photos: Sequence[Path]) -> dict[str, npt
         rows.append(row)
     del model.certainty
     signs = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return {**signs, "score of a segment, alone": np.array(segment_scores)}
+    if segment_scores:
+        signs["score of a segment, alone"] = np.array(segment_scores)
+    return signs
 
 
 def auroc(known: npt.NDArray[Any], foreign: npt.NDArray[Any]) -> float:
