@@ -14,7 +14,7 @@ from PIL import Image
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from fixed_model import write_config, write_weights
+from fixed_model import DATASET, write_config, write_weights
 from turned_images import exif_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,3 +72,32 @@ def test_results_are_of_the_photos_as_they_are_annotated(row, tmp_path, monkeypa
     seen = tmp_path / "seen"
     run_tool("visualize_results.py", monkeypatch, "--model", model, "--output", seen)
     assert sizes_in(seen) == {"tree.png": (120, 64), "tree_2.png": (120, 64)}  # with captions
+
+
+def test_both_tools_draw_class_255_of_many(tmp_path, monkeypatch) -> None:
+    """255 is no class only where there are fewer: the annotation is the same picture."""
+    for folder in ("photos", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (60, 40), (90, 90, 90)).save(tmp_path / "photos" / "a.png")
+    labels = np.zeros((40, 60), dtype=np.uint16)
+    labels[:, 30:] = 255
+    Image.fromarray(labels).save(tmp_path / "labels" / "a.png")
+    categories = [{"id": n, "name": f"class {n}"} for n in range(300)]
+    (tmp_path / "classes.json").write_text(json.dumps({"categories": categories}))
+    row = [NAME, *(str(tmp_path / name) for name in ("classes.json", "photos", "labels"))]
+    config = write_config(tmp_path, DATASETS=f"{{CUSTOM: {[row]}, TEST: ['{DATASET}']}}")
+    shown = ("--dataset", NAME, "--output")
+    try:
+        look, seen = tmp_path / "look", tmp_path / "seen"
+        run_tool("visualize_data.py", monkeypatch, "--config-file", config, *shown, look)
+        (tmp_path / "model").mkdir()
+        config.rename(tmp_path / "model" / "config.yaml")
+        write_weights(tmp_path).rename(tmp_path / "model" / "model_final.pth")
+        run_tool("visualize_results.py", monkeypatch, "--model", tmp_path / "model", *shown, seen)
+        alone = np.asarray(Image.open(look / "a.png").convert("RGB"))
+        beside = np.asarray(Image.open(seen / "a.png").convert("RGB"))[24:, :60]
+        assert (alone[:, 32:58] != 90).any(-1).mean() > 0.9
+        assert np.array_equal(alone, beside)
+    finally:
+        DatasetCatalog.remove(NAME)
+        MetadataCatalog.remove(NAME)
