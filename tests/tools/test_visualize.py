@@ -74,16 +74,16 @@ def test_results_are_of_the_photos_as_they_are_annotated(row, tmp_path, monkeypa
     assert sizes_in(seen) == {"tree.png": (120, 64), "tree_2.png": (120, 64)}  # with captions
 
 
-def test_both_tools_draw_class_255_of_many(tmp_path, monkeypatch) -> None:
-    """255 is no class only where there are fewer: the annotation is the same picture."""
+def test_both_tools_leave_void_alone_where_255_is_a_class(tmp_path, monkeypatch) -> None:
     for folder in ("photos", "labels"):
         (tmp_path / folder).mkdir()
     Image.new("RGB", (60, 40), (90, 90, 90)).save(tmp_path / "photos" / "a.png")
-    labels = np.zeros((40, 60), dtype=np.uint16)
-    labels[:, 30:] = 255
+    labels = np.full((40, 60), 9, dtype=np.uint16)
+    labels[:, 30:] = 10 + 255
     Image.fromarray(labels).save(tmp_path / "labels" / "a.png")
-    categories = [{"id": n, "name": f"class {n}"} for n in range(300)]
-    (tmp_path / "classes.json").write_text(json.dumps({"categories": categories}))
+    categories = [{"id": n, "name": f"class {n}"} for n in range(10, 310)]
+    content = {"categories": categories, "ignore_label": 9}
+    (tmp_path / "classes.json").write_text(json.dumps(content))
     row = [NAME, *(str(tmp_path / name) for name in ("classes.json", "photos", "labels"))]
     config = write_config(tmp_path, DATASETS=f"{{CUSTOM: {[row]}, TEST: ['{DATASET}']}}")
     shown = ("--dataset", NAME, "--output")
@@ -97,6 +97,7 @@ def test_both_tools_draw_class_255_of_many(tmp_path, monkeypatch) -> None:
         alone = np.asarray(Image.open(look / "a.png").convert("RGB"))
         beside = np.asarray(Image.open(seen / "a.png").convert("RGB"))[24:, :60]
         assert (alone[:, 32:58] != 90).any(-1).mean() > 0.9
+        assert (alone[:, 2:28] == 90).all()
         assert np.array_equal(alone, beside)
     finally:
         DatasetCatalog.remove(NAME)
