@@ -1,7 +1,7 @@
 """Universal image segmentation as an extension of Detectron2.
 
-``import freeseg`` puts every component into Detectron2's registries and every dataset name into
-its catalogue, without touching the disk.
+``import freeseg`` puts every component into Detectron2's registries as ``freeseg.Name`` and changes
+nothing that is another's; `register_release_names` adds the names that releases use.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ if not is_run_by_name(__name__):
 
     allow_import_without_c_library()  # before anything imports torchvision
 
-    from detectron2.modeling import build_model
     from freeseg import data, meta_arch, modeling, resources  # noqa: F401
     from freeseg.config import add_freeseg_config
     from freeseg.images import ImageError
+    from freeseg.names import build_model
     from freeseg.predictor import Segmenter
+    from freeseg.release_names import register_release_names
     from freeseg.structures import Vocabulary
     from freeseg.visualization import Segmentation
 
@@ -46,4 +47,5 @@ __all__ = [
     "data",
     "meta_arch",
     "modeling",
+    "register_release_names",
 ]

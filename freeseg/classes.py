@@ -22,10 +22,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints import read_content
 from freeseg.files import write_text
+from freeseg.names import registered
 from freeseg.structures import (
     CLASSES_FILE,
     CLASSES_KEY,
@@ -55,7 +56,7 @@ def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
     path = cfg.MODEL.get("CLASSES", "")
     if path:
         return {names[0] if names else "": read_class_list(path)}
-    lists = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in names}
+    lists = {name: Vocabulary.of_dataset(dataset_metadata(name)) for name in names}
     return {name: classes for name, classes in lists.items() if classes is not None}
 
 
@@ -68,7 +69,7 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     if known is not None and number in (AUTO, len(known)):
         return known
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    metadata = MetadataCatalog.get(datasets[0]) if datasets else {}
+    metadata = dataset_metadata(datasets[0]) if datasets else {}
     numbered = Vocabulary.from_metadata(metadata, number)  # what is known without names
     if not set(numbered.names) & set(metadata.get("thing_classes") or ()):
         source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
@@ -78,10 +79,8 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
 
 def takes_any_classes(cfg: CfgNode) -> bool:
     """Whether the configured system may be asked for other classes than the trained ones."""
-    name = cfg.MODEL.META_ARCHITECTURE
-    return name in META_ARCH_REGISTRY and bool(
-        getattr(META_ARCH_REGISTRY.get(name), "takes_vocabulary", False)
-    )
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    return bool(getattr(system, "takes_vocabulary", False))
 
 
 def refuse_shared_texts(classes: Vocabulary, source: str) -> None:

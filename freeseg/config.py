@@ -53,7 +53,7 @@ def _add_text_keys(cfg: CfgNode) -> None:
 
 # Heads whose published configurations keep the system's keys elsewhere than in MODEL.MASK_FORMER
 # and MODEL.MASK_FORMER.TEST.
-_ONE_FORMER_HEADS = ("OneFormerHead",)
+_ONE_FORMER_HEADS = ("OneFormerHead", "freeseg.OneFormerHead")
 
 
 def system_node(cfg: CfgNode) -> CfgNode:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 from freeseg.classes import (
     closed_vocabulary,
     fill_num_classes,
@@ -38,6 +37,7 @@ from freeseg.images import (
 from freeseg.inference import segment_within_memory
 from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
+from freeseg.names import build_model, with_own_names
 from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, Vocabulary
 from freeseg.visualization import TASKS, Segmentation
 from freeseg.weight_loading import load_weights
@@ -115,7 +115,8 @@ class Segmenter:
             ValueError: It cannot be used; one line says why.
         """
         found, opts = find_configured(name_or_path, opts)
-        return cls.from_config(found.config, None, device, opts)
+        cfg = read_config(found.config, None, device, opts)
+        return cls.from_config(with_own_names(cfg))
 
     @classmethod
     def from_config(

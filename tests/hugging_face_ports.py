@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detectron2.modeling import build_model
+from freeseg import build_model
 from freeseg.checkpoints import (
     KEY_MAPS,
     config_from_hugging_face,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg import add_freeseg_config
+from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints import write_checkpoint
 from freeseg.classes import (
     accepts_auto,
@@ -226,7 +227,7 @@ def named():
     names = []
 
     def register(*classes, name="classes_of_a_test"):
-        MetadataCatalog.get(name).set(thing_classes=list(classes))
+        dataset_metadata(name).set(thing_classes=list(classes))
         names.append(name)
         return name
 
@@ -405,5 +406,5 @@ def test_every_configuration_agrees_with_its_sets(cfg, name):
         return
     assert len(known) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     for test in cfg.DATASETS.TEST:
-        other = Vocabulary.of_dataset(MetadataCatalog.get(test))
+        other = Vocabulary.of_dataset(dataset_metadata(test))
         assert match_classes(other, known).unknown == ()

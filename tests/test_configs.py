@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.config import system_node
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

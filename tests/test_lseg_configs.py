@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from detectron2.config import get_cfg
-from detectron2.data import MetadataCatalog
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
+from freeseg.catalog import dataset_metadata
 from freeseg.config_lseg import vit_arguments
 from freeseg.engine import parameter_groups
 
@@ -99,7 +98,7 @@ def test_the_base_is_the_releases_recipe():
 def test_every_fold_of_a_benchmark_has_a_training_set_without_its_classes():
     for name in (name for name in ALL if re.match("(pascal_5i|coco_20i)/", name)):
         for dataset in load(name).DATASETS.TRAIN:
-            assert 0 in MetadataCatalog.get(dataset).trainable_flag
+            assert 0 in dataset_metadata(dataset).trainable_flag
 
 
 def test_variants_of_the_study_change_the_regularisation():

@@ -16,7 +16,7 @@ from PIL import Image
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
+from freeseg import build_model
 from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, build_test_loader
 from freeseg.images import ImageError

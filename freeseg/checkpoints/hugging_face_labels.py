@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import MetadataCatalog
+from freeseg.catalog import dataset_metadata, replace_metadata
 from freeseg.checkpoints.hugging_face_processor import ProcessorSettings
 from freeseg.checkpoints.json_object import read_json_object
 from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows
@@ -57,16 +57,16 @@ class Labels:
         """Returns the datasets that have the classes: a known one's, else all under `name`."""
         if self.datasets is not None:
             return self.datasets
-        MetadataCatalog.pop(name, None)
         ids = {self.ids[label]: label for label in range(len(self.names))}
-        MetadataCatalog.get(name).set(
-            stuff_classes=list(self.names),
-            thing_classes=[self.names[label] for label in sorted(self.things)],
-            stuff_dataset_id_to_contiguous_id=ids,
-            thing_dataset_id_to_contiguous_id={
+        values = {
+            "stuff_classes": list(self.names),
+            "thing_classes": list(self.names),
+            "stuff_dataset_id_to_contiguous_id": ids,
+            "thing_dataset_id_to_contiguous_id": {
                 id_: label for id_, label in ids.items() if label in self.things
             },
-        )
+        }
+        replace_metadata(name, values)
         return name, name
 
     def doubts(self) -> str:
@@ -106,7 +106,7 @@ def _dataset_of(names: tuple[str, ...], things: frozenset[int] | None = None) ->
     datasets = _DATASETS.get(len(names))
     if datasets is None:
         return None
-    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(datasets[1]))
+    vocabulary = Vocabulary.of_dataset(dataset_metadata(datasets[1]))
     if vocabulary is None or not _are_alike(names, vocabulary.names):
         return None
     own = frozenset(label for label, is_thing in enumerate(vocabulary.is_thing) if is_thing)

@@ -6,12 +6,13 @@ import argparse
 import random
 from pathlib import Path
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
+from freeseg.catalog import dataset_metadata
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader, unique_stems
+from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
 from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
@@ -42,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     if name is None:
         raise ValueError("name a --dataset or a --config-file")
     check_registered([name])
-    records = DatasetCatalog.get(name)
+    records = dataset_records(name)
     args.output.mkdir(parents=True, exist_ok=True)
     chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
     stems = unique_stems([Path(record["file_name"]) for record in chosen])
-    metadata = MetadataCatalog.get(name)
+    metadata = dataset_metadata(name)
     void = ignore_label_of(name)
     for record, stem in zip(chosen, stems):
         canvas = Visualizer(reader.read(record), metadata)

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 from freeseg import Segmenter
+from freeseg.catalog import dataset_metadata
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import unique_stems
+from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
 from freeseg.images import RgbImage
 from freeseg.model_loading import read_config
@@ -47,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     check_registered([name])
     segmenter = Segmenter.from_pretrained(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
-    records = DatasetCatalog.get(name)[: args.number]
+    records = dataset_records(name)[: args.number]
     stems = unique_stems([Path(record["file_name"]) for record in records])
     void = ignore_label_of(name)
     for record, stem in zip(records, stems):
         image = segmenter.mapper.reader.read(record)
-        canvas = Visualizer(image, MetadataCatalog.get(name))
+        canvas = Visualizer(image, dataset_metadata(name))
         truth = canvas.draw_dataset_dict(drawable_record(record, void))
         found = segmenter(image, args.task).picture()
         halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")

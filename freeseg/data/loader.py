@@ -18,12 +18,12 @@ from torch.utils import data as torch_data
 
 from detectron2.data import (
     DatasetFromList,
-    MetadataCatalog,
     build_detection_test_loader,
     build_detection_train_loader,
 )
 from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
+from freeseg.catalog import dataset_metadata
 from freeseg.classes import trained_vocabulary
 from freeseg.config import training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
@@ -152,7 +152,7 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
     """
     register_custom(cfg.DATASETS.CUSTOM)
     if mapper is None:
-        vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(dataset_name))
+        vocabulary = Vocabulary.of_dataset(dataset_metadata(dataset_name))
         mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
     records = dataset_records(dataset_name, merge_twins=cfg.DATASETS.MERGE_TWINS)
     return build_detection_test_loader(
@@ -162,7 +162,7 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
 
 def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
     """Samples of the prompt stage: single regions of the classes that may be seen."""
-    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    vocabulary = Vocabulary.of_dataset(dataset_metadata(cfg.DATASETS.TRAIN[0]))
     if vocabulary is None:
         raise ValueError(f"{cfg.DATASETS.TRAIN[0]} names no classes to learn prompts for")
     seen = set(vocabulary.seen_classes())
@@ -217,7 +217,7 @@ def _labels_in_first(cfg: Any) -> dict[str, Sequence[int | None]]:
     known = trained_vocabulary(cfg)
     labels: dict[str, Sequence[int | None]] = {}
     for name in cfg.DATASETS.TRAIN:
-        listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+        listed = Vocabulary.of_dataset(dataset_metadata(name))
         if known is not None and listed is not None:
             match = match_or_refuse(name, listed, known, _NOT_MIXED)
             if match.labels != tuple(range(len(listed))):

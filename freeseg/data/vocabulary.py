@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Union
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.data.categories import load_categories
 from freeseg.structures import ClassEntry, Vocabulary, read_classes
 from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
@@ -37,8 +37,8 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     """
     if isinstance(source, Vocabulary):
         return source
-    if isinstance(source, str) and source in DatasetCatalog.list():
-        metadata = MetadataCatalog.get(source)
+    if isinstance(source, str) and source in dataset_names():
+        metadata = dataset_metadata(source)
         names = metadata.get("stuff_classes") or metadata.get("thing_classes") or ()
         if not names:
             raise ValueError(f"dataset {source} has no class names in its metadata")

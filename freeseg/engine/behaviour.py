@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import detection_utils as utils
+from freeseg.catalog import dataset_metadata
 from freeseg.data import SegmentationMapper, evenly_spread
+from freeseg.data.records import dataset_records
 from freeseg.engine.few_shot import load_model
 from freeseg.evaluation.behaviour import Probes, measure_behaviour
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
@@ -29,7 +30,7 @@ def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str,
     """
     model: Any = load_model(cfg, cfg.MODEL.WEIGHTS)
     name = cfg.DATASETS.TEST[0]
-    names = list(MetadataCatalog.get(name).stuff_classes)
+    names = list(dataset_metadata(name).stuff_classes)
 
     def ask(x: Mapping[str, Any], vocabulary: Vocabulary) -> Tensor:
         labels: Tensor = model([{**x, "vocabulary": vocabulary}])[0]["sem_seg"]
@@ -47,7 +48,7 @@ def behaviour_table(results: Mapping[str, float]) -> str:
 
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[dict[str, Any], Tensor]]:
     mapper = SegmentationMapper(cfg, is_train=False)
-    for record in evenly_spread(DatasetCatalog.get(name), limit):
+    for record in evenly_spread(dataset_records(name), limit):
         truth = torch.from_numpy(np.array(utils.read_image(record["sem_seg_file_name"])))
         size = {"height": truth.shape[0], "width": truth.shape[1]}
         inputs = {**mapper(record), **size, "tasks": ("semantic",), LABEL_MAP_KEY: True}

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
+from freeseg.catalog import dataset_metadata
 from freeseg.classes import (
     fill_num_classes,
     refuse_shared_texts,
@@ -26,6 +26,7 @@ from freeseg.data.problems import DataError, Problems
 from freeseg.data.records import match_or_refuse
 from freeseg.evaluation import wanted_tasks
 from freeseg.evaluation.truth import UNKNOWN_REMEDY
+from freeseg.names import plain_name
 from freeseg.structures import TASKS, Vocabulary
 
 _WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
@@ -113,7 +114,7 @@ def check_all(
 
 def _check_texts(cfg: Any, names: Sequence[str], problems: Problems) -> None:
     """Refuses classes that a system that reads texts cannot tell apart."""
-    lists = {name: Vocabulary.of_dataset(MetadataCatalog.get(name)) for name in names}
+    lists = {name: Vocabulary.of_dataset(dataset_metadata(name)) for name in names}
     for source, classes in {**lists, **training_vocabularies(cfg)}.items():
         if classes is not None:
             with problems.collecting("texts of classes"):
@@ -145,7 +146,7 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
             return  # the check of its records says it
         raise
     known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
-    listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    listed = Vocabulary.of_dataset(dataset_metadata(name))
     if known is not None and listed is not None:
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
@@ -157,7 +158,7 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
 
 
 def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
-    has_queries = cfg.MODEL.META_ARCHITECTURE in _WITH_QUERIES
+    has_queries = plain_name(cfg.MODEL.META_ARCHITECTURE) in _WITH_QUERIES
     return CheckSettings(
         is_test=name in cfg.DATASETS.TEST,
         is_train=name in train or name not in cfg.DATASETS.TEST,

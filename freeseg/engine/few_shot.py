@@ -13,7 +13,6 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
-from detectron2.modeling import build_model
 from freeseg.data.few_shot import (
     EpisodeMapper,
     build_episode_loader,
@@ -24,6 +23,7 @@ from freeseg.data.few_shot import (
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.data.photos import PhotoReader
 from freeseg.evaluation.few_shot import FewShotEvaluator
+from freeseg.names import build_model
 from freeseg.weight_loading import load_weights
 
 FOLD_SLOT = "{fold}"

@@ -32,6 +32,7 @@ from freeseg.engine.report import report_results
 from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
+from freeseg.release_names import register_release_names
 from freeseg.resources import config_address
 from freeseg.zoo import weights_path
 
@@ -67,6 +68,7 @@ def run_job(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         JobError: It cannot begin.
     """
+    register_release_names()
     with beginning():
         cfg = load_config(args)
         require_output_folder(cfg.OUTPUT_DIR)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.transforms import NoOpTransform
+from freeseg.catalog import dataset_metadata
 from freeseg.config import region_arguments
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader
+from freeseg.data.records import dataset_records
 from freeseg.evaluation.regions import measure_regions
 from freeseg.modeling import ClipAdapter, RegionCrops
 from freeseg.structures import Vocabulary
@@ -37,7 +38,7 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST names no set of annotated photos")
     name = cfg.DATASETS.TEST[0]
-    vocabulary = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    vocabulary = Vocabulary.of_dataset(dataset_metadata(name))
     if vocabulary is None:
         raise ValueError(f"{name} names no classes")
     adapter = ClipAdapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
@@ -49,7 +50,7 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     reader, device = PhotoReader.from_config(cfg), cfg.MODEL.DEVICE
     ignore_label = ignore_label_of(name)
-    for record in evenly_spread(DatasetCatalog.get(name), limit):
+    for record in evenly_spread(dataset_records(name), limit):
         image = np.ascontiguousarray(reader.read(record).transpose(2, 0, 1))
         annotation, tasks = read_annotation(record, image.shape[1:], ignore_label)
         segments = annotation.apply(NoOpTransform(), image.shape[1:])

@@ -64,6 +64,7 @@ from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
 from freeseg.evaluation.truth import Truth
 from freeseg.inference import SlidingWindow
+from freeseg.names import build_model
 from freeseg.structures import class_rows
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,9 @@ class Trainer(DefaultTrainer):
         if not cfg.MODEL.CLASSES:
             register_custom(cfg.DATASETS.CUSTOM)  # a model asks its training set for class names
         fill_num_classes(cfg)
-        return super().build_model(cfg)
+        model = build_model(cfg)
+        logger.info("Model:\n%s", model)
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
+from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.config import default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.records import dataset_records
@@ -123,7 +123,7 @@ def judged_tasks(dataset_name: str) -> Sequence[str]:
     Raises:
         NotImplementedError: Its evaluator_type is unknown, or its records have no annotation.
     """
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    kind = dataset_metadata(dataset_name).get("evaluator_type")
     if kind is None:
         kind = _kind_of_records(dataset_name)
     if kind not in TASKS_OF_TYPE:
@@ -140,12 +140,12 @@ def _kind_of_records(dataset_name: str) -> str | None:
         "annotations": "coco",
         "sem_seg_file_name": "sem_seg",
     }
-    if dataset_name not in DatasetCatalog.list():
+    if dataset_name not in dataset_names():
         return None
     first: dict[str, Any] = next(iter(dataset_records(dataset_name)), {})
     return next((kind for key, kind in kinds.items() if key in first), None)
 
 
 def _has_cityscapes_files(dataset_name: str) -> bool:
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type") or ""
+    kind = dataset_metadata(dataset_name).get("evaluator_type") or ""
     return kind.startswith("cityscapes_")

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
+from freeseg.catalog import dataset_metadata
 
 # The package calls a function that numpy 2.4 has no more: it gets a numpy that has it.
 _OLDER_NUMPY = SimpleNamespace(**{**vars(np), "in1d": np.isin})
@@ -56,7 +56,7 @@ class CityscapesEvaluator(DatasetEvaluator):
 
     def __init__(self, dataset_name: str, script: str) -> None:
         """Imports `script`; the dataset's metadata must have its folder of truth as gt_dir."""
-        self._metadata = MetadataCatalog.get(dataset_name)
+        self._metadata = dataset_metadata(dataset_name)
         self._script: Any = importlib.import_module(f"cityscapesscripts.evaluation.{script}")
         self._settings = copy.copy(self._script.args)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
+from freeseg.catalog import replace_metadata
 from freeseg.data.coco_writer import write_json
-from freeseg.data.datasets.catalog import replace_metadata
 from freeseg.evaluation.instance_truth import coco_content
 from freeseg.evaluation.table import LIMIT_KEY
 from freeseg.evaluation.truth import Truth, write_truth

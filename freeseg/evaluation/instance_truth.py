@@ -11,8 +11,8 @@ from typing import Any
 
 from pycocotools import mask as rle_codec
 
-from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
+from freeseg.catalog import dataset_metadata
 from freeseg.data.annotation_files import read_segment_ids
 from freeseg.data.coco_writer import encode_rle
 from freeseg.data.panoptic import measured_segments
@@ -37,7 +37,7 @@ def coco_content(
         image_ids: What every image id of the dataset is called in the file.
         from_panoptic: Use the panoptic annotation even where there is another.
     """
-    keeps_areas = bool(MetadataCatalog.get(truth.name).get("keeps_annotated_areas", False))
+    keeps_areas = bool(dataset_metadata(truth.name).get("keeps_annotated_areas", False))
     records = None if from_panoptic else truth.thing_records()
     images: list[Row] = []
     annotations: list[Row] = []

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator
+from freeseg.catalog import dataset_metadata, replace_metadata
 from freeseg.data.annotation_files import read_segment_ids
-from freeseg.data.datasets.catalog import LABEL_DIVISOR, replace_metadata
+from freeseg.data.datasets.catalog import LABEL_DIVISOR
 from freeseg.data.panoptic import measured_segments
 from freeseg.data.photos import UniqueStems
 from freeseg.evaluation.truth import Truth, write_truth
@@ -48,7 +48,7 @@ class PanopticEvaluator(COCOPanopticEvaluator):
         values = {
             "panoptic_json": write_truth(path, lambda: panoptic_content(truth, root)),
             "panoptic_root": root,
-            "label_divisor": MetadataCatalog.get(truth.name).get("label_divisor", LABEL_DIVISOR),
+            "label_divisor": dataset_metadata(truth.name).get("label_divisor", LABEL_DIVISOR),
             # both have all classes: the model's flag of a class may be another than the dataset's
             "thing_dataset_id_to_contiguous_id": classes,
             "stuff_dataset_id_to_contiguous_id": classes,

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 from detectron2.config import CfgNode
-from detectron2.data import Metadata, MetadataCatalog
+from detectron2.data import Metadata
 from detectron2.utils import comm
+from freeseg.catalog import dataset_metadata
 from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
@@ -91,7 +92,7 @@ class Truth:
     def metadata(self) -> Metadata:
         """Names and colours of the classes that records and predictions have, for drawing."""
         if not self.is_renumbered:
-            return MetadataCatalog.get(self.name)
+            return dataset_metadata(self.name)
         colors = palette(len(self.vocabulary))
         known = zip(self.vocabulary.names, self.vocabulary.is_thing, colors)
         categories = [Category(label, *values) for label, values in enumerate(known)]
@@ -105,7 +106,7 @@ class Truth:
         """
         if self.records and "annotations" in self.records[0]:
             return self.records
-        metadata = MetadataCatalog.get(self.name)
+        metadata = dataset_metadata(self.name)
         source = metadata.get("json_file")
         if not source or not Path(source).is_file():
             return None
@@ -136,7 +137,7 @@ def listed_classes(name: str) -> Vocabulary:
     Raises:
         ValueError: Its metadata names none.
     """
-    listed = Vocabulary.of_dataset(MetadataCatalog.get(name))
+    listed = Vocabulary.of_dataset(dataset_metadata(name))
     if listed is None:
         raise ValueError(
             f"dataset {name} names no classes: its metadata needs thing_classes or stuff_classes"

@@ -33,6 +33,7 @@ from freeseg.inference import (
 from freeseg.meta_arch.mask2former import Mask2Former
 from freeseg.meta_arch.requests import Request, group_requests, task_of
 from freeseg.modeling import ClipAdapter, RegionCrops, class_logits
+from freeseg.names import register
 from freeseg.structures import (
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
@@ -46,7 +47,7 @@ from freeseg.text import TextEncoder
 from freeseg.training import DenseCriterion, SetCriterion
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class FreeSeg(Mask2Former):
     """Mask proposals classified against the texts of classes under a task."""
 
@@ -237,7 +238,7 @@ class FreeSeg(Mask2Former):
         return super().train(mode)
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class OpenVocabulary(FreeSeg):
     """`FreeSeg` under the name in the release's configurations."""
 

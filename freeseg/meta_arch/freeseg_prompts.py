@@ -16,11 +16,12 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.classes import closed_vocabulary, trained_vocabulary
 from freeseg.meta_arch.requests import task_of
 from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
+from freeseg.names import register
 from freeseg.structures import SegmentationTarget, Vocabulary
 from freeseg.text import TextEncoder
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class FreeSegPrompts(nn.Module):
     """Learned prompts, trained on pictures of single regions, for `FreeSeg` to use frozen."""
 

@@ -28,6 +28,7 @@ from freeseg.inference import (
 from freeseg.meta_arch.image_system import ImageSystem
 from freeseg.meta_arch.requests import vocabulary_of
 from freeseg.modeling import ClipAdapter
+from freeseg.names import register, with_own_names
 from freeseg.structures import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, ImageFeatures, Vocabulary
 from freeseg.text import (
     TemplatePrompts,
@@ -39,7 +40,7 @@ from freeseg.text import (
 from freeseg.training import VOID, PixelCriterion, withhold
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class LSeg(ImageSystem):
     """Backbone, fusion and pixel embedding, frozen text encoder, regularised logits."""
 
@@ -78,6 +79,7 @@ class LSeg(ImageSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = with_own_names(cfg)
         backbone = build_backbone(cfg)
         head = build_sem_seg_head(cfg, backbone.output_shape())
         coarsest = max(backbone.output_shape()[name].stride for name in head.in_features)

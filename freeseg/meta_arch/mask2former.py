@@ -28,6 +28,7 @@ from freeseg.inference import (
     without_padding,
 )
 from freeseg.meta_arch.image_system import ImageSystem
+from freeseg.names import register, with_own_names
 from freeseg.structures import (
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
@@ -39,7 +40,7 @@ from freeseg.structures import (
 from freeseg.training import SetCriterion
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class Mask2Former(ImageSystem):
     """Backbone, pixel decoder, masked query decoder, closed set of classes."""
 
@@ -74,6 +75,7 @@ class Mask2Former(ImageSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = with_own_names(cfg)
         backbone = build_backbone(cfg)
         assembly = assembly_arguments(cfg)
         return {
@@ -199,6 +201,6 @@ class Mask2Former(ImageSystem):
         return SegmentationResult(semantic=semantic, certainty=certainty)
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class MaskFormer(Mask2Former):
     """`Mask2Former` under the name that the published configurations use."""

@@ -23,6 +23,7 @@ from freeseg.config import (
 from freeseg.inference import check_tasks
 from freeseg.layers import MLP
 from freeseg.meta_arch.mask2former import Mask2Former
+from freeseg.names import register
 from freeseg.structures import ImageFeatures, SegmentationResult, SegmentationTarget
 from freeseg.text import CausalTextEncoder, parse_task, target_texts, task_sentence, tokenize
 from freeseg.training import ContrastiveSetCriterion
@@ -30,7 +31,7 @@ from freeseg.training import ContrastiveSetCriterion
 TRAINING_ONLY = ("text_encoder.", "text_projector.", "prompt_ctx.")
 
 
-@META_ARCH_REGISTRY.register()
+@register(META_ARCH_REGISTRY)
 class OneFormer(Mask2Former):
     """Mask2Former whose queries begin from a task token and, in training, learn from texts."""
 

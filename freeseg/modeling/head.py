@@ -12,12 +12,13 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from freeseg.config import system_node
 from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, TaskConditionedOutput
+from freeseg.names import own_component, register
 from freeseg.structures import ImageFeatures, MaskPrediction
 
 PUBLISHED_IN_FEATURE = "multi_scale_pixel_decoder"
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
+@register(SEM_SEG_HEADS_REGISTRY)
 class MaskFormerHead(nn.Module):
     """Holds both decoders under the parameter names of the releases.
 
@@ -40,7 +41,9 @@ class MaskFormerHead(nn.Module):
                 f"TRANSFORMER_IN_FEATURE must be {PUBLISHED_IN_FEATURE!r}, "
                 f"got {node.TRANSFORMER_IN_FEATURE!r}"
             )
-        build_pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME)
+        build_pixel_decoder = own_component(
+            SEM_SEG_HEADS_REGISTRY, cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME
+        )
         build_predictor = TRANSFORMER_DECODER_REGISTRY.get(node.TRANSFORMER_DECODER_NAME)
         return {
             "pixel_decoder": build_pixel_decoder(cfg, input_shape),
@@ -66,7 +69,7 @@ class MaskFormerHead(nn.Module):
         return self.predictor.final(features)  # type: ignore[operator]
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
+@register(SEM_SEG_HEADS_REGISTRY)
 class OneFormerHead(MaskFormerHead):
     """`MaskFormerHead` whose query decoder is told the task of every image."""
 

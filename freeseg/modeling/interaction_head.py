@@ -14,10 +14,11 @@ from freeseg.config import interaction_arguments
 from freeseg.modeling.decoder import OpenVocabularyDecoder
 from freeseg.modeling.head import MaskFormerHead
 from freeseg.modeling.interaction import ContextInteraction
+from freeseg.names import own_component, register
 from freeseg.structures import EmbeddedMasks, ImageFeatures
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
+@register(SEM_SEG_HEADS_REGISTRY)
 class MaskFormerInteractionHead(MaskFormerHead):
     """Encodes an image once, and decodes it for as many lists of texts as asked for."""
 
@@ -30,7 +31,9 @@ class MaskFormerInteractionHead(MaskFormerHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
-        build_pixel_decoder = SEM_SEG_HEADS_REGISTRY.get(cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME)
+        build_pixel_decoder = own_component(
+            SEM_SEG_HEADS_REGISTRY, cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME
+        )
         arguments = interaction_arguments(cfg)
         return {
             "pixel_decoder": build_pixel_decoder(cfg, input_shape),

@@ -19,12 +19,13 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from freeseg.config_lseg import lseg_head_arguments
 from freeseg.modeling.fusion import FusionBlock, double
 from freeseg.modeling.regularisation import SpatialRegularisation, build_regularisation
+from freeseg.names import register
 from freeseg.structures import ImageFeatures, Vocabulary
 
 MIN_LENGTH = 1e-12  # of an embedding, to divide by
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
+@register(SEM_SEG_HEADS_REGISTRY)
 class LSegHead(nn.Module):
     """Fuses four maps, embeds pixels in the space of texts, and regularises their logits.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detectron2.modeling import build_model
 from freeseg.meta_arch import Mask2Former
+from freeseg.names import build_model
 from freeseg.parity.golden import Golden
 from freeseg.structures import Vocabulary
 

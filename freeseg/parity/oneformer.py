@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detectron2.modeling import build_model
 from freeseg.meta_arch import OneFormer
+from freeseg.names import build_model
 from freeseg.parity.golden import Golden
 from freeseg.structures import TASKS
 

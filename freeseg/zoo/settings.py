@@ -15,6 +15,7 @@ from freeseg.config import test_node
 from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
 from freeseg.model_loading import load_config
+from freeseg.names import plain_name, registered
 from freeseg.structures import TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
@@ -31,8 +32,9 @@ def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:
     cfg.defrost()
     cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
     origins = _origins(found, cfg)
+    system = plain_name(cfg.MODEL.META_ARCHITECTURE)
     values = {
-        "system": _SYSTEMS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE),
+        "system": _SYSTEMS.get(system, system),
         "backbone": describe_backbone(cfg),
         **_classes(cfg),
         "input": str(InputSize.from_config(cfg)),
@@ -45,7 +47,7 @@ def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:
 
 def describe_backbone(cfg: CfgNode) -> str:
     """Returns the backbone and its size in words; its registered name where it is not known."""
-    name = str(cfg.MODEL.BACKBONE.NAME)
+    name = plain_name(cfg.MODEL.BACKBONE.NAME)
     return _BACKBONES[name](cfg.MODEL) if name in _BACKBONES else name
 
 
@@ -81,8 +83,7 @@ def _classes(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _thresholds(cfg: CfgNode) -> str:
-    name = cfg.MODEL.META_ARCHITECTURE
-    system = META_ARCH_REGISTRY.get(name) if name in META_ARCH_REGISTRY else None
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     if set(getattr(system, "answered_tasks", TASKS)) == {"semantic"}:
         return ""
     test = test_node(cfg)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detectron2.data import MetadataCatalog
+from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints.hugging_face_labels import Labels, read_labels
 from freeseg.checkpoints.hugging_face_processor import read_processor
 from freeseg.structures import Vocabulary
@@ -30,7 +30,7 @@ def labels_of(folder: Path, id2label: object = None, processor: dict | None = No
 
 def vocabulary_of(labels: Labels, folder: Path) -> Vocabulary:
     _, test = labels.register(f"classes of {folder}")
-    return Vocabulary.from_metadata(MetadataCatalog.get(test), len(labels.names))
+    return Vocabulary.from_metadata(dataset_metadata(test), len(labels.names))
 
 
 def rows(names: list[str], things: set[int]) -> str:
@@ -92,7 +92,7 @@ def test_a_file_beside_it_says_more_than_all_else(tmp_path):
     ],
 )
 def test_a_datasets_names_bring_its_things(tmp_path, dataset, key):
-    metadata = MetadataCatalog.get(dataset)
+    metadata = dataset_metadata(dataset)
     names = metadata.get(key)
     by_label = {str(label): f"{name}, another word" for label, name in enumerate(names)}
     labels = labels_of(tmp_path, by_label)
@@ -110,7 +110,7 @@ def test_a_known_number_of_classes_is_not_yet_a_known_dataset(tmp_path):
 
 
 def test_other_things_than_the_datasets_are_kept(tmp_path):
-    names = MetadataCatalog.get("cityscapes_fine_panoptic_val").stuff_classes
+    names = dataset_metadata("cityscapes_fine_panoptic_val").stuff_classes
     by_label = dict(zip(map(str, range(19)), names))
     labels = labels_of(tmp_path, by_label, {"metadata": {"thing_ids": [0, 5]}})
     assert labels.datasets is None

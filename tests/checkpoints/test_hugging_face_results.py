@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detectron2.data import MetadataCatalog
 from freeseg import Segmenter
+from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.model_loading import load_config
 from freeseg.text import task_sentence, tokenize
@@ -200,7 +200,7 @@ def test_thresholds_are_the_releases_for_their_classes_and_else_the_ports(square
     assert own.min_score == defaults["threshold"].default
     assert own.min_visible_share == defaults["overlap_mask_area_threshold"].default
     config = json.loads((square.folder / "config.json").read_text())
-    names = MetadataCatalog.get("cityscapes_fine_panoptic_val").stuff_classes
+    names = dataset_metadata("cityscapes_fine_panoptic_val").stuff_classes
     config["id2label"] = dict(zip(map(str, range(19)), names))
     file = square.folder.parent / "config.json"
     file.write_text(json.dumps(config))

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
-from freeseg import Segmenter, add_freeseg_config
+from freeseg import Segmenter, add_freeseg_config, build_model
 from freeseg.checkpoints import (
     ReleaseCheckpointer,
     StrictCheckpointer,

@@ -52,7 +52,10 @@ def test_metadata_has_one_id_space_for_things_and_stuff():
     values = metadata(load_categories("ade20k"))
     things = values["thing_dataset_id_to_contiguous_id"]
     assert things.items() <= values["stuff_dataset_id_to_contiguous_id"].items()
-    assert [values["stuff_classes"][index] for index in things.values()] == values["thing_classes"]
+    assert [values["stuff_classes"][index] for index in things.values()] == [
+        row.name for row in load_categories("ade20k") if row.is_thing
+    ]
+    assert values["thing_classes"] == values["stuff_classes"], "numbers are those of both"
     assert things[7] == 7, "ADE20K keeps its interleaved ids"
 
 

@@ -61,7 +61,8 @@ def test_a_panoptic_json_gives_names_and_thing_flags(row):
     register_custom(rows)
     metadata = MetadataCatalog.get(rows[0][0])
     assert metadata.stuff_classes == ["kite", "sky"], "things come first"
-    assert metadata.thing_classes == ["kite"]
+    assert metadata.thing_classes == ["kite", "sky"], "numbers count in it too"
+    assert list(metadata.thing_dataset_id_to_contiguous_id.values()) == [0]
     assert metadata.evaluator_type == "coco_panoptic_seg"
     (record,) = DatasetCatalog.get(rows[0][0])
     assert record["segments_info"][0]["category_id"] == 0

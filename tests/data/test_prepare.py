@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare import ade20k, camvid, cityscapes, voc
 from freeseg.data.prepare.job import (
@@ -32,7 +32,7 @@ PHOTO = np.zeros((20, 30, 3))
 
 
 def names_of(dataset: str, record) -> set[str]:
-    classes = MetadataCatalog.get(dataset).stuff_classes
+    classes = dataset_metadata(dataset).stuff_classes
     return {classes[row["category_id"]] for row in record["segments_info"]}
 
 
@@ -130,10 +130,10 @@ def camvid_tree(tmp_path, write_image):
 
 def test_camvid_keeps_the_semantic_labels_pixel_for_pixel(root, camvid_tree):
     camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
-    names = MetadataCatalog.get("camvid_train_panoptic").stuff_classes
+    names = dataset_metadata("camvid_train_panoptic").stuff_classes
     assert names[:3] == ["car", "pedestrian", "bicyclist"]
     for split, count in (("train", 2), ("val", 1)):
-        records = DatasetCatalog.get(f"camvid_{split}_panoptic")
+        records = kept(f"camvid_{split}_panoptic").load()
         assert len(records) == count
         for record in records:
             original = read_labels(
@@ -211,7 +211,7 @@ def test_camvid_instances_are_the_things_of_the_panoptic_annotation(root, camvid
 
     camvid.prepare_camvid(Job(camvid_tree, root / "camvid"))
     truth = COCO(str(root / "camvid" / "instances_train.json"))
-    for record in DatasetCatalog.get("camvid_train_panoptic"):
+    for record in kept("camvid_train_panoptic").load():
         ids = rgb2id(read_labels(record["pan_seg_file_name"]))
         things = [row for row in record["segments_info"] if row["isthing"]]
         rows = truth.loadAnns(truth.getAnnIds(record["image_id"]))
@@ -271,12 +271,12 @@ def test_ade20k_becomes_semantic_instance_and_panoptic(ade_tree, workers):
     ade20k.prepare_instances(job)
     ade20k.prepare_panoptic(job)
 
-    (record,) = DatasetCatalog.get("ade20k_sem_seg_val")
+    (record,) = kept("ade20k_sem_seg_val").load()
     labels = read_labels(record["sem_seg_file_name"])
     assert (labels[5, 5], labels[15, 0], labels[0, 0]) == (0, 12, 3)
 
-    (record,) = DatasetCatalog.get("ade20k_instance_val")
-    things = MetadataCatalog.get("ade20k_instance_val").thing_classes
+    (record,) = kept("ade20k_instance_val").load()
+    things = dataset_metadata("ade20k_instance_val").thing_classes
     found = [(things[row["category_id"]], row["bbox"]) for row in record["annotations"]]
     assert found == [
         ("person", [2, 12, 6, 6]),
@@ -284,7 +284,7 @@ def test_ade20k_becomes_semantic_instance_and_panoptic(ade_tree, workers):
         ("bed", [0, 0, 3, 3]),
     ]
 
-    (record,) = DatasetCatalog.get("ade20k_panoptic_val")
+    (record,) = kept("ade20k_panoptic_val").load()
     ids = rgb2id(read_labels(record["pan_seg_file_name"]))
     assert names_of("ade20k_panoptic_val", record) == {"wall", "person", "bed"}
     for segment in record["segments_info"]:
@@ -341,16 +341,16 @@ def test_cityscapes_becomes_semantic_and_panoptic(city_tree, workers):
     job = Job(city_tree, city_tree, workers)
     cityscapes.prepare_semantic(job)
     cityscapes.prepare_panoptic(job)
-    (record,) = DatasetCatalog.get("cityscapes_fine_panoptic_val")
+    (record,) = kept("cityscapes_fine_panoptic_val").load()
     assert record["image_id"] == "munster_000000_000019"
     assert record["file_name"].endswith(
         "leftImg8bit/val/munster/munster_000000_000019_leftImg8bit.png"
     )
     assert (record["height"], record["width"]) == (2, 6)
-    names = MetadataCatalog.get("cityscapes_fine_panoptic_val").stuff_classes
+    names = dataset_metadata("cityscapes_fine_panoptic_val").stuff_classes
     ids = rgb2id(read_labels(record["pan_seg_file_name"]))
-    kept = np.isin(CITY_IDS, [7, 23, 24, 26001, 26002])
-    assert np.array_equal(ids, np.where(kept, CITY_IDS, 0)), "caravan (29) is not evaluated"
+    is_kept = np.isin(CITY_IDS, [7, 23, 24, 26001, 26002])
+    assert np.array_equal(ids, np.where(is_kept, CITY_IDS, 0)), "caravan (29) is not evaluated"
     segments = {
         row["id"]: (names[row["category_id"]], row["isthing"], row["iscrowd"], row["area"])
         for row in record["segments_info"]
@@ -364,14 +364,14 @@ def test_cityscapes_becomes_semantic_and_panoptic(city_tree, workers):
     }
     labels = read_labels(record["sem_seg_file_name"])
     assert labels.tolist() == [[0, 0, 11, 13, 13, 255], [0, 10, 11, 13, 255, 255]]
-    (instance,) = DatasetCatalog.get("cityscapes_fine_instance_seg_val")
-    things = MetadataCatalog.get("cityscapes_fine_instance_seg_val").thing_classes
+    (instance,) = kept("cityscapes_fine_instance_seg_val").load()
+    things = dataset_metadata("cityscapes_fine_instance_seg_val").thing_classes
     assert [(row["id"], things[row["category_id"]]) for row in instance["segments_info"]] == [
         (24, "person"),
         (26001, "car"),
         (26002, "car"),
     ]
-    (semantic,) = DatasetCatalog.get("cityscapes_fine_sem_seg_val")
+    (semantic,) = kept("cityscapes_fine_sem_seg_val").load()
     assert semantic["sem_seg_file_name"] == record["sem_seg_file_name"]
 
 
@@ -398,25 +398,25 @@ def voc_tree(root, write_image):
 
 def test_voc_is_written_with_and_without_background(voc_tree):
     voc.prepare_semantic(Job(voc_tree, voc_tree))
-    (record,) = DatasetCatalog.get("voc_2012_sem_seg_val")
+    (record,) = kept("voc_2012_sem_seg_val").load()
     assert record["file_name"] == str(voc_tree / "JPEGImages" / "2007_000002.jpg")
     labels = read_labels(record["sem_seg_file_name"])
     assert [labels[0, 0], labels[5, 0], labels[9, 0]] == [15, 255, 0]
-    names = MetadataCatalog.get("voc_2012_sem_seg_val").stuff_classes
+    names = dataset_metadata("voc_2012_sem_seg_val").stuff_classes
     assert names[15] == "person"
-    (record,) = DatasetCatalog.get("voc_sem_seg_test")
+    (record,) = kept("voc_sem_seg_test").load()
     labels = read_labels(record["sem_seg_file_name"])
     assert [labels[0, 0], labels[5, 0], labels[9, 0]] == [14, 255, 255]
-    assert MetadataCatalog.get("voc_sem_seg_test").stuff_classes[14] == "person"
+    assert dataset_metadata("voc_sem_seg_test").stuff_classes[14] == "person"
 
 
 def test_voc_trains_on_the_augmented_set_without_val(voc_tree, write_image):
     for name in ("2007_000001", "2007_000002", "2008_000003"):
         write_image(voc_tree / "SegmentationClassAug" / f"{name}.png", np.ones((20, 30)))
     voc.prepare_semantic(Job(voc_tree, voc_tree))
-    train = [record["image_id"] for record in DatasetCatalog.get("voc_2012_sem_seg_train")]
+    train = [record["image_id"] for record in kept("voc_2012_sem_seg_train").load()]
     assert train == ["2007_000001", "2008_000003"]
-    (val,) = DatasetCatalog.get("voc_2012_sem_seg_val")
+    (val,) = kept("voc_2012_sem_seg_val").load()
     assert read_labels(val["sem_seg_file_name"])[0, 0] == 15, "val keeps VOC's own labels"
 
 

@@ -9,7 +9,7 @@ import pycocotools.mask
 import pytest
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.data.categories import load_categories
 from freeseg.data.panoptic import id2rgb, rgb2id
 from freeseg.data.prepare import coco
@@ -51,9 +51,9 @@ def coco_tree(root, write_image):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_coco_panoptic_becomes_semantic(coco_tree, workers):
     coco.prepare_panoptic_semantic(Job(coco_tree, coco_tree, workers))
-    (record,) = DatasetCatalog.get("coco_2017_val_panoptic_with_sem_seg")
+    (record,) = kept("coco_2017_val_panoptic_with_sem_seg").load()
     labels = read_labels(record["sem_seg_file_name"])
-    names = MetadataCatalog.get("coco_2017_val_panoptic_with_sem_seg").stuff_classes
+    names = dataset_metadata("coco_2017_val_panoptic_with_sem_seg").stuff_classes
     assert names[labels[0, 0]] == "toothbrush"
     assert names[labels[15, 0]] == "rug-merged", "a crowd has its class"
     assert (labels[10:12] == 255).all()
@@ -75,8 +75,8 @@ def test_a_changed_annotation_is_converted_again(coco_tree):
 def test_things_of_coco_panoptic_become_instances(coco_tree):
     job = Job(coco_tree, coco_tree, splits=("val",))
     coco.prepare_panoptic_instances(job)
-    (record,) = DatasetCatalog.get("coco_2017_val_panoptic2instance")
-    (panoptic,) = DatasetCatalog.get("coco_2017_val_panoptic")
+    (record,) = kept("coco_2017_val_panoptic2instance").load()
+    (panoptic,) = kept("coco_2017_val_panoptic").load()
     ids = rgb2id(np.asarray(Image.open(panoptic["pan_seg_file_name"])))
     things = [row for row in panoptic["segments_info"] if row["isthing"]]
     assert things
@@ -90,9 +90,9 @@ def test_things_of_coco_panoptic_become_instances(coco_tree):
 
 def test_coco_stuff_gets_contiguous_classes(coco_tree):
     coco.prepare_stuff(Job(coco_tree, coco_tree))
-    (record,) = DatasetCatalog.get("coco_2017_val_stuff_sem_seg")
+    (record,) = kept("coco_2017_val_stuff_sem_seg").load()
     labels = read_labels(record["sem_seg_file_name"])
-    names = MetadataCatalog.get("coco_2017_val_stuff_sem_seg").stuff_classes
+    names = dataset_metadata("coco_2017_val_stuff_sem_seg").stuff_classes
     assert [names[labels[0, 0]], names[labels[5, 0]]] == ["person", "wood"]
     assert (labels[9:] == 255).all()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
 from freeseg.data.prepare import mapillary
 from freeseg.data.prepare.job import Job, MissingFilesError, add_options, run
@@ -40,8 +40,8 @@ def mapillary_tree(folder, write_image):
 def test_mapillary_panoptic_from_instance_labels(root, write_image):
     tree = mapillary_tree(root / "mapillary_vistas", write_image)
     assert run(PARTS, options_of(tree)) == 0
-    record = DatasetCatalog.get("mapillary_vistas_panoptic_val")[0]
-    names = MetadataCatalog.get("mapillary_vistas_panoptic_val").stuff_classes
+    record = kept("mapillary_vistas_panoptic_val").load()[0]
+    names = dataset_metadata("mapillary_vistas_panoptic_val").stuff_classes
     found = [
         (names[row["category_id"]], row["isthing"], row["area"]) for row in record["segments_info"]
     ]

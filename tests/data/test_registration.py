@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, dataset_names, kept
 from freeseg.data import register_all
 
 NAMES = {
@@ -36,16 +36,17 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "expected"), NAMES.items(), ids=NAMES)
 def test_known_names_have_metadata_without_any_file(name, expected):
-    metadata = MetadataCatalog.get(name)
-    assert name in DatasetCatalog.list()
+    metadata = dataset_metadata(name)
+    assert name in dataset_names()
     assert (
         len(metadata.stuff_classes),
-        len(metadata.thing_classes),
+        len(metadata.thing_dataset_id_to_contiguous_id),
         metadata.evaluator_type,
     ) == expected
     contiguous = metadata.stuff_dataset_id_to_contiguous_id
     assert sorted(contiguous.values()) == list(range(expected[0]))
     assert len(metadata.stuff_colors) == expected[0]
+    assert metadata.thing_classes == metadata.stuff_classes, "numbers count in both"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,14 @@ def test_known_names_have_metadata_without_any_file(name, expected):
 )
 def test_a_missing_set_says_what_to_do(root, name):
     with pytest.raises(FileNotFoundError, match=r"datasets/README\.md"):
-        DatasetCatalog.get(name)
+        kept(name).load()
 
 
 def test_another_root_moves_every_set_of_ours(tmp_path):
     try:
         register_all(tmp_path / "elsewhere")
         for name in NAMES:
-            values = MetadataCatalog.get(name).as_dict()
+            values = dataset_metadata(name).as_dict()
             paths = [str(values[key]) for key in ("image_root", "image_dir") if key in values]
             assert paths
             assert paths[0].startswith(str(tmp_path / "elsewhere"))
@@ -94,9 +95,9 @@ def test_generated_sets_go_to_the_cache_when_no_root_is_named(monkeypatch, tmp_p
     try:
         register_all()
         expected = tmp_path / "freeseg" / "shapes" / "val" / "images"
-        assert Path(MetadataCatalog.get("shapes_val_panoptic").image_root) == expected
+        assert Path(dataset_metadata("shapes_val_panoptic").image_root) == expected
         coco = Path("datasets/coco/val2017")
-        assert Path(MetadataCatalog.get("coco_2017_val_panoptic").image_root) == coco
+        assert Path(dataset_metadata("coco_2017_val_panoptic").image_root) == coco
     finally:
         monkeypatch.undo()
         register_all()
@@ -119,17 +120,17 @@ def test_panoptic_records_have_contiguous_classes_and_sizes(root, write_image):
     }
     (coco / "annotations").mkdir(parents=True)
     (coco / "annotations" / "panoptic_val2017.json").write_text(json.dumps(content))
-    (record,) = DatasetCatalog.get("coco_2017_val_panoptic")
+    (record,) = kept("coco_2017_val_panoptic").load()
     assert record["file_name"] == str(coco / "val2017" / "000000000009.jpg")
     assert (record["image_id"], record["height"], record["width"]) == (9, 4, 6)
-    names = MetadataCatalog.get("coco_2017_val_panoptic").stuff_classes
+    names = dataset_metadata("coco_2017_val_panoptic").stuff_classes
     assert [(names[row["category_id"]], row["isthing"]) for row in record["segments_info"]] == [
         ("toothbrush", True),
         ("rug-merged", False),
     ]
     assert "sem_seg_file_name" not in record
     with pytest.raises(FileNotFoundError, match="panoptic_semseg_val2017"):
-        DatasetCatalog.get("coco_2017_val_panoptic_with_sem_seg")
+        kept("coco_2017_val_panoptic_with_sem_seg").load()
 
 
 def test_a_category_outside_the_table_is_an_error(root, write_image):
@@ -142,4 +143,4 @@ def test_a_category_outside_the_table_is_an_error(root, write_image):
     }
     (camvid / "panoptic_val.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="segment 1 has category 77"):
-        DatasetCatalog.get("camvid_val_panoptic")
+        kept("camvid_val_panoptic").load()

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.data import SegmentationMapper, register_all
 from freeseg.data.categories import Category, load_categories
 from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY, register
@@ -56,7 +57,7 @@ def test_every_published_set_is_registered_with_its_flags():
         trained = [f"{name}_seen" for name in sets.train]
         published = [name for names in sets.train.values() for name in names]
         for name in (*trained, *published, *sets.test):
-            metadata = MetadataCatalog.get(name)
+            metadata = dataset_metadata(name)
             names = metadata.get("stuff_classes") or metadata.thing_classes
             flags = dict(zip(names, metadata.trainable_flag))
             assert 0 < len(flags) - sum(flags.values()) <= 15, name
@@ -64,16 +65,16 @@ def test_every_published_set_is_registered_with_its_flags():
                 load_split(sets.split).unseen
             )
         for name in sets.train:
-            assert MetadataCatalog.get(name).get("trainable_flag") is None, "trained on everything"
+            assert dataset_metadata(name).get("trainable_flag") is None, "trained on everything"
     expected = {"ade20k_all_train_base", "coco_2017_train_full_task_base", "voc_base_sem_seg_train"}
     assert expected <= set(DatasetCatalog.list()), "names in the release's configurations"
 
 
 def test_registering_again_changes_nothing():
     register_all()
-    before = MetadataCatalog.get("ade20k_panoptic_train_seen").as_dict()
+    before = dataset_metadata("ade20k_panoptic_train_seen").as_dict()
     register_all()
-    assert MetadataCatalog.get("ade20k_panoptic_train_seen").as_dict() == before
+    assert dataset_metadata("ade20k_panoptic_train_seen").as_dict() == before
 
 
 @pytest.fixture
@@ -113,14 +114,14 @@ LEFT = {0: [[True, True, False, False], [False] * 4], 2: [[False] * 4, [True, Tr
 
 @pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
 def test_unseen_pixels_are_void_in_training(scene, task):
-    (record,) = DatasetCatalog.get("seen_of_it")
+    (record,) = kept("seen_of_it").load()
     expected = {0: LEFT[0]} if task == "instance" else LEFT
     assert mapped(record, task) == expected
     assert len(mapped(scene, task)) == 2 * len(expected), "the source still has all"
 
 
 def test_metadata_of_the_seen_part(scene):
-    metadata = MetadataCatalog.get("seen_of_it")
+    metadata = dataset_metadata("seen_of_it")
     assert metadata.stuff_classes == ["a", "b", "c", "d"], "class numbers stay"
     assert metadata.trainable_flag == [1, 0, 1, 0]
     assert metadata.evaluation_set == {"seen": ["a", "c"], "unseen": ["b", "d"]}

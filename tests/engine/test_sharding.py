@@ -13,9 +13,8 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Instances
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.config import criterion_arguments
 from freeseg.engine import build_optimizer, launch
 from freeseg.engine.sharding import gathered, is_sharded, shard, takes_whole_states, whole

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from detectron2.config import get_cfg
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BitMasks, Instances
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, register_custom
 from freeseg.data.datasets.shapes import register_split
@@ -25,8 +25,8 @@ class GroundTruthModel:
     """Returns a dataset's own annotation in all three forms, each changed by `corrupt` if given."""
 
     def __init__(self, dataset_name: str, corrupt: Corruption | None = None) -> None:
-        self.metadata = MetadataCatalog.get(dataset_name)
-        self.records = {row["file_name"]: row for row in DatasetCatalog.get(dataset_name)}
+        self.metadata = dataset_metadata(dataset_name)
+        self.records = {row["file_name"]: row for row in kept(dataset_name).load()}
         self.corrupt = corrupt
 
     def __call__(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

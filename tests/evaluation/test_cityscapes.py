@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from sklearn.metrics import auc, precision_recall_curve
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BitMasks, Instances
 from detectron2.utils import comm
+from freeseg.catalog import dataset_metadata, kept
 from freeseg.data.datasets.cityscapes import register_cityscapes
 from freeseg.data.datasets.roots import datasets_root
 from freeseg.data.panoptic import id2rgb
@@ -92,7 +92,7 @@ def wrong(ids: np.ndarray) -> tuple[np.ndarray, list[tuple[int, float, np.ndarra
 
 def outputs(dataset: str, labels: np.ndarray, found) -> dict:
     """What a model gives, in the dataset's class numbers; some stuff is among its instances."""
-    metadata = MetadataCatalog.get(dataset)
+    metadata = dataset_metadata(dataset)
     numbers = metadata.stuff_dataset_id_to_contiguous_id
     scores = torch.zeros(len(numbers), *SIZE)
     for label_id, number in numbers.items():
@@ -167,7 +167,7 @@ def score(dataset: str, guess, records=None) -> dict:
         evaluator = kind(dataset)
         evaluator.reset()
         model = Guesser(dataset, guess)
-        for record in records or DatasetCatalog.get(dataset):
+        for record in records or kept(dataset).load():
             evaluator.process([record], model([record]))
         results.update(evaluator.evaluate())
     return results
@@ -285,7 +285,7 @@ def test_one_false_alarm_above_the_only_bicycle_costs_three_quarters(root):
         labels, found = perfect(ids)
         return labels, [*found, (BICYCLE, 0.95, np.roll(ids == 33000, 30, axis=1))]
 
-    (third,) = [row for row in DatasetCatalog.get(PANOPTIC) if "lindau" in row["file_name"]]
+    (third,) = [row for row in kept(PANOPTIC).load() if "lindau" in row["file_name"]]
     results = score(PANOPTIC, alarmed, [third])["segm_cityscapes"]
     assert results["AP-bicycle"] == pytest.approx(25)  # the line from (0, 0) to (1, 1/2)
     assert results["AP-person"] == pytest.approx(100)
@@ -298,7 +298,7 @@ def test_datasets_of_one_task_have_the_scores_of_the_panoptic_one(root, kind):
     own = {"sem_seg": CityscapesSemanticEvaluator, "instance_seg": CityscapesInstanceEvaluator}
     evaluator = own[kind](dataset)
     evaluator.reset()
-    for record in DatasetCatalog.get(dataset):
+    for record in kept(dataset).load():
         evaluator.process([record], Guesser(dataset, wrong)([record]))
     ((task, values),) = evaluator.evaluate().items()
     assert values == pytest.approx(score(PANOPTIC, wrong)[task], nan_ok=True)
@@ -308,9 +308,9 @@ def test_the_package_counts_panoptic_quality_as_cocos_evaluator_does(root, cfg, 
     evaluator = build_evaluators(cfg, PANOPTIC)[2]
     evaluator.reset()
     model = Guesser(PANOPTIC, wrong)
-    truth = MetadataCatalog.get(PANOPTIC)
+    truth = dataset_metadata(PANOPTIC)
     rows = []
-    for record in DatasetCatalog.get(PANOPTIC):
+    for record in kept(PANOPTIC).load():
         evaluator.process([record], model([record]))
         labels = wrong(scenes()[record["image_id"]])[0]
         name = Path(record["pan_seg_file_name"]).name
@@ -385,7 +385,7 @@ def test_numpy_is_as_before_and_the_package_silent(root, capsys):
 
 def test_where_the_package_would_exit_an_error_says_why(root):
     evaluator = CityscapesSemanticEvaluator(PANOPTIC)
-    record = DatasetCatalog.get(PANOPTIC)[0]
+    record = kept(PANOPTIC).load()[0]
     with pytest.raises(
         RuntimeError, match=r"cityscapesscripts: ERROR: Image widths of .* not equal"
     ):
@@ -403,7 +403,7 @@ def test_missing_ground_truth_is_named(root):
 
 
 def test_two_processes_score_as_one(root, monkeypatch):
-    records = DatasetCatalog.get(PANOPTIC)
+    records = kept(PANOPTIC).load()
     results = {}
     for kind in (CityscapesSemanticEvaluator, CityscapesInstanceEvaluator):
         sent = []

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.export import (
     DynamicSize,
     build_graph,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detectron2.modeling import build_model
+from freeseg import build_model
 from freeseg.inference import dense_certainty, photo_certainty, segment_in_tiles, without_padding
 from freeseg.structures import (
     CERTAINTY_KEY,

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
-from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import mask2former_pair

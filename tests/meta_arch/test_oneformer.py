@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detectron2.modeling import build_model
+from freeseg import build_model
 from freeseg.structures import SegmentationTarget
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

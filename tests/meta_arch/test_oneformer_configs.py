@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.meta_arch.oneformer import TRAINING_ONLY
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/oneformer"

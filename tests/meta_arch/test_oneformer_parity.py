@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.text import task_sentence, tokenize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

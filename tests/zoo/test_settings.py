@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from detectron2.data import MetadataCatalog
 from freeseg import Segmenter
+from freeseg.catalog import dataset_metadata
 from freeseg.cli import main
 from freeseg.model_loading import load_config
 from freeseg.zoo import describe_model, description, find_model, load_catalog, resolution
@@ -72,7 +72,7 @@ def test_what_a_hugging_face_folder_does_not_say(tmp_path, capsys) -> None:
 def test_classes_of_a_release_bring_its_thresholds(tmp_path) -> None:
     mask2former_pair(tmp_path, "swin")
     file = tmp_path / "config.json"
-    names = MetadataCatalog.get("cityscapes_fine_instance_seg_val").thing_classes
+    names = dataset_metadata("cityscapes_fine_instance_seg_val").thing_classes
     id2label = dict(zip(map(str, range(8)), names))
     write_json(file, {**json.loads(file.read_text()), "id2label": id2label})
     settings = describe_model(tmp_path)["settings"]

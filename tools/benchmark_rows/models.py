@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmark_rows.contest import Contest, Row, assert_close
-from detectron2.modeling import build_model
+from freeseg import build_model
 from freeseg.checkpoints import KEY_MAPS, config_from_hugging_face
 from freeseg.modeling import fuse_for_inference
 from freeseg.text import task_sentence, tokenize

@@ -9,8 +9,7 @@ import torch
 
 from benchmark_rows.contest import Contest, Row
 from detectron2.config import get_cfg
-from detectron2.modeling import build_model
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.meta_arch.requests import group_requests
 from freeseg.modeling import fuse_for_inference
 from freeseg.structures import TASKS, Vocabulary

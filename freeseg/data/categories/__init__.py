@@ -61,17 +61,22 @@ def from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Category, ...]:
 
 
 def metadata(categories: Sequence[Category]) -> dict[str, Any]:
-    """Detectron2 metadata of a table: one contiguous id space for stuff and things together."""
-    things = [(index, row) for index, row in enumerate(categories) if row.is_thing]
+    """Detectron2 metadata of a table: one contiguous id space for stuff and things together.
+
+    As in Detectron2's own panoptic sets both lists have all classes, so that either is right for
+    whoever looks a class number up in it; the ids say which are things.
+    """
+    names, colors = [row.name for row in categories], [list(row.color) for row in categories]
+    numbers = {row.id: index for index, row in enumerate(categories)}
     return {
-        "thing_classes": [row.name for _, row in things],
-        "thing_colors": [list(row.color) for _, row in things],
-        "thing_dataset_id_to_contiguous_id": {row.id: index for index, row in things},
-        "stuff_classes": [row.name for row in categories],
-        "stuff_colors": [list(row.color) for row in categories],
-        "stuff_dataset_id_to_contiguous_id": {
-            row.id: index for index, row in enumerate(categories)
+        "thing_classes": names,
+        "thing_colors": colors,
+        "thing_dataset_id_to_contiguous_id": {
+            row.id: numbers[row.id] for row in categories if row.is_thing
         },
+        "stuff_classes": names,
+        "stuff_colors": colors,
+        "stuff_dataset_id_to_contiguous_id": numbers,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.data import MetadataCatalog
+from freeseg.catalog import dataset_metadata
 from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
@@ -90,7 +90,7 @@ def _check(
             records = merged(records)
     else:
         check_twins(name, records, problems, is_test=settings.is_test)
-    metadata = MetadataCatalog.get(name)
+    metadata = dataset_metadata(name)
     classes = Vocabulary.of_dataset(metadata)
     if classes is None:
         line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
@@ -186,7 +186,7 @@ def _check_tasks(
     name: str, records: Sequence[Record], tasks: Sequence[str], problems: Problems
 ) -> None:
     """Names records without truth for the tasks that the set is used for."""
-    has_json = bool(MetadataCatalog.get(name).get("json_file"))
+    has_json = bool(dataset_metadata(name).get("json_file"))
     for record in records:
         for task in tasks:
             keys = _KEYS[task]

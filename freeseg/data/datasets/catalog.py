@@ -1,4 +1,4 @@
-"""Lazy entries in Detectron2's catalogs, which can be registered again under another root."""
+"""Lazy entries of the catalogue, which can be registered again under another root."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.catalog import dataset_metadata, keep, kept, own_entry
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
     FileName,
@@ -38,24 +38,14 @@ LABELS_KEY = "class_of_label"  # what the values of the semantic PNG mean, where
 
 
 def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
-    """Register a dataset and its metadata, replacing an earlier entry of that name.
+    """Register a dataset and its metadata, replacing an earlier entry of ours of that name.
 
     Args:
         name: Of the dataset.
         load: Makes its records, and collects what is wrong with them.
         values: Metadata.
     """
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-    DatasetCatalog.register(name, _Strictly(load))
-    replace_metadata(name, values)
-
-
-def replace_metadata(name: str, values: Mapping[str, Any]) -> None:
-    """Gives a name these values in Detectron2's catalog, and none that it had before."""
-    if name in MetadataCatalog.list():
-        MetadataCatalog.remove(name)
-    MetadataCatalog.get(name).set(**values)
+    keep(name, _Strictly(load), values)
 
 
 def load_records(name: str, problems: Problems) -> Records:
@@ -64,15 +54,19 @@ def load_records(name: str, problems: Problems) -> Records:
     `problems` gets all that is wrong with its files and the records are what is left; Detectron2's
     `DatasetCatalog.get` raises them.
     """
-    function = DatasetCatalog[name] if name in DatasetCatalog.list() else None
-    if isinstance(function, _Strictly):
-        return function.load(problems)
-    return own_records(name, problems)
+    return own_records(name, problems) if own_entry(name) is None else load_kept(name, problems)
+
+
+def load_kept(name: str, problems: Problems) -> Records:
+    """The same of a dataset of ours, whoever else has registered its name."""
+    strictly = kept(name).load
+    assert isinstance(strictly, _Strictly)
+    return strictly.load(problems)
 
 
 def ignore_label_of(name: str) -> int:
     """Void in a registered dataset: what its metadata says, else Detectron2's usual 255."""
-    return int(MetadataCatalog.get(name).get("ignore_label", IGNORE_LABEL))
+    return int(dataset_metadata(name).get("ignore_label", IGNORE_LABEL))
 
 
 @dataclass(frozen=True)

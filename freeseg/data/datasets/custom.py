@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog
+from freeseg.catalog import dataset_names, publish
 from freeseg.data.categories import from_json
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
@@ -60,11 +60,12 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
         name = row[0]
         if _registered.get(name) == tuple(row):
             continue
-        if name in DatasetCatalog.list() and name not in _registered:
+        if name in dataset_names() and name not in _registered:
             raise ValueError(
                 f"DATASETS.CUSTOM: {name!r} is the name of a built-in dataset; choose another"
             )
         _register_row(*row)
+        publish([name])
         _registered[name] = tuple(row)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freeseg.data.datasets.seen import register_seen
+from freeseg.data.datasets.seen import keep_seen
 from freeseg.data.few_shot.benchmark import load_benchmark
 
 SOURCES = {  # benchmark -> training set with all its classes
@@ -17,4 +17,4 @@ def register_fold_training_sets() -> None:
         benchmark = load_benchmark(name)
         for fold, classes in benchmark.folds.items():
             held_out = [benchmark.classes[each] for each in classes]
-            register_seen(f"{name}_fold{fold}_train", source, held_out)
+            keep_seen(f"{name}_fold{fold}_train", source, held_out)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
+from freeseg.catalog import dataset_metadata
 from freeseg.data.problems import Problems
 
 Records = list[dict[str, Any]]
@@ -25,7 +26,7 @@ _ROWS = {"annotations": ("category_id",), "segments_info": ("id", "category_id")
 
 def check_metadata(name: str, problems: Problems) -> None:
     """Collects what is wrong with a dataset's class names and with its label for void."""
-    metadata = MetadataCatalog.get(name)
+    metadata = dataset_metadata(name)
     for key in ("thing_classes", "stuff_classes"):
         wrong = [each for each in metadata.get(key) or () if not isinstance(each, str)]
         if wrong:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from detectron2.data import DatasetCatalog
+from freeseg.catalog import dataset_names
 from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
@@ -45,7 +45,7 @@ def check_registered(names: Sequence[str]) -> None:
     Raises:
         ValueError: On the first of them; the message has those that look alike.
     """
-    known = DatasetCatalog.list()
+    known = dataset_names()
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

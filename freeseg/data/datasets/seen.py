@@ -11,8 +11,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.data import MetadataCatalog
-from freeseg.data.datasets.catalog import IGNORED_KEY, STUFF_KEY, Records, load_records, register
+from detectron2.data import Metadata
+from freeseg.catalog import amend, dataset_metadata, kept, publish
+from freeseg.data.datasets.catalog import (
+    IGNORED_KEY,
+    STUFF_KEY,
+    Loader,
+    Records,
+    load_kept,
+    load_records,
+    register,
+)
 from freeseg.data.splits import load_split, split_metadata
 
 # metadata that would lead around the filter, to files that still have all classes
@@ -71,11 +80,17 @@ def register_published_splits() -> None:
     for sets in PUBLISHED:
         unseen = load_split(sets.split).unseen
         for source, names in sets.train.items():
-            known = [name for name in _class_names(source) if name in unseen]
             for name in (f"{source}_seen", *names):
-                register_seen(name, source, known)
+                keep_seen(name, source, unseen)
         for name in sets.test:
-            MetadataCatalog.get(name).set(**split_metadata(_class_names(name), unseen))
+            amend(name, split_metadata(_class_names(kept(name).metadata), unseen))
+
+
+def keep_seen(name: str, source: str, unseen: Collection[str]) -> None:
+    """The same as `register_seen` of datasets of ours, whoever has registered their names."""
+    entry = kept(source)
+    names = [each for each in _class_names(entry.metadata) if each in unseen]
+    _register(name, entry.metadata, lambda problems: load_kept(source, problems), names)
 
 
 def register_seen(name: str, source: str, unseen: Collection[str]) -> None:
@@ -91,21 +106,28 @@ def register_seen(name: str, source: str, unseen: Collection[str]) -> None:
     Raises:
         ValueError: A name is no class of the source.
     """
-    names = _class_names(source)
+    names = _class_names(dataset_metadata(source))
     foreign = sorted(set(unseen) - set(names))
     if foreign or not unseen:
         raise ValueError(
             f"wanted unseen classes of the dataset {source}, got {', '.join(foreign) or 'none'}"
         )
+    metadata = dataset_metadata(source)
+    _register(name, metadata, lambda problems: load_records(source, problems), unseen)
+    publish([name])
+
+
+def _register(name: str, metadata: Metadata, load: Loader, unseen: Collection[str]) -> None:
+    names = _class_names(metadata)
     values = {
         key: value
-        for key, value in MetadataCatalog.get(source).as_dict().items()
+        for key, value in metadata.as_dict().items()
         if key != "name" and key not in _UNFILTERED_FILES
     }
     hidden = frozenset(number for number, each in enumerate(names) if each in unseen)
     register(
         name,
-        lambda problems: seen_records(load_records(source, problems), hidden),
+        lambda problems: seen_records(load(problems), hidden),
         {**values, **split_metadata(names, unseen)},
     )
 
@@ -128,7 +150,6 @@ def seen_records(records: Records, unseen: Collection[int]) -> Records:
     return result
 
 
-def _class_names(dataset: str) -> list[str]:
+def _class_names(metadata: Metadata) -> list[str]:
     """Names in the order of class numbers."""
-    metadata = MetadataCatalog.get(dataset)
     return list(metadata.get("stuff_classes") or metadata.thing_classes)

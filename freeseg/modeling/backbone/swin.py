@@ -8,13 +8,14 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone.swin import SwinTransformer
+from freeseg.names import register
 
 # Detectron2's Swin has the parameter names of the releases' copy and the same output; it calls
 # its maps p0..p3 where the configurations say res2..res5.
 _PUBLISHED_NAMES = {"p0": "res2", "p1": "res3", "p2": "res4", "p3": "res5"}
 
 
-@BACKBONE_REGISTRY.register()
+@register(BACKBONE_REGISTRY)
 class D2SwinTransformer(SwinTransformer):
     """Detectron2's Swin Transformer with feature names ``res2`` to ``res5``.
 

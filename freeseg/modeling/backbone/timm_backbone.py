@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.names import register
 
 
-@BACKBONE_REGISTRY.register()
+@register(BACKBONE_REGISTRY)
 class TimmBackbone(Backbone):
     """Feature pyramid of a timm model, named as Detectron2's ResNet names it.
 

@@ -19,13 +19,14 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from freeseg.config import pixel_decoder_arguments
 from freeseg.layers import DeformableEncoderLayer, pixel_centres, sine_position
+from freeseg.names import register
 from freeseg.structures import sizes_of
 
 NUM_DECODER_LEVELS = 3  # coarsest maps handed to the query decoder, in every release
 NUM_NORM_GROUPS = 32
 
 
-@SEM_SEG_HEADS_REGISTRY.register()
+@register(SEM_SEG_HEADS_REGISTRY)
 class MSDeformAttnPixelDecoder(nn.Module):
     """Mask2Former's pixel decoder (arXiv 2112.01527, section 3.2 and appendix)."""
 
