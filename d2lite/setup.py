@@ -23,7 +23,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["detectron2", "detectron2.*"]),
-    package_data={"detectron2.model_zoo": ["*.json", *ZOO_FILES]},
+    package_data={"detectron2": ["*.json"], "detectron2.model_zoo": ["*.json", *ZOO_FILES]},
     # The lower bounds are what `make oldest` installs and tries, with freeseg.
     install_requires=[
         "torch>=2.5.0",

@@ -5,6 +5,7 @@ The real package carries the same distribution name and replaces this one when i
 
 from __future__ import annotations
 
+from detectron2 import _missing  # noqa: F401  from now on, what is left out says so
 from detectron2.utils.env import setup_environment
 
 setup_environment()

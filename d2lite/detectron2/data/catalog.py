@@ -7,6 +7,7 @@ import types
 from collections import UserDict
 from typing import Any, Callable, List
 
+from detectron2._missing import UPSTREAM, missing
 from detectron2.utils.logger import log_first_n
 
 __all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog"]
@@ -53,7 +54,10 @@ class _DatasetCatalog(_NamedRegistry):
 
         Raises:
             KeyError: if the name is unknown; the message lists the known ones.
+            NotImplementedError: if only upstream registers it.
         """
+        if name not in self and name in UPSTREAM["datasets"]:
+            raise missing(f"the dataset {name}")
         if name not in self:
             known = ", ".join(self)
             raise KeyError(f"Dataset '{name}' is not registered! Available datasets are: {known}")
@@ -84,6 +88,7 @@ class Metadata(types.SimpleNamespace):
     def __getattr__(self, key: str) -> Any:  # called for missing attributes only
         if key in self._RENAMED:
             return getattr(self, self._current_name(key))
+        self._refuse_if_left_out()
         known = [name for name in self.__dict__ if name != "name"]
         reason = f"Available keys are {list(self.__dict__)}." if known else "metadata is empty."
         raise AttributeError(
@@ -103,6 +108,10 @@ class Metadata(types.SimpleNamespace):
             f"different value!\n{old} != {val}"
         )
 
+    def _refuse_if_left_out(self) -> None:
+        if self.name in UPSTREAM["datasets"] and list(self.__dict__) == ["name"]:
+            raise missing(f"the metadata of {self.name}")
+
     def _current_name(self, old_key: str) -> str:
         new_key = self._RENAMED[old_key]
         log_first_n(logging.WARNING, f"Metadata '{old_key}' was renamed to '{new_key}'!", n=10)
@@ -120,6 +129,7 @@ class Metadata(types.SimpleNamespace):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the attribute, or the default when there is none."""
+        self._refuse_if_left_out()
         return getattr(self, key, default)
 
 

@@ -8,10 +8,8 @@ from .evaluator import (
     inference_context,
     inference_on_dataset,
 )
-from .lvis_evaluation import LVISEvaluator
 from .panoptic_evaluation import COCOPanopticEvaluator
 from .pascal_voc_evaluation import PascalVOCDetectionEvaluator
-from .rotated_coco_evaluation import RotatedCOCOEvaluator
 from .sem_seg_evaluation import SemSegEvaluator
 from .testing import print_csv_format, verify_results
 
@@ -22,9 +20,7 @@ __all__ = [
     "CityscapesSemSegEvaluator",
     "DatasetEvaluator",
     "DatasetEvaluators",
-    "LVISEvaluator",
     "PascalVOCDetectionEvaluator",
-    "RotatedCOCOEvaluator",
     "SemSegEvaluator",
     "inference_context",
     "inference_on_dataset",

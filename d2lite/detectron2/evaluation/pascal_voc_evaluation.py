@@ -13,15 +13,12 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import torch
 
-from detectron2._missing import missing_names
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 _IOU_PERCENTS = range(50, 100, 5)
-
-__getattr__ = missing_names(__name__, ["parse_rec", "voc_ap", "voc_eval"])
 
 
 class PascalVOCDetectionEvaluator(DatasetEvaluator):

@@ -5,12 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from detectron2._missing import missing
 from detectron2.export.torchscript_patch import freeze_training_mode, patch_instances
 
-__all__ = ["dump_torchscript_IR", "patch_instances", "scripting_with_instances"]
-
-dump_torchscript_IR = missing("detectron2.export.dump_torchscript_IR")  # noqa: N816
+__all__ = ["patch_instances", "scripting_with_instances"]
 
 
 def scripting_with_instances(model: nn.Module, fields: dict[str, type]) -> torch.jit.ScriptModule:

@@ -18,10 +18,7 @@ import torch
 from torch import nn
 
 import detectron2  # noqa: F401  (torchscript looks up the stand-in's types in this file)
-from detectron2._missing import missing_names
 from detectron2.structures import Boxes, Instances
-
-__getattr__ = missing_names(__name__, ["patch_builtin_len", "patch_nonscriptable_classes"])
 
 _numbers = itertools.count(1)
 

@@ -10,12 +10,11 @@ from detectron2.layers.batch_norm import (
     get_norm,
 )
 from detectron2.layers.blocks import CNNBlockBase, DepthwiseSeparableConv2d
-from detectron2.layers.deform_conv import DeformConv, ModulatedDeformConv
 from detectron2.layers.losses import ciou_loss, diou_loss
 from detectron2.layers.mask_ops import paste_masks_in_image
 from detectron2.layers.nms import batched_nms, batched_nms_rotated, nms, nms_rotated
 from detectron2.layers.roi_align import ROIAlign, roi_align
-from detectron2.layers.roi_align_rotated import ROIAlignRotated, roi_align_rotated
+from detectron2.layers.roi_align_rotated import roi_align_rotated  # noqa: F401  hides its module
 from detectron2.layers.shape_spec import ShapeSpec
 from detectron2.layers.wrappers import (
     BatchNorm2d,
@@ -38,14 +37,11 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "CycleBatchNormList",
-    "DeformConv",
     "DepthwiseSeparableConv2d",
     "FrozenBatchNorm2d",
     "Linear",
-    "ModulatedDeformConv",
     "NaiveSyncBatchNorm",
     "ROIAlign",
-    "ROIAlignRotated",
     "ShapeSpec",
     "batched_nms",
     "batched_nms_rotated",
@@ -62,6 +58,5 @@ __all__ = [
     "nonzero_tuple",
     "paste_masks_in_image",
     "roi_align",
-    "roi_align_rotated",
     "shapes_to_tensor",
 ]

@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any
 
-from detectron2._missing import INSTALL_REAL, MissingFeatureError
+from detectron2._missing import UPSTREAM, missing
 from detectron2.config import CfgNode, LazyConfig, get_cfg, instantiate
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -21,16 +21,15 @@ def get_config_file(config_path: str) -> str:
     """Return the file of a shipped config.
 
     Raises:
-        RuntimeError: there is no such config; as MissingFeatureError if the real package has it.
+        NotImplementedError: only upstream has it.
+        RuntimeError: there is no such config.
     """
     filename = os.path.join(_FOLDER, "configs", config_path)
     if os.path.exists(filename):
         return filename
-    if _released_weights(config_path) is not None:
-        raise MissingFeatureError(
-            f"{config_path} is not among the few configs of the pure-Python detectron2 (0.6+lite); "
-            f"copy the file from Detectron2's repository, or {INSTALL_REAL}"
-        )
+    folder, _, leaf = config_path.rpartition("/")
+    if leaf in UPSTREAM["configs"].get(folder, ()):
+        raise missing(f"the config {config_path}")
     raise RuntimeError(f"{config_path} not available in Model Zoo!")
 
 

@@ -9,30 +9,21 @@ from .backbone import (
     BACKBONE_REGISTRY,
     FPN,
     Backbone,
-    MViT,
     ResNet,
     ResNetBlockBase,
-    SimpleFeaturePyramid,
     SwinTransformer,
-    ViT,
     build_backbone,
     build_resnet_backbone,
-    get_vit_lr_decay_rate,
     make_stage,
 )
 from .meta_arch import (
-    FCOS,
     META_ARCH_REGISTRY,
     SEM_SEG_HEADS_REGISTRY,
     GeneralizedRCNN,
-    PanopticFPN,
-    ProposalNetwork,
-    RetinaNet,
     SemanticSegmentor,
     build_model,
     build_sem_seg_head,
 )
-from .mmdet_wrapper import MMDetBackbone, MMDetDetector
 from .postprocessing import detector_postprocess
 from .proposal_generator import (
     PROPOSAL_GENERATOR_REGISTRY,
@@ -45,7 +36,6 @@ from .roi_heads import (
     ROI_HEADS_REGISTRY,
     ROI_KEYPOINT_HEAD_REGISTRY,
     ROI_MASK_HEAD_REGISTRY,
-    BaseKeypointRCNNHead,
     BaseMaskRCNNHead,
     FastRCNNOutputLayers,
     ROIHeads,
@@ -55,12 +45,11 @@ from .roi_heads import (
     build_mask_head,
     build_roi_heads,
 )
-from .test_time_augmentation import DatasetMapperTTA, GeneralizedRCNNWithTTA
+from .test_time_augmentation import DatasetMapperTTA
 
 __all__ = [
     "ANCHOR_GENERATOR_REGISTRY",
     "BACKBONE_REGISTRY",
-    "FCOS",
     "FPN",
     "META_ARCH_REGISTRY",
     "PROPOSAL_GENERATOR_REGISTRY",
@@ -71,26 +60,16 @@ __all__ = [
     "RPN_HEAD_REGISTRY",
     "SEM_SEG_HEADS_REGISTRY",
     "Backbone",
-    "BaseKeypointRCNNHead",
     "BaseMaskRCNNHead",
     "DatasetMapperTTA",
     "FastRCNNOutputLayers",
     "GeneralizedRCNN",
-    "GeneralizedRCNNWithTTA",
-    "MMDetBackbone",
-    "MMDetDetector",
-    "MViT",
-    "PanopticFPN",
-    "ProposalNetwork",
     "ROIHeads",
     "ResNet",
     "ResNetBlockBase",
-    "RetinaNet",
     "SemanticSegmentor",
-    "SimpleFeaturePyramid",
     "StandardROIHeads",
     "SwinTransformer",
-    "ViT",
     "build_anchor_generator",
     "build_backbone",
     "build_box_head",
@@ -103,6 +82,5 @@ __all__ = [
     "build_rpn_head",
     "build_sem_seg_head",
     "detector_postprocess",
-    "get_vit_lr_decay_rate",
     "make_stage",
 ]

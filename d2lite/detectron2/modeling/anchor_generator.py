@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from detectron2._missing import missing
 from detectron2.config import configurable
 from detectron2.structures import Boxes
 from detectron2.utils.registry import Registry
@@ -19,9 +18,6 @@ ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
 ANCHOR_GENERATOR_REGISTRY.__doc__ = """
 Callables ``(cfg, [ShapeSpec]) -> Module``: anchor boxes for feature maps.
 """
-
-RotatedAnchorGenerator = missing("detectron2.modeling.anchor_generator.RotatedAnchorGenerator")
-ANCHOR_GENERATOR_REGISTRY.register(RotatedAnchorGenerator)
 
 
 def build_anchor_generator(cfg, input_shape):

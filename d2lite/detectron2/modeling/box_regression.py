@@ -10,16 +10,12 @@ import math
 import torch
 from fvcore.nn import giou_loss, smooth_l1_loss
 
-from detectron2._missing import missing
 from detectron2.layers import ciou_loss, diou_loss
 from detectron2.structures import Boxes
 
-__all__ = ["Box2BoxTransform", "Box2BoxTransformLinear", "Box2BoxTransformRotated"]
+__all__ = ["Box2BoxTransform"]
 
 _DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)  # no box grows from 16 to more than 1000 pixels
-
-Box2BoxTransformLinear = missing("detectron2.modeling.box_regression.Box2BoxTransformLinear")
-Box2BoxTransformRotated = missing("detectron2.modeling.box_regression.Box2BoxTransformRotated")
 
 
 class Box2BoxTransform:

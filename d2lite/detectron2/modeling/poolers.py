@@ -20,7 +20,6 @@ _POOLERS = {
     "ROIAlign": partial(ROIAlign, aligned=False),
     "ROIAlignV2": partial(ROIAlign, aligned=True),
     "ROIAlignRotated": ROIAlignRotated,
-    "ROIPool": missing("detectron2.modeling.poolers.ROIPooler(pooler_type='ROIPool')"),
 }
 
 
@@ -72,6 +71,8 @@ class ROIPooler(nn.Module):
             canonical_level: likewise.
         """
         super().__init__()
+        if pooler_type == "ROIPool":
+            raise missing("ROIPooler(pooler_type='ROIPool')")
         if pooler_type not in _POOLERS:
             raise ValueError(f"Unknown pooler type: {pooler_type}; known are {list(_POOLERS)}")
         self.output_size = (output_size,) * 2 if isinstance(output_size, int) else output_size

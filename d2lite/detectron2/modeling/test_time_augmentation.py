@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from fvcore.transforms.transform import NoOpTransform
 
-from detectron2._missing import missing
 from detectron2.config import configurable
 from detectron2.data.transforms import (
     RandomFlip,
@@ -17,11 +16,7 @@ from detectron2.data.transforms import (
     apply_augmentations,
 )
 
-__all__ = ["DatasetMapperTTA", "GeneralizedRCNNWithTTA"]
-
-GeneralizedRCNNWithTTA = missing(
-    "detectron2.modeling.test_time_augmentation.GeneralizedRCNNWithTTA"
-)
+__all__ = ["DatasetMapperTTA"]
 
 
 class DatasetMapperTTA:

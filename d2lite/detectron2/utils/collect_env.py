@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import re
+import subprocess
 import sys
 from importlib import metadata
 
@@ -44,6 +46,18 @@ def collect_torch_env() -> str:
 def get_env_module() -> tuple[str, str]:
     name = "DETECTRON2_ENV_MODULE"
     return name, os.environ.get(name, "<not set>")
+
+
+def detect_compute_compatibility(CUDA_HOME: str | None, so_file: str) -> str:  # noqa: N803
+    """Return the GPU architectures that a library was compiled for ("8.0, 9.0"), if known."""
+    if CUDA_HOME is None:
+        return so_file
+    program = os.path.join(CUDA_HOME, "bin", "cuobjdump")
+    if not os.path.isfile(program):
+        return f"{so_file}; cannot find cuobjdump"
+    done = subprocess.run([program, "--list-elf", so_file], capture_output=True, text=True)
+    found = set(re.findall(r"\.sm_(\d+)(\d)", done.stdout))
+    return ", ".join(f"{major}.{minor}" for major, minor in sorted(found)) or so_file
 
 
 def test_nccl_ops() -> None:

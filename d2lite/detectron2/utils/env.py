@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import time
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -19,19 +20,10 @@ import numpy as np
 
 __all__ = ["seed_all_rng"]
 
+TORCH_VERSION = tuple(int(part) for part in version("torch").split(".")[:2])
 DOC_BUILDING = os.getenv("_DOC_BUILDING", False)
 
 _environment_is_ready = False
-
-
-def __getattr__(name: str) -> Any:
-    if name != "TORCH_VERSION":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import torch
-
-    major, minor = torch.__version__.split(".")[:2]
-    globals()[name] = (int(major), int(minor))
-    return globals()[name]
 
 
 def seed_all_rng(seed: int | None = None) -> None:

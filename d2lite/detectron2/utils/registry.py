@@ -5,9 +5,20 @@ from __future__ import annotations
 import pydoc
 from typing import Any
 
-from fvcore.common.registry import Registry
+import fvcore.common.registry
+
+from detectron2._missing import UPSTREAM, missing
 
 __all__ = ["Registry", "locate"]
+
+
+class Registry(fvcore.common.registry.Registry):
+    """fvcore's, which also says what only upstream registers."""
+
+    def get(self, name: str) -> Any:
+        if name not in self and name in UPSTREAM["registries"].get(self._name, ()):
+            raise missing(f"{name} of the registry {self._name}")
+        return super().get(name)
 
 
 def locate(name: str) -> Any:

@@ -12,14 +12,8 @@ from typing import Any, Callable
 import numpy as np
 import torch
 
-from detectron2._missing import missing_names
 from detectron2.structures import Boxes, Instances, ROIMasks
 from detectron2.utils.torch_version_utils import min_torch_version
-
-__getattr__ = missing_names(
-    __name__,
-    ["has_dynamic_axes", "register_custom_op_onnx_export", "unregister_custom_op_onnx_export"],
-)
 
 skipIfOnCPUCI = unittest.skipIf(  # noqa: N816
     os.environ.get("CI") and not torch.cuda.is_available(), "too slow on CPU for CI"

@@ -167,7 +167,6 @@ def test_precomputed_proposals_need_no_generator():
         ("PROPOSAL_GENERATOR_REGISTRY", "RPN"),
         ("ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead"),
         ("ROI_HEADS_REGISTRY", "StandardROIHeads"),
-        ("ROI_KEYPOINT_HEAD_REGISTRY", "KRCNNConvDeconvUpsampleHead"),
         ("ROI_MASK_HEAD_REGISTRY", "MaskRCNNConvUpsampleHead"),
         ("RPN_HEAD_REGISTRY", "StandardRPNHead"),
         ("SEM_SEG_HEADS_REGISTRY", "SemSegFPNHead"),

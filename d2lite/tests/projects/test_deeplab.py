@@ -87,6 +87,18 @@ def test_poly_decay_ends_constant():
     assert rates(scheduler, optimizer, 10) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("constant_ending", [0.0, 0.25])
+def test_poly_decay_has_no_rate_after_its_end(constant_ending):
+    optimizer = sgd()
+    scheduler = WarmupPolyLR(
+        optimizer, 10, warmup_iters=2, power=0.9, constant_ending=constant_ending
+    )
+    assert rates(scheduler, optimizer, 10)[-1] == pytest.approx(max(0.1**0.9, constant_ending))
+    assert optimizer.param_groups[0]["lr"] == constant_ending
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+        rates(scheduler, optimizer, 1)
+
+
 def test_scheduler_from_config():
     cfg = deeplab_cfg()
     cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from detectron2.utils.collect_env import collect_env_info
+from detectron2.utils.collect_env import collect_env_info, detect_compute_compatibility
 from detectron2.utils.develop import create_dummy_class, create_dummy_func
 from detectron2.utils.env import TORCH_VERSION, seed_all_rng
 from detectron2.utils.file_io import PathManager
@@ -150,3 +150,16 @@ def test_collect_env_info_names_versions():
     assert torch.__version__ in text
     assert np.__version__ in text
     assert "detectron2" in text
+
+
+def test_gpu_architectures_of_a_library(tmp_path):
+    assert detect_compute_compatibility(None, "lib.so") == "lib.so"
+    assert detect_compute_compatibility(str(tmp_path), "lib.so").startswith("lib.so; cannot find")
+    program = tmp_path / "bin/cuobjdump"
+    program.parent.mkdir()
+    lines = [f"ELF file {i}: $2.{i}.sm_{arch}.cubin" for i, arch in enumerate((90, 70, 90))]
+    program.write_text("#!/bin/sh\n" + "".join(f'echo "{line}"\n' for line in lines))
+    program.chmod(0o755)
+    assert detect_compute_compatibility(str(tmp_path), "lib.so") == "7.0, 9.0"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert detect_compute_compatibility(str(tmp_path), "lib.so") == "lib.so"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from detectron2._missing import missing
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
 
 from .builtin_meta import ADE20K_SEM_SEG_CATEGORIES, _get_builtin_metadata
@@ -94,9 +93,6 @@ def register_all_coco(root: str) -> None:
             panoptic_json,
             instances.json_file,
         )
-
-
-register_all_lvis = missing("detectron2.data.datasets.builtin.register_all_lvis")
 
 
 # dataset name with its task left open -> (image_dir, gt_dir)

@@ -19,7 +19,6 @@ __all__ = [
     "BasicBlock",
     "BasicStem",
     "BottleneckBlock",
-    "DeformBottleneckBlock",
     "ResNet",
     "ResNetBlockBase",
     "build_resnet_backbone",
@@ -37,7 +36,6 @@ _BLOCKS_BY_DEPTH = {
 _STAGE_NAMES = ("res2", "res3", "res4", "res5")
 
 ResNetBlockBase = CNNBlockBase  # older name that user code may import
-DeformBottleneckBlock = missing("detectron2.modeling.backbone.resnet.DeformBottleneckBlock")
 
 
 class BasicBlock(CNNBlockBase):
@@ -339,7 +337,9 @@ def stages_from_config(options, blocks_by_depth, dilations, multi_grid=None):
 def _block_class(options, stage):
     if options.DEPTH in (18, 34):
         return BasicBlock
-    return DeformBottleneckBlock if options.DEFORM_ON_PER_STAGE[stage] else BottleneckBlock
+    if options.DEFORM_ON_PER_STAGE[stage]:
+        raise missing("MODEL.RESNETS.DEFORM_ON_PER_STAGE")
+    return BottleneckBlock
 
 
 def _check_shallow(options):

@@ -1,7 +1,9 @@
-"""Dense detectors: names only; the real package has them."""
+"""A layout that dense detectors use; they themselves are in the real package."""
 
 from __future__ import annotations
 
-from detectron2._missing import missing
 
-DenseDetector = missing("detectron2.modeling.meta_arch.dense_detector.DenseDetector")
+def permute_to_N_HWA_K(tensor, K):  # noqa: N802, N803
+    """Return what A anchors predict per pixel, [N, A*K, H, W], as rows of K: [N, H*W*A, K]."""
+    assert tensor.dim() == 4, f"predictions have four axes, not the shape {tuple(tensor.shape)}"
+    return tensor.unflatten(1, (-1, K)).permute(0, 3, 4, 1, 2).flatten(1, 3)

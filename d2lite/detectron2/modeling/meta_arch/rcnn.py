@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectron2._missing import missing
 from detectron2.config import configurable
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.events import get_event_storage
@@ -16,10 +15,7 @@ from ..roi_heads import build_roi_heads
 from ._image_model import ImageModel
 from .build import META_ARCH_REGISTRY
 
-__all__ = ["GeneralizedRCNN", "ProposalNetwork"]
-
-ProposalNetwork = missing("detectron2.modeling.meta_arch.rcnn.ProposalNetwork")
-META_ARCH_REGISTRY.register(ProposalNetwork)
+__all__ = ["GeneralizedRCNN"]
 
 
 @META_ARCH_REGISTRY.register()

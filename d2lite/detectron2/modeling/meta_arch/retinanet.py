@@ -1,10 +1,3 @@
-"""RetinaNet: registered by name; the network is in the real package only."""
+"""The place from which projects import `permute_to_N_HWA_K`; RetinaNet is in the real package."""
 
-from __future__ import annotations
-
-from detectron2._missing import missing
-
-from .build import META_ARCH_REGISTRY
-
-RetinaNet = missing("detectron2.modeling.meta_arch.retinanet.RetinaNet")
-META_ARCH_REGISTRY.register(RetinaNet)
+from .dense_detector import permute_to_N_HWA_K  # noqa: F401

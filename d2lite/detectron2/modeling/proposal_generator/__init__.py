@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from .build import PROPOSAL_GENERATOR_REGISTRY, build_proposal_generator
 from .rpn import RPN, RPN_HEAD_REGISTRY, StandardRPNHead, build_rpn_head
-from .rrpn import RRPN
-
-PROPOSAL_GENERATOR_REGISTRY.register(RRPN)
 
 __all__ = [
     "PROPOSAL_GENERATOR_REGISTRY",

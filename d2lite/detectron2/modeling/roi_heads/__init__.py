@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from .box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
-from .cascade_rcnn import CascadeROIHeads
 from .fast_rcnn import FastRCNNOutputLayers
 from .keypoint_head import (
     ROI_KEYPOINT_HEAD_REGISTRY,
-    BaseKeypointRCNNHead,
-    KRCNNConvDeconvUpsampleHead,
     build_keypoint_head,
 )
 from .mask_head import (
@@ -19,29 +16,22 @@ from .mask_head import (
 )
 from .roi_heads import (
     ROI_HEADS_REGISTRY,
-    Res5ROIHeads,
     ROIHeads,
     StandardROIHeads,
     build_roi_heads,
     select_foreground_proposals,
 )
-from .rotated_fast_rcnn import RROIHeads
 
 __all__ = [
     "ROI_BOX_HEAD_REGISTRY",
     "ROI_HEADS_REGISTRY",
     "ROI_KEYPOINT_HEAD_REGISTRY",
     "ROI_MASK_HEAD_REGISTRY",
-    "BaseKeypointRCNNHead",
     "BaseMaskRCNNHead",
-    "CascadeROIHeads",
     "FastRCNNConvFCHead",
     "FastRCNNOutputLayers",
-    "KRCNNConvDeconvUpsampleHead",
     "MaskRCNNConvUpsampleHead",
     "ROIHeads",
-    "RROIHeads",
-    "Res5ROIHeads",
     "StandardROIHeads",
     "build_box_head",
     "build_keypoint_head",

@@ -1,10 +1,18 @@
-"""Cascade R-CNN heads: names only; the real package has them."""
+"""The gradient scaling of cascades; their heads are in the real package."""
 
 from __future__ import annotations
 
-from detectron2._missing import missing
+from torch.autograd import Function
 
-from .roi_heads import ROI_HEADS_REGISTRY
 
-CascadeROIHeads = missing("detectron2.modeling.roi_heads.cascade_rcnn.CascadeROIHeads")
-ROI_HEADS_REGISTRY.register(CascadeROIHeads)
+class _ScaleGradient(Function):
+    """Identity whose gradient is multiplied by ``scale``."""
+
+    @staticmethod
+    def forward(ctx, input, scale):
+        ctx.scale = scale
+        return input.view_as(input)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return ctx.scale * grad_output, None

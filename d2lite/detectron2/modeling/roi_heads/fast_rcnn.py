@@ -20,8 +20,6 @@ from ..box_regression import Box2BoxTransform, _dense_box_regression_loss
 
 __all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference"]
 
-_federated_loss = missing("detectron2.modeling.roi_heads.FastRCNNOutputLayers(use_fed_loss=True)")
-
 
 def fast_rcnn_inference(boxes, scores, image_shapes, score_thresh, nms_thresh, topk_per_image):
     """Turn scored boxes into detections, image by image.
@@ -110,7 +108,7 @@ class FastRCNNOutputLayers(nn.Module):
         """
         super().__init__()
         if use_fed_loss:
-            _federated_loss(get_fed_loss_cls_weights, fed_loss_num_classes)
+            raise missing("FastRCNNOutputLayers(use_fed_loss=True)")
         if isinstance(input_shape, int):
             input_shape = ShapeSpec(channels=input_shape)
         size = input_shape.channels * (input_shape.width or 1) * (input_shape.height or 1)
@@ -173,7 +171,7 @@ class FastRCNNOutputLayers(nn.Module):
             classes, boxes = logits.new_zeros(0), deltas.new_zeros(0, 4)
             true = boxes
         assert not boxes.requires_grad, "Proposals should not require gradients!"
-        _put_accuracy(logits, classes)
+        _log_classification_stats(logits, classes)
         class_loss = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else cross_entropy
         losses = {
             "loss_cls": class_loss(logits, classes),
@@ -254,16 +252,17 @@ class FastRCNNOutputLayers(nn.Module):
         return probs.split([len(p) for p in proposals])
 
 
-def _put_accuracy(logits, classes):
-    if classes.numel() == 0:
+def _log_classification_stats(pred_logits, gt_classes, prefix="fast_rcnn"):
+    """Put the part of right regions, of right and of missed objects into the event storage."""
+    if gt_classes.numel() == 0:
         return
-    background = logits.shape[1] - 1
-    predicted = logits.argmax(dim=1)
-    is_right = (predicted == classes).float()
-    is_object = (classes >= 0) & (classes < background)
+    background = pred_logits.shape[1] - 1
+    predicted = pred_logits.argmax(dim=1)
+    is_right = (predicted == gt_classes).float()
+    is_object = (gt_classes >= 0) & (gt_classes < background)
     storage = get_event_storage()
-    storage.put_scalar("fast_rcnn/cls_accuracy", is_right.mean())
+    storage.put_scalar(f"{prefix}/cls_accuracy", is_right.mean())
     if is_object.any():
         missed = (predicted[is_object] == background).float()
-        storage.put_scalar("fast_rcnn/fg_cls_accuracy", is_right[is_object].mean())
-        storage.put_scalar("fast_rcnn/false_negative", missed.mean())
+        storage.put_scalar(f"{prefix}/fg_cls_accuracy", is_right[is_object].mean())
+        storage.put_scalar(f"{prefix}/false_negative", missed.mean())

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from detectron2._missing import missing
 from detectron2.utils.registry import Registry
 
 ROI_KEYPOINT_HEAD_REGISTRY = Registry("ROI_KEYPOINT_HEAD")
 ROI_KEYPOINT_HEAD_REGISTRY.__doc__ = """
 Callables ``(cfg, input_shape) -> Module``: keypoints of regions.
 """
-
-KRCNNConvDeconvUpsampleHead = missing(
-    "detectron2.modeling.roi_heads.keypoint_head.KRCNNConvDeconvUpsampleHead"
-)
-BaseKeypointRCNNHead = missing("detectron2.modeling.roi_heads.keypoint_head.BaseKeypointRCNNHead")
-ROI_KEYPOINT_HEAD_REGISTRY.register(KRCNNConvDeconvUpsampleHead)
 
 
 def build_keypoint_head(cfg, input_shape):

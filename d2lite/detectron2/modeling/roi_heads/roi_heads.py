@@ -36,10 +36,6 @@ ROI_HEADS_REGISTRY.__doc__ = """
 Callables ``(cfg, {feature name: ShapeSpec}) -> Module``: everything done per region.
 """
 
-Res5ROIHeads = missing("detectron2.modeling.roi_heads.roi_heads.Res5ROIHeads")
-ROI_HEADS_REGISTRY.register(Res5ROIHeads)
-_keypoints = missing("detectron2.modeling.roi_heads.StandardROIHeads(keypoint_head=...)")
-
 
 def build_roi_heads(cfg, input_shape):
     """Build what ``cfg.MODEL.ROI_HEADS.NAME`` names."""
@@ -191,7 +187,7 @@ class StandardROIHeads(ROIHeads):
         """
         super().__init__(**kwargs)
         if keypoint_in_features is not None:
-            _keypoints(keypoint_pooler, keypoint_head)
+            raise missing(f"keypoint_head={keypoint_head} of StandardROIHeads")
         self.in_features = self.box_in_features = box_in_features
         self.box_pooler, self.box_head = box_pooler, box_head
         self.box_predictor = box_predictor
@@ -204,7 +200,7 @@ class StandardROIHeads(ROIHeads):
     @classmethod
     def from_config(cls, cfg, input_shape):
         if cfg.MODEL.KEYPOINT_ON:
-            _keypoints()
+            raise missing("MODEL.KEYPOINT_ON")
         return {
             **super().from_config(cfg),
             "train_on_pred_boxes": cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from detectron2.solver.lr_scheduler import LRScheduler, _get_warmup_factor_at_iter
 
 
@@ -40,11 +42,15 @@ class WarmupPolyLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self):
-        """Return the rate of each parameter group for the current iteration."""
+        """Return the rate of each parameter group for the current iteration.
+
+        Raises:
+            ValueError: the iteration is past ``max_iters`` and ``power`` is not an integer.
+        """
         warmup = _get_warmup_factor_at_iter(
             self.warmup_method, self.last_epoch, self.warmup_iters, self.warmup_factor
         )
-        decay = (1.0 - self.last_epoch / self.max_iters) ** self.power
+        decay = math.pow(1.0 - self.last_epoch / self.max_iters, self.power)
         if warmup == 1.0 and self.constant_ending > 0:
             decay = max(decay, self.constant_ending)
         return [base * warmup * decay for base in self.base_lrs]

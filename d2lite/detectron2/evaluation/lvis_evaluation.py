@@ -1,5 +1,0 @@
-"""LVIS evaluation, which only the real Detectron2 provides."""
-
-from detectron2._missing import missing
-
-LVISEvaluator = missing("detectron2.evaluation.LVISEvaluator")
