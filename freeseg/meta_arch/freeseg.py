@@ -17,7 +17,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import KEY_MAPS
 from freeseg.classes import trained_vocabulary
-from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
+from freeseg.config import completed, criterion_arguments, region_arguments, tuning_arguments
 from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
     PromptTuner,
@@ -81,6 +81,7 @@ class FreeSeg(Mask2Former):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = completed(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = super().from_config(cfg)
         return {

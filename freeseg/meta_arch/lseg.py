@@ -15,6 +15,7 @@ from torch import Tensor
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from freeseg.classes import training_vocabularies
+from freeseg.config import completed
 from freeseg.config_lseg import withholding_arguments
 from freeseg.inference import (
     check_tasks,
@@ -78,6 +79,7 @@ class LSeg(ImageSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = completed(cfg)
         backbone = build_backbone(cfg)
         head = build_sem_seg_head(cfg, backbone.output_shape())
         coarsest = max(backbone.output_shape()[name].stride for name in head.in_features)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.config import completed
 
 NAMES = ("res2", "res3", "res4", "res5")
 BIAS_ARGUMENTS = ("rel_pos_bias", "bias")  # what natten 0.15 to 0.17 and 0.14 call it
@@ -86,7 +87,7 @@ class D2DiNAT(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, object]:
-        node = cfg.MODEL.DiNAT
+        node = completed(cfg).MODEL.DiNAT
         return {
             "channels": node.EMBED_DIM,
             "depths": node.DEPTHS,
