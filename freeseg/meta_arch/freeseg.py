@@ -144,7 +144,7 @@ class FreeSeg(Mask2Former):
         """How many targets of classes that may be seen every image has."""
         seen = torch.zeros(len(self.vocabulary), dtype=torch.bool)
         seen[self.vocabulary.seen_classes()] = True
-        return [int(seen[x["instances"].gt_classes.cpu()].sum()) for x in batched_inputs]
+        return [int(seen[self.target_labels(x).cpu()].sum()) for x in batched_inputs]
 
     def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
         """Features [T+1, D] of the classes' texts under a task, "no object" last."""

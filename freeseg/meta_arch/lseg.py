@@ -100,6 +100,7 @@ class LSeg(ImageSystem):
             "size_divisibility": backbone.size_divisibility or coarsest,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         }
 
     @property
@@ -112,9 +113,9 @@ class LSeg(ImageSystem):
 
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
-                ``gt_classes`` and ``gt_masks``, and ``dataset_name`` where there are several; for
-                inference optionally ``vocabulary``, ``height`` and ``width`` of the output,
-                ``label_map`` and ``certainty``.
+                ``gt_classes`` and ``gt_masks``, or ``sem_seg``, and ``dataset_name`` where there
+                are several; for inference optionally ``vocabulary``, ``height`` and ``width`` of
+                the output, ``label_map`` and ``certainty``.
 
         Returns:
             {"loss_sem_seg": loss}, or for each image ``sem_seg``: logits [K, H, W], or with
