@@ -12,6 +12,7 @@ from pycocotools import mask as rle_codec
 
 from detectron2.config import get_cfg
 from detectron2.data import DatasetMapper
+from detectron2.engine import DefaultTrainer
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from freeseg import add_freeseg_config
@@ -173,6 +174,21 @@ def test_label_maps_train_as_their_masks(system, records):
     model = build_model(configuration(system))
     if system != "LSeg":
         assert model.target_counts(maps) == model.target_counts(masks) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+def test_detectron2s_trainer_trains_with_its_own_mapper(records, loader, tmp_path, mask_format):
+    cfg = configuration("Mask2Former", INPUT__MASK_FORMAT=mask_format)
+    cfg.DATASETS.TRAIN = (loader(records(polygon), thing_classes=["a", "b", "c"]),)
+    cfg.DATASETS.TEST = ()
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH = 2, 2
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"  # its own optimizer and schedule know fewer
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"
+    cfg.OUTPUT_DIR = str(tmp_path)
+    trainer = DefaultTrainer(cfg)
+    trainer.train()
+    assert np.isfinite(trainer.storage.latest()["total_loss"][0])
 
 
 def test_boxes_alone_are_refused_by_the_setting(system, records):
