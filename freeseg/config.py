@@ -2,32 +2,77 @@
 
 `add_freeseg_config` adds every key that Mask2Former's published configurations use, under the
 published names with the published defaults, and the few of our own. The ``*_arguments``
-functions below translate keys into constructor arguments; nothing else reads a CfgNode.
+functions below translate keys into constructor arguments; nothing else reads a CfgNode. All that
+do read the `completed` one, since other projects may have made sections anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.projects.deeplab import add_deeplab_config
 from freeseg.config_keys import (
     add_backbone_keys,
     add_engine_keys,
+    add_freeseg_keys,
     add_input_keys,
     add_mask_former_keys,
     add_one_former_keys,
     add_one_former_text_keys,
     add_solver_keys,
+    add_text_keys,
 )
 from freeseg.config_lseg import add_lseg_keys
 from freeseg.config_unused import add_unused_keys
 
 
 def add_freeseg_config(cfg: CfgNode) -> None:
-    """Adds all keys of this package to a Detectron2 configuration, in place."""
+    """Adds the keys of this package that a Detectron2 configuration lacks, in place.
+
+    What it has keeps its value and type, so that other projects' keys may be added before or after.
+
+    Raises:
+        AttributeError: It lacks keys and is frozen.
+    """
+    for node, key, default in list(_absent(cfg, _defaults())):
+        value = copy.deepcopy(default)
+        if isinstance(value, CfgNode):
+            value.set_new_allowed(node.is_new_allowed())
+        setattr(node, key, value)
+
+
+def completed(cfg: CfgNode) -> CfgNode:
+    """The configuration itself, or a copy with the keys of this package that it lacks.
+
+    It lacks some where a project was added after this package that makes sections of them anew.
+    """
+    if next(_absent(cfg, _defaults()), None) is None:
+        return cfg
+    copied = cfg.clone()
+    copied.defrost()
+    add_freeseg_config(copied)
+    if cfg.is_frozen():
+        copied.freeze()
+    return copied
+
+
+def _absent(node: CfgNode, defaults: CfgNode) -> Iterator[tuple[CfgNode, str, Any]]:
+    """Sections of a configuration, and the keys that they lack with their defaults."""
+    for key, default in defaults.items():
+        if key not in node:
+            yield node, key, default
+        elif isinstance(default, dict) and isinstance(node[key], dict):
+            yield from _absent(node[key], default)
+
+
+@functools.cache
+def _defaults() -> CfgNode:
+    cfg = get_cfg()
     add_deeplab_config(cfg)
     add_input_keys(cfg)
     add_solver_keys(cfg)
@@ -35,20 +80,12 @@ def add_freeseg_config(cfg: CfgNode) -> None:
     add_one_former_keys(cfg)
     add_backbone_keys(cfg)
     add_engine_keys(cfg)
-    _add_text_keys(cfg)
+    add_text_keys(cfg)
     add_one_former_text_keys(cfg)
-    _add_freeseg_keys(cfg)
+    add_freeseg_keys(cfg)
     add_lseg_keys(cfg)
     add_unused_keys(cfg)
-
-
-def _add_text_keys(cfg: CfgNode) -> None:
-    cfg.MODEL.TEXT_ENCODER = node = CfgNode()
-    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
-    node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
-    node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
-    node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without
-    node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
+    return cfg
 
 
 # Heads whose published configurations keep the system's keys elsewhere than in MODEL.MASK_FORMER
@@ -58,59 +95,16 @@ _ONE_FORMER_HEADS = ("OneFormerHead", "freeseg.OneFormerHead")
 
 def system_node(cfg: CfgNode) -> CfgNode:
     """The section of the query decoder and its losses: MODEL.MASK_FORMER or MODEL.ONE_FORMER."""
+    cfg = completed(cfg)
     is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
     return cfg.MODEL.ONE_FORMER if is_one_former else cfg.MODEL.MASK_FORMER
 
 
 def test_node(cfg: CfgNode) -> CfgNode:
     """The section of inference: MODEL.MASK_FORMER.TEST or MODEL.TEST."""
+    cfg = completed(cfg)
     is_one_former = cfg.MODEL.SEM_SEG_HEAD.NAME in _ONE_FORMER_HEADS
     return cfg.MODEL.TEST if is_one_former else cfg.MODEL.MASK_FORMER.TEST
-
-
-def _add_freeseg_keys(cfg: CfgNode) -> None:
-    cfg.INPUT.TASK_NAME = ["semantic segmentation."]  # tasks drawn from, one per step
-    cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most regions of a class for the prompt stage; -1: all
-    cfg.DATASETS.SAMPLE_SEED = 0  # of their choice
-    cfg.INPUT.REGION_CROP_AREA = [0.08, 1.0]  # share of a region's box that a sample of them shows
-    head = cfg.MODEL.SEM_SEG_HEAD
-    head.EMBEDDING_DIM = 512  # of a query in the space of texts: the text encoder's feature size
-    head.EMBED_HIDDEN_DIM = 1024  # inside the net that embeds queries
-    head.EMBED_LAYERS = 2
-    head.EMB_SIZE = 256  # of the maps that read the texts: equal to CONVS_DIM
-    head.EMBED_DIM = 2048  # inside that attention
-    head.NUM_HEADS = 8
-    head.USE_LAYER_SCALE = True
-    cfg.MODEL.CLIP_ADAPTER = node = CfgNode()
-    node.CLIP_MODEL_NAME = ""  # an OpenAI CLIP, ViT-B/16; "": what MODEL.TEXT_ENCODER says
-    node.PROMPT_LEARNER = "learnable"  # or predefined: the templates
-    node.PREDEFINED_PROMPT_TEMPLATES = ["a sculpture of a {}."]
-    node.PROMPT_DIM = 512  # token width of the text encoder
-    node.PROMPT_SHAPE = [16, 0]  # learned tokens before and behind the class name
-    node.TASK_PROMPT_SHAPE = 8  # learned tokens behind the task name
-    node.PROMPT_CHECKPOINT = ""  # trained prompts to be used frozen; "": they train along
-    node.MASK_FILL = "mean"  # background of a region, or zero
-    node.MASK_EXPAND_RATIO = 1.0
-    node.MASK_THR = 0.5
-    node.MASK_MATTING = False  # published values only: see `region_arguments`
-    node.REGION_RESIZED = True
-    node.SEPERATE_ADAPTER = False  # [sic]
-    node.CLIP_ENSEMBLE = True  # classify regions with the image tower too
-    node.CLIP_ENSEMBLE_WEIGHT = 0.8  # of the trained model on classes it has seen
-    cfg.MODEL.FREESEG = ours = CfgNode()
-    ours.CONTEXT_INTERACTION = True  # pixels read the texts
-    ours.USE_TASK = True  # the task is a part of a learned prompt
-    ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
-    ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
-    ours.MIN_SCORE = 0.5  # how far a thing's class must stand out; a constant of the release
-    ours.MIN_PROBABILITY = 0.0  # of a panoptic thing's class; the release keeps all
-    ours.REGION_OBJECTNESS = False  # CLIP names a region only as far as the model sees an object
-    cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
-    tuning.ENABLED = False  # adapt the class tokens to each test image
-    tuning.STEPS = 1
-    tuning.LR = 0.001
-    tuning.KEEP_RATIO = 0.3  # share of the proposals, those of lowest entropy
-    tuning.PER_DATASET = False  # keep what was learned for the next image
 
 
 def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -120,6 +114,7 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
     come from MASK_FORMER.NHEADS and points are 4. Their configurations hold equal values, so
     reading N_POINTS changes no published model.
     """
+    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     missing = sorted(set(head.IN_FEATURES) - set(input_shape))
     if missing:
@@ -146,6 +141,7 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
 
 def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the masked query decoder."""
+    cfg = completed(cfg)
     node = system_node(cfg)
     if node.DEC_LAYERS < 1:
         raise ValueError(
@@ -187,6 +183,7 @@ def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What OneFormer needs to know a task by."""
+    cfg = completed(cfg)
     channels = system_node(cfg).HIDDEN_DIM
     test = test_node(cfg)
     return {
@@ -208,6 +205,7 @@ def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
 
     Sizes that must agree in training alone are checked there.
     """
+    cfg = completed(cfg)
     node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
     if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
         return {}
@@ -258,6 +256,7 @@ def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def interaction_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Constructor arguments of the semantic context interaction, None where there is none."""
+    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     if not cfg.MODEL.FREESEG.CONTEXT_INTERACTION:
         return None
@@ -281,6 +280,7 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     Parity: where Mask2Former counts DEC_LAYERS predictions, FreeSeg's release builds as many
     layers, one more.
     """
+    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     return {
         **query_decoder_arguments(cfg),
@@ -294,6 +294,7 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the learned prompts, without the width."""
+    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     before, behind = node.PROMPT_SHAPE
     return {
@@ -306,6 +307,7 @@ def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def region_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the region crops."""
+    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     if node.MASK_MATTING or node.SEPERATE_ADAPTER or not node.REGION_RESIZED:
         raise ValueError(
@@ -323,6 +325,7 @@ def region_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Settings of test-time prompt tuning, None where it is off."""
+    cfg = completed(cfg)
     node = cfg.TEST.PROMPT_TUNING
     if not node.ENABLED:
         return None
@@ -337,17 +340,19 @@ def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
 
 def training_tasks(cfg: CfgNode) -> tuple[str, ...]:
     """Tasks that steps are drawn from: the first words of INPUT.TASK_NAME."""
+    cfg = completed(cfg)
     return tuple(name.split()[0] for name in cfg.INPUT.TASK_NAME)
 
 
 def choose_test_datasets(cfg: CfgNode) -> None:
     """Evaluates on OneFormer's panoptic sets, which serve all three tasks, where none is named."""
     if not cfg.DATASETS.TEST:
-        cfg.DATASETS.TEST = tuple(name for name in cfg.DATASETS.TEST_PANOPTIC if name)
+        cfg.DATASETS.TEST = tuple(name for name in completed(cfg).DATASETS.TEST_PANOPTIC if name)
 
 
 def sliding_window_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Constructor arguments of the sliding window, None where it is off."""
+    cfg = completed(cfg)
     node = cfg.TEST.AUG
     if not node.IS_SLIDE:
         return None

@@ -124,6 +124,16 @@ def add_one_former_keys(cfg: CfgNode) -> None:
     cfg.WANDB = CfgNode({"PROJECT": "OneFormer", "NAME": None})  # unused
 
 
+def add_text_keys(cfg: CfgNode) -> None:
+    """Adds the section of the text encoder."""
+    cfg.MODEL.TEXT_ENCODER = node = CfgNode()
+    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
+    node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
+    node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
+    node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without
+    node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
+
+
 def add_one_former_text_keys(cfg: CfgNode) -> None:
     """Adds the sizes of the text encoder that OneFormer trains to MODEL.TEXT_ENCODER."""
     node = cfg.MODEL.TEXT_ENCODER
@@ -133,6 +143,52 @@ def add_one_former_text_keys(cfg: CfgNode) -> None:
     node.VOCAB_SIZE = 49408
     node.PROJ_NUM_LAYERS = 2
     node.N_CTX = 16  # learned rows beside the texts of an image
+
+
+def add_freeseg_keys(cfg: CfgNode) -> None:
+    """Adds what FreeSeg needs beside the sections of Mask2Former."""
+    cfg.INPUT.TASK_NAME = ["semantic segmentation."]  # tasks drawn from, one per step
+    cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most regions of a class for the prompt stage; -1: all
+    cfg.DATASETS.SAMPLE_SEED = 0  # of their choice
+    cfg.INPUT.REGION_CROP_AREA = [0.08, 1.0]  # share of a region's box that a sample of them shows
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.EMBEDDING_DIM = 512  # of a query in the space of texts: the text encoder's feature size
+    head.EMBED_HIDDEN_DIM = 1024  # inside the net that embeds queries
+    head.EMBED_LAYERS = 2
+    head.EMB_SIZE = 256  # of the maps that read the texts: equal to CONVS_DIM
+    head.EMBED_DIM = 2048  # inside that attention
+    head.NUM_HEADS = 8
+    head.USE_LAYER_SCALE = True
+    cfg.MODEL.CLIP_ADAPTER = node = CfgNode()
+    node.CLIP_MODEL_NAME = ""  # an OpenAI CLIP, ViT-B/16; "": what MODEL.TEXT_ENCODER says
+    node.PROMPT_LEARNER = "learnable"  # or predefined: the templates
+    node.PREDEFINED_PROMPT_TEMPLATES = ["a sculpture of a {}."]
+    node.PROMPT_DIM = 512  # token width of the text encoder
+    node.PROMPT_SHAPE = [16, 0]  # learned tokens before and behind the class name
+    node.TASK_PROMPT_SHAPE = 8  # learned tokens behind the task name
+    node.PROMPT_CHECKPOINT = ""  # trained prompts to be used frozen; "": they train along
+    node.MASK_FILL = "mean"  # background of a region, or zero
+    node.MASK_EXPAND_RATIO = 1.0
+    node.MASK_THR = 0.5
+    node.MASK_MATTING = False  # published values only: see `region_arguments`
+    node.REGION_RESIZED = True
+    node.SEPERATE_ADAPTER = False  # [sic]
+    node.CLIP_ENSEMBLE = True  # classify regions with the image tower too
+    node.CLIP_ENSEMBLE_WEIGHT = 0.8  # of the trained model on classes it has seen
+    cfg.MODEL.FREESEG = ours = CfgNode()
+    ours.CONTEXT_INTERACTION = True  # pixels read the texts
+    ours.USE_TASK = True  # the task is a part of a learned prompt
+    ours.DENSE_LOSS = True  # whole masks, focal loss; False: sampled points, as Mask2Former
+    ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
+    ours.MIN_SCORE = 0.5  # how far a thing's class must stand out; a constant of the release
+    ours.MIN_PROBABILITY = 0.0  # of a panoptic thing's class; the release keeps all
+    ours.REGION_OBJECTNESS = False  # CLIP names a region only as far as the model sees an object
+    cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
+    tuning.ENABLED = False  # adapt the class tokens to each test image
+    tuning.STEPS = 1
+    tuning.LR = 0.001
+    tuning.KEEP_RATIO = 0.3  # share of the proposals, those of lowest entropy
+    tuning.PER_DATASET = False  # keep what was learned for the next image
 
 
 def add_backbone_keys(cfg: CfgNode) -> None:

@@ -13,7 +13,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.classes import accepts_auto
-from freeseg.config import add_freeseg_config
+from freeseg.config import add_freeseg_config, completed
 from freeseg.config_unused import refuse_unsupported
 from freeseg.resources import config_address, local_path
 
@@ -49,7 +49,7 @@ def read_config(
     if device is not None:
         overrides += ["MODEL.DEVICE", device]
     try:
-        cfg = source.clone() if isinstance(source, CfgNode) else load_config(source)
+        cfg = completed(source).clone() if isinstance(source, CfgNode) else load_config(source)
         cfg.defrost()
         cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
         with accepts_auto(cfg):

@@ -16,6 +16,7 @@ from PIL.Image import Resampling
 
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
+from freeseg.config import completed
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class InputSize:
         Raises:
             ValueError: When INPUT.TEST_RESIZE is no size or no filter.
         """
-        node = cfg.INPUT.TEST_RESIZE
+        node = completed(cfg).INPUT.TEST_RESIZE
         if node.FILTER.upper() not in Resampling.__members__:
             known = ", ".join(name.lower() for name in Resampling.__members__)
             raise ValueError(f"INPUT.TEST_RESIZE.FILTER is one of {known}, got {node.FILTER!r}")

@@ -25,7 +25,7 @@ from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata
 from freeseg.classes import trained_vocabulary
-from freeseg.config import training_tasks
+from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper
@@ -120,6 +120,7 @@ def build_train_loader(
         seed: default cfg.SEED, or one random seed for all processes if that is negative.
         start_iter: may also be set later, as a number of samples: `loader_sampler.start`.
     """
+    cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
     if seed is None:
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -150,6 +151,7 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
     Its images are to be segmented into the classes of their dataset, where that names any; a model
     of a closed set has its own.
     """
+    cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
     if mapper is None:
         vocabulary = Vocabulary.of_dataset(dataset_metadata(dataset_name))
@@ -184,6 +186,7 @@ def train_records(cfg: Any) -> list[Record]:
     Raises:
         ValueError: A further set has a class that the first does not list, or there is no set.
     """
+    cfg = completed(cfg)
     names, own_lists = cfg.DATASETS.TRAIN, cfg.DATASETS.MIX_LABEL_SETS
     if not names:
         raise ValueError("DATASETS.TRAIN is empty: name the sets to train on")
@@ -208,6 +211,7 @@ def check_training_classes(cfg: Any) -> None:
     Raises:
         ValueError: As `train_records`.
     """
+    cfg = completed(cfg)
     if not cfg.DATASETS.MIX_LABEL_SETS:
         _labels_in_first(cfg)
 

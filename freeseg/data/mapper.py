@@ -21,7 +21,7 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 from freeseg.classes import trained_vocabulary
-from freeseg.config import training_tasks
+from freeseg.config import completed, training_tasks
 from freeseg.data.annotation import Annotation
 from freeseg.data.annotation_files import read_annotation
 from freeseg.data.augmentation import (
@@ -156,6 +156,7 @@ class SegmentationMapper:
 
     @classmethod
     def from_config(cls, cfg: Any, is_train: bool = True) -> dict[str, Any]:
+        cfg = completed(cfg)
         reader = PhotoReader.from_config(cfg)
         arguments = {"image_format": cfg.INPUT.FORMAT, "is_train": is_train, "reader": reader}
         if not is_train:

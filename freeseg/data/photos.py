@@ -13,6 +13,7 @@ from typing import Any, Union
 from urllib.parse import urlsplit
 
 from detectron2.utils.file_io import PathManager
+from freeseg.config import completed
 from freeseg.image_headers import read_header
 from freeseg.images import FULL_WHITE, RgbImage, read_image
 
@@ -46,6 +47,7 @@ class PhotoReader:
     @classmethod
     def from_config(cls, cfg: Any) -> PhotoReader:
         """As INPUT.EXIF and INPUT.WHITE_LEVEL say."""
+        cfg = completed(cfg)
         return cls(cfg.INPUT.EXIF, cfg.INPUT.WHITE_LEVEL)
 
     def read(self, record: Mapping[str, Any]) -> RgbImage:

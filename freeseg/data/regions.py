@@ -18,7 +18,7 @@ import torch
 from detectron2.config import configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
-from freeseg.config import training_tasks
+from freeseg.config import completed, training_tasks
 from freeseg.data.annotation import Annotation, SegmentMasks
 from freeseg.data.annotation_files import read_annotation, read_labels
 from freeseg.data.mapper import BatchTasks, seeded
@@ -148,6 +148,7 @@ class RegionMapper:
 
     @classmethod
     def from_config(cls, cfg: Any, ignore_label: int = 255) -> dict[str, Any]:
+        cfg = completed(cfg)
         sides = tuple(cfg.INPUT.MIN_SIZE_TRAIN)
         return {
             "size": sides if len(sides) == 2 else sides * 2,

@@ -16,7 +16,7 @@ from freeseg.classes import (
     trained_vocabulary,
     training_vocabularies,
 )
-from freeseg.config import system_node, training_tasks
+from freeseg.config import completed, system_node, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
 from freeseg.data.datasets.own_loader import check_metadata
@@ -47,6 +47,7 @@ def check_datasets(cfg: Any, *, is_training: bool = True) -> None:
         DataError: In every process, with a line for each problem.
         MissingDataError: A dataset is not here.
     """
+    cfg = completed(cfg)
     lines: list[str] = []
     fault: Exception | None = None
     if comm.is_main_process():
@@ -89,6 +90,7 @@ def check_all(
     Raises:
         MissingDataError: A dataset is not here.
     """
+    cfg = completed(cfg)
     train = cfg.DATASETS.TRAIN if is_training else ()
     chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
     for name in chosen:

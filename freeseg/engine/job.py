@@ -21,6 +21,7 @@ from freeseg.config import (
     add_freeseg_config,
     augmentation_arguments,
     choose_test_datasets,
+    completed,
     sliding_window_arguments,
     test_node,
 )
@@ -110,6 +111,7 @@ def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     Raises:
         JobError: It cannot begin.
     """
+    cfg = completed(cfg)
     with beginning():
         cfg = cfg if resume else with_own_classes(cfg)
         check_datasets(cfg, is_training=False)

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from detectron2.config import CfgNode
 from detectron2.projects.deeplab import build_lr_scheduler as build_deeplab_lr_scheduler
 from detectron2.solver.build import maybe_add_gradient_clipping
+from freeseg.config import completed
 from freeseg.engine.sharding import clip_gradients
 
 NORMS = (
@@ -30,6 +31,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
     On a CPU a step is one pass over the memory of each parameter (PyTorch's "fused").
     """
+    cfg = completed(cfg)
     groups = parameter_groups(cfg, model)
     parameters = [p for group in groups for p in group["params"]]
     is_fused = (
@@ -59,7 +61,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
     """WarmupPolyLR, or any schedule that Detectron2 knows (multi-step, cosine, fixed gamma)."""
     if cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupStepWithFixedGammaLR":
         cfg = _in_steps(cfg)
-    return build_deeplab_lr_scheduler(cfg, optimizer)
+    return build_deeplab_lr_scheduler(completed(cfg), optimizer)
 
 
 def warmup_cosine(step: int, *, warmup: int, steps: int) -> float:
@@ -78,6 +80,7 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate; norms and embeddings have
     their own weight decay.
     """
+    cfg = completed(cfg)
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for path, module, name, parameter in _trainable_parameters(model):
         rate = cfg.SOLVER.BASE_LR

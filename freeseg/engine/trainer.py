@@ -35,7 +35,7 @@ from freeseg.classes import (
     trained_vocabulary,
     write_class_list,
 )
-from freeseg.config import sliding_window_arguments
+from freeseg.config import completed, sliding_window_arguments
 from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
@@ -84,7 +84,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         super(DefaultTrainer, self).__init__()  # what DefaultTrainer would build is built below
-        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = self.auto_scale_workers(completed(cfg), comm.get_world_size())
         self._is_seed_given = cfg.SEED >= 0
         self.seed = int(cfg.SEED) if self._is_seed_given else comm.shared_random_seed()
         self.cfg = _with_seed(cfg, self.seed)
@@ -114,6 +114,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
+        cfg = completed(cfg)
         if not cfg.MODEL.CLASSES:
             register_custom(cfg.DATASETS.CUSTOM)  # a model asks its training set for class names
         fill_num_classes(cfg)

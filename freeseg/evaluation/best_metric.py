@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from freeseg.config import default_tasks, test_node
+from freeseg.config import completed, default_tasks, test_node
 from freeseg.evaluation.builder import judged_tasks
 
 AUTO = "auto"
@@ -27,6 +27,7 @@ def best_metric(cfg: Any) -> str:
     test set judges and the configuration has on. Results of several sets are kept by name: a
     metric without one is the first set's.
     """
+    cfg = completed(cfg)
     metric, names = cfg.TEST.BEST_METRIC, cfg.DATASETS.TEST
     if not metric or not names:
         return ""
@@ -43,6 +44,7 @@ def require_known_metric(cfg: Any) -> None:
     Raises:
         ValueError: It names those that there are.
     """
+    cfg = completed(cfg)
     if not best_metric(cfg):
         return
     dataset, metric = _dataset_and_metric(cfg)

@@ -10,7 +10,7 @@ from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
 from freeseg.catalog import dataset_metadata, dataset_names
-from freeseg.config import default_tasks, test_node
+from freeseg.config import completed, default_tasks, test_node
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
@@ -54,6 +54,7 @@ def build_evaluators(
         dataset_name: a registered dataset.
         output_folder: for predictions; default OUTPUT_DIR/inference/dataset_name.
     """
+    cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
     wanted = wanted_tasks(cfg, dataset_name)
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)

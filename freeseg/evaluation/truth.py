@@ -17,6 +17,7 @@ from detectron2.data import Metadata
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata
 from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
+from freeseg.config import completed
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
 from freeseg.data.coco_writer import write_json
@@ -57,6 +58,7 @@ class Truth:
                 DATASETS.IGNORE_UNKNOWN is off; or it names none.
             DataError: Something is wrong with its annotation.
         """
+        cfg = completed(cfg)
         records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
         listed = listed_classes(name)
         void = ignore_label_of(name)

@@ -17,7 +17,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import KEY_MAPS
 from freeseg.classes import trained_vocabulary
-from freeseg.config import criterion_arguments, region_arguments, tuning_arguments
+from freeseg.config import completed, criterion_arguments, region_arguments, tuning_arguments
 from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
     PromptTuner,
@@ -82,6 +82,7 @@ class FreeSeg(Mask2Former):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = completed(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = super().from_config(cfg)
         return {
@@ -144,7 +145,7 @@ class FreeSeg(Mask2Former):
         """How many targets of classes that may be seen every image has."""
         seen = torch.zeros(len(self.vocabulary), dtype=torch.bool)
         seen[self.vocabulary.seen_classes()] = True
-        return [int(seen[x["instances"].gt_classes.cpu()].sum()) for x in batched_inputs]
+        return [int(seen[self.target_labels(x).cpu()].sum()) for x in batched_inputs]
 
     def text(self, vocabulary: Vocabulary, task: str) -> Tensor:
         """Features [T+1, D] of the classes' texts under a task, "no object" last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detectron2.modeling import Backbone
 from detectron2.structures import ImageList
-from freeseg.structures import TASKS, ImageFeatures, SegmentationTarget
+from freeseg.structures import TASKS, ImageFeatures, SegmentationTarget, labels_in
 
 
 class ImageSystem(nn.Module):
@@ -30,6 +30,7 @@ class ImageSystem(nn.Module):
         size_divisibility: int,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
+        ignore_label: int = 255,
     ) -> None:
         """Puts the parts together.
 
@@ -39,6 +40,7 @@ class ImageSystem(nn.Module):
             size_divisibility: Batches are padded to a multiple; negative: the backbone's.
             pixel_mean: Per channel, 0..255.
             pixel_std: Per channel.
+            ignore_label: Of pixels without annotation in ``sem_seg``.
         """
         super().__init__()
         self.backbone = backbone
@@ -46,6 +48,7 @@ class ImageSystem(nn.Module):
         self.size_divisibility = (
             size_divisibility if size_divisibility >= 0 else backbone.size_divisibility
         )
+        self.ignore_label = ignore_label
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
@@ -68,8 +71,35 @@ class ImageSystem(nn.Module):
     def targets(
         self, batched_inputs: Sequence[dict[str, Any]], features: ImageFeatures
     ) -> list[SegmentationTarget]:
-        """Ground truth of annotated images at the padded size."""
-        return [
-            SegmentationTarget.from_instances(x["instances"].to(self.device), features.padded_size)
-            for x in batched_inputs
-        ]
+        """Ground truth of annotated images at the padded size: ``instances``, else ``sem_seg``.
+
+        Raises:
+            ValueError: An input has neither, or its instances have no masks.
+            TypeError: Its masks are of an unknown kind.
+        """
+        return [self._target(x, features.padded_size) for x in batched_inputs]
+
+    def target_labels(self, annotated: Mapping[str, Any]) -> Tensor:
+        """Labels int64 [N] of an input's targets."""
+        if "instances" in annotated:
+            return annotated["instances"].gt_classes
+        return labels_in(_label_map(annotated), self.ignore_label)
+
+    def _target(
+        self, annotated: Mapping[str, Any], padded_size: tuple[int, int]
+    ) -> SegmentationTarget:
+        if "instances" in annotated:
+            instances = annotated["instances"].to(self.device)
+            return SegmentationTarget.from_instances(instances, padded_size)
+        label_map = _label_map(annotated).to(self.device)
+        return SegmentationTarget.from_label_map(label_map, padded_size, self.ignore_label)
+
+
+def _label_map(annotated: Mapping[str, Any]) -> Tensor:
+    if "sem_seg" not in annotated:
+        raise ValueError(
+            f"training needs inputs with instances or sem_seg, got {', '.join(sorted(annotated))}: "
+            "has the record annotation, and was its mapper built for training?"
+        )
+    label_map: Tensor = annotated["sem_seg"]
+    return label_map

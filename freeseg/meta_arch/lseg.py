@@ -15,6 +15,7 @@ from torch import Tensor
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from freeseg.classes import training_vocabularies
+from freeseg.config import completed
 from freeseg.config_lseg import withholding_arguments
 from freeseg.inference import (
     check_tasks,
@@ -79,7 +80,7 @@ class LSeg(ImageSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, text_encoder: TextEncoder | None = None) -> dict[str, Any]:
-        cfg = with_own_names(cfg)
+        cfg = with_own_names(completed(cfg))
         backbone = build_backbone(cfg)
         head = build_sem_seg_head(cfg, backbone.output_shape())
         coarsest = max(backbone.output_shape()[name].stride for name in head.in_features)
@@ -100,6 +101,7 @@ class LSeg(ImageSystem):
             "size_divisibility": backbone.size_divisibility or coarsest,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         }
 
     @property
@@ -112,9 +114,9 @@ class LSeg(ImageSystem):
 
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
-                ``gt_classes`` and ``gt_masks``, and ``dataset_name`` where there are several; for
-                inference optionally ``vocabulary``, ``height`` and ``width`` of the output,
-                ``label_map`` and ``certainty``.
+                ``gt_classes`` and ``gt_masks``, or ``sem_seg``, and ``dataset_name`` where there
+                are several; for inference optionally ``vocabulary``, ``height`` and ``width`` of
+                the output, ``label_map`` and ``certainty``.
 
         Returns:
             {"loss_sem_seg": loss}, or for each image ``sem_seg``: logits [K, H, W], or with

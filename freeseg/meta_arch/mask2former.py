@@ -89,6 +89,7 @@ class Mask2Former(ImageSystem):
             "size_divisibility": system_node(cfg).SIZE_DIVISIBILITY,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -96,9 +97,9 @@ class Mask2Former(ImageSystem):
 
         Args:
             batched_inputs: Each has ``image`` [3, H, W], 0..255; for training ``instances`` with
-                ``gt_classes`` and ``gt_masks``; for inference optionally ``height`` and ``width``
-                of the output, ``tasks``, a selection of "semantic", "instance", "panoptic",
-                ``label_map`` and ``certainty``.
+                ``gt_classes`` and ``gt_masks``, or ``sem_seg``; for inference optionally
+                ``height`` and ``width`` of the output, ``tasks``, a selection of "semantic",
+                "instance", "panoptic", ``label_map`` and ``certainty``.
 
         Returns:
             {name: loss}, or a list of dicts with ``sem_seg`` [K, H, W], or with ``label_map`` the
@@ -125,7 +126,7 @@ class Mask2Former(ImageSystem):
 
     def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
         """How many targets every annotated image has, without looking at it."""
-        return [len(x["instances"]) for x in batched_inputs]
+        return [len(self.target_labels(x)) for x in batched_inputs]
 
     def segment(self, batched_inputs: Sequence[dict[str, Any]]) -> list[SegmentationResult]:
         """Results of images that are padded to one size."""

@@ -5,7 +5,7 @@ Shapes: B images, Q queries, L tokens, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -96,7 +96,7 @@ class OneFormer(Mask2Former):
         self, features: ImageFeatures, batched_inputs: Sequence[dict[str, Any]]
     ) -> dict[str, Tensor]:
         """Weighted losses of images annotated for the task that each one names."""
-        tasks = [parse_task(x["task"]) for x in batched_inputs]
+        tasks = [_trained_task(x) for x in batched_inputs]
         output = self.sem_seg_head(features, self.embed_tasks(tasks))
         targets = self.targets(batched_inputs, features)
         if self.text_encoder is None:
@@ -172,6 +172,21 @@ class OneFormer(Mask2Former):
             for key in [key for key in state_dict if key.startswith(names)]:
                 del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _trained_task(annotated: Mapping[str, Any]) -> str:
+    """The task that an input is annotated for; ``sem_seg`` alone says it.
+
+    Raises:
+        ValueError: It is not said.
+    """
+    if "task" not in annotated and "instances" in annotated:
+        raise ValueError(
+            "OneFormer is trained on inputs whose task says what their instances are: semantic, "
+            "instance or panoptic. freeseg.data.SegmentationMapper sets it; Detectron2's "
+            "DatasetMapper keeps that of a record"
+        )
+    return parse_task(annotated.get("task", "semantic"))
 
 
 def _build_text_mapper(arguments: dict[str, dict[str, Any]]) -> dict[str, nn.Module | None]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.utils.file_io import PathManager
-from freeseg.config import learned_prompt_arguments
+from freeseg.config import completed, learned_prompt_arguments
 from freeseg.text import (
     LearnedPrompts,
     PromptLearner,
@@ -63,6 +63,7 @@ class ClipAdapter(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
         """Builds the encoder unless it is given, and loads and freezes trained prompts."""
+        cfg = completed(cfg)
         node = cfg.MODEL.CLIP_ADAPTER
         if clip_model is None:
             clip_model = (

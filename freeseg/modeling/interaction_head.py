@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from freeseg.config import interaction_arguments
+from freeseg.config import completed, interaction_arguments
 from freeseg.modeling.decoder import OpenVocabularyDecoder
 from freeseg.modeling.head import MaskFormerHead
 from freeseg.modeling.interaction import ContextInteraction
@@ -31,6 +31,7 @@ class MaskFormerInteractionHead(MaskFormerHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        cfg = completed(cfg)
         build_pixel_decoder = own_component(
             SEM_SEG_HEADS_REGISTRY, cfg.MODEL.SEM_SEG_HEAD.PIXEL_DECODER_NAME
         )

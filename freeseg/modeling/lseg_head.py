@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from freeseg.config import completed
 from freeseg.config_lseg import lseg_head_arguments
 from freeseg.modeling.fusion import FusionBlock, double
 from freeseg.modeling.regularisation import SpatialRegularisation, build_regularisation
@@ -70,7 +71,7 @@ class LSegHead(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
-        return lseg_head_arguments(cfg, input_shape)
+        return lseg_head_arguments(completed(cfg), input_shape)
 
     def encode_image(
         self,

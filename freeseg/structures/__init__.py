@@ -17,7 +17,7 @@ from freeseg.structures.predictions import (
 )
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
-from freeseg.structures.targets import SegmentationTarget
+from freeseg.structures.targets import SegmentationTarget, labels_in
 from freeseg.structures.tasks import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, TASKS
 from freeseg.structures.vocabulary import Vocabulary
 
@@ -44,6 +44,7 @@ __all__ = [
     "SegmentationTarget",
     "Vocabulary",
     "class_rows",
+    "labels_in",
     "read_class_rows",
     "read_classes",
     "sizes_of",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.utils.registry import Registry
+from freeseg.config import completed
 from freeseg.text.fingerprint import frozen_fingerprint
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 def build_text_encoder(cfg: Any) -> TextEncoder:
     """The frozen encoder that MODEL.TEXT_ENCODER.NAME asks for."""
+    cfg = completed(cfg)
     name = cfg.MODEL.TEXT_ENCODER.NAME
     known = sorted(key for key, _ in TEXT_ENCODER_REGISTRY)
     if name not in known:

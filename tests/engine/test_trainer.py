@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,11 @@ from PIL import Image
 
 from detectron2.engine import AMPTrainer, SimpleTrainer
 from freeseg.engine import Trainer
+from freeseg.engine.job import evaluate
 from freeseg.engine.trainer import _step_runner, seed_generators
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from guest_config import without_defaults
 
 TIMES = {"time", "data_time", "rank_data_time", "eta_seconds"}
 
@@ -95,6 +101,20 @@ def test_loading_weights_alone_starts_at_zero(tiny_config, tmp_path):
     trainer.resume_or_load(resume=False)
     assert trainer.start_iter == 0
     assert_equal_weights(trainer.model.state_dict(), weights(tmp_path / "model_final.pth"))
+
+
+def test_keys_that_another_project_has_dropped_have_their_defaults(tiny_config, tmp_path):
+    cfg = tiny_config("SOLVER.MAX_ITER", 2)
+    train(cfg)
+    expected = metrics(tmp_path)
+    assert any("sem_seg/mIoU" in line for line in expected)
+    (tmp_path / "metrics.json").unlink()
+    bare = without_defaults(cfg)
+    train(bare)
+    assert metrics(tmp_path) == expected
+    assert "MIN_AREA" not in str(bare)
+    bare.MODEL.WEIGHTS = str(tmp_path / "model_final.pth")
+    assert evaluate(bare, resume=False)["sem_seg"]["mIoU"] == expected[-1]["sem_seg/mIoU"]
 
 
 def test_seeding_fixes_every_generator():

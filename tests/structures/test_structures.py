@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from detectron2.structures import BitMasks
+from detectron2.structures import BitMasks, Instances
 from freeseg.structures import (
     ImageFeatures,
     InstanceSet,
@@ -108,8 +106,8 @@ def test_prediction_must_agree_in_queries():
 
 @pytest.mark.parametrize("wrap", [BitMasks, lambda masks: masks], ids=["BitMasks", "tensor"])
 def test_target_masks_are_padded_with_background(wrap):
-    instances = SimpleNamespace(
-        gt_classes=torch.tensor([3]), gt_masks=wrap(torch.ones(1, 2, 3, dtype=torch.bool))
+    instances = Instances(
+        (2, 3), gt_classes=torch.tensor([3]), gt_masks=wrap(torch.ones(1, 2, 3, dtype=torch.bool))
     )
     target = SegmentationTarget.from_instances(instances, (4, 5))
     assert target.masks.shape == (1, 4, 5)

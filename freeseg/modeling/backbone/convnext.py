@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.config import completed
 from freeseg.names import register
 
 NAMES = ("res2", "res3", "res4", "res5")
@@ -69,7 +70,7 @@ class D2ConvNeXt(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, object]:
-        node = cfg.MODEL.CONVNEXT
+        node = completed(cfg).MODEL.CONVNEXT
         return {
             "in_channels": node.IN_CHANNELS,
             "depths": node.DEPTHS,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.config import completed
 from freeseg.names import register
 
 NAMES = ("res2", "res3", "res4", "res5")
@@ -87,7 +88,7 @@ class D2DiNAT(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, object]:
-        node = cfg.MODEL.DiNAT
+        node = completed(cfg).MODEL.DiNAT
         return {
             "channels": node.EMBED_DIM,
             "depths": node.DEPTHS,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.config import completed
 from freeseg.config_lseg import vit_arguments
 from freeseg.names import register
 
@@ -83,6 +84,7 @@ class DPTBackbone(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        cfg = completed(cfg)
         node = cfg.MODEL.DPT
         return {
             "model": create_vit(**vit_arguments(cfg)),

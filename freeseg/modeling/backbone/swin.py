@@ -8,6 +8,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone.swin import SwinTransformer
+from freeseg.config import completed
 from freeseg.names import register
 
 # Detectron2's Swin has the parameter names of the releases' copy and the same output; it calls
@@ -29,7 +30,7 @@ class D2SwinTransformer(SwinTransformer):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, object]:
-        node = cfg.MODEL.SWIN
+        node = completed(cfg).MODEL.SWIN
         names = list(_PUBLISHED_NAMES.values())
         unknown = set(node.OUT_FEATURES) - set(names)
         if unknown:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from freeseg.config import completed
 from freeseg.names import register
 
 
@@ -61,7 +62,7 @@ class TimmBackbone(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, object]:
-        node = cfg.MODEL.TIMM
+        node = completed(cfg).MODEL.TIMM
         return {
             "name": node.NAME,
             "out_features": node.OUT_FEATURES,

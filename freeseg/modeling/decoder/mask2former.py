@@ -11,7 +11,7 @@ from torch import nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.utils.registry import Registry
-from freeseg.config import query_decoder_arguments
+from freeseg.config import completed, query_decoder_arguments
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
 from freeseg.structures import ImageFeatures, MaskPrediction, QuerySet
 
@@ -47,7 +47,7 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {
             **query_decoder_arguments(cfg),
-            "num_queries": cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
+            "num_queries": completed(cfg).MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         }
 
