@@ -194,7 +194,7 @@ def test_what_cannot_be_set_up_says_so_in_one_line(tmp_path: Path) -> None:
             FileNotFoundError,
             r"weights file .*no\.pth does not exist",
         ),
-        ((config, tmp_path), FileNotFoundError, "weights file .* is a folder"),
+        ((config, tmp_path), FileNotFoundError, "has no model.safetensors or "),
         ((config, empty_weights), ValueError, r"cannot load weights .*empty\.pth"),
         ((config, text_weights), ValueError, r"cannot load weights .*text\.pth"),
         ((config, other_weights), ValueError, "1 of its 1 weights are missing.* gain"),

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.layers import FrozenBatchNorm2d
-from freeseg.checkpoints.reading import read_checkpoint, read_content, refuse_nan
+from freeseg.checkpoints.reading import (
+    INDEX_SUFFIX,
+    read_checkpoint,
+    read_content,
+    refuse_nan,
+    without_prefix,
+)
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
 logger = logging.getLogger(__name__)
 
-FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+# Of a folder of Hugging Face's; the first weights that are there are taken.
+FOLDER_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
 MAX_LISTED = 20  # names of weights in a message, which may have thousands
 # Buffers that follow from the configuration; releases have them, leave them out, or name them so.
 COMPUTED = re.compile(
     r".*\.(num_batches_tracked|relative_position_index)|criterion\.empty_weight|pixel_(mean|std)"
 )
-INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
 
 
 def weights_file(path: str) -> str:
-    """The file that holds the weights in a folder of Hugging Face's; any other path as it is."""
+    """The file that holds the weights in a folder of Hugging Face's; any other path as it is.
+
+    Raises:
+        FileNotFoundError: The folder has none.
+    """
     if not Path(path).is_dir():
         return path
     found = [Path(path) / name for name in FOLDER_FILES if (Path(path) / name).is_file()]
-    return str(found[0]) if found else path
+    if not found:
+        raise FileNotFoundError(
+            f"{path} has no model.safetensors or pytorch_model.bin: name a file of weights, or "
+            "copy one into this folder"
+        )
+    return str(found[0])
 
 
 class ReleaseCheckpointer(DetectionCheckpointer):
@@ -69,13 +87,12 @@ class ReleaseCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             content = self._read_pkl(filename)
-        elif filename.endswith(INDEX_SUFFIX):
-            content = {"model": read_weights(filename)}
-        elif filename.endswith(".safetensors"):
+        elif filename.endswith((".safetensors", INDEX_SUFFIX)):
             content = {"model": read_checkpoint(filename)}
         else:
             content = super()._load_file(filename)
         _require_weights(content["model"], filename)
+        content["model"] = without_prefix(content["model"])
         refuse_nan(content["model"], filename)
         system = None if content.get("matching_heuristics") else detect_system(content["model"])
         if system is not None:
@@ -156,20 +173,11 @@ class StrictCheckpointer(ReleaseCheckpointer):
         pass
 
 
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights of a file, or of all files that an index of Hugging Face's names."""
-    path = Path(path)
-    if not path.name.endswith(INDEX_SUFFIX):
-        return read_checkpoint(path)
-    state: dict[str, torch.Tensor] = {}
-    for name in sorted(set(json.loads(path.read_text())["weight_map"].values())):
-        state.update(read_checkpoint(path.parent / name))
-    return state
-
-
 def _require_weights(content: Any, path: str) -> None:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no weights but {type(content).__name__}")
+    if not content:
+        raise ValueError(f"{path} holds no weights")
     odd = next((key for key in content if not isinstance(key, str)), None)
     if odd is not None:
         raise ValueError(f"{path} holds no weights: wanted names, got {odd!r}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
+from freeseg.checkpoints import KEY_MAPS, detect_system, read_checkpoint, weights_file
 from freeseg.resources import local_path, resource
 from freeseg.zoo.download import DownloadError, digest_of
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
@@ -73,7 +73,7 @@ def _about(
 
 def describe_weights(file: Path) -> dict[str, Any]:
     """Returns size, checksum, origin and parts of a file of weights."""
-    state = read_weights(file)
+    state = read_checkpoint(file)
     system = detect_system(state)
     parts: Counter[str] = Counter()
     for key, value in state.items():

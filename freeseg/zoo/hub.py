@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from freeseg.checkpoints import FOLDER_FILES, index_parts
 from freeseg.zoo.connection import check_reachable
 from freeseg.zoo.download import ChecksumError, DownloadError, check_file
 
 logger = logging.getLogger(__name__)
 
-# What a folder of the hub may have; the first weights that are there are taken.
-HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 _HUB_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
@@ -48,8 +46,8 @@ def download_from_hub(
     files = _Repository(repository, revision or None, endpoint, cache, not unreachable)
     try:
         config = files.fetch(_HUB_SETTINGS[0])
-        weights = files.fetch_first(HUB_WEIGHTS)
-        for name in _parts_of(weights):
+        weights = files.fetch_first(FOLDER_FILES)
+        for name in index_parts(weights) if weights.suffix == ".json" else ():
             files.fetch(name)
         with contextlib.suppress(LocalEntryNotFoundError):  # HF_HUB_OFFLINE, and never fetched
             for name in _HUB_SETTINGS[1:]:
@@ -133,10 +131,3 @@ def _is_published(weights: Path, checksum: str) -> bool:
         logger.warning("%s", error)
         return False
     return True
-
-
-def _parts_of(weights: Path) -> list[str]:
-    """Names of the files that an index names."""
-    if weights.suffix != ".json":
-        return []
-    return sorted(set(json.loads(weights.read_text())["weight_map"].values()))

@@ -12,7 +12,7 @@ from freeseg.checkpoints import (
     KEY_MAPS,
     convert_file,
     detect_system,
-    read_weights,
+    read_checkpoint,
     weights_file,
     write_checkpoint,
 )
@@ -58,7 +58,7 @@ def convert_model(
         return pack_model(source, output, half=half)
     path = Path(local_path(source))
     file = path if path.is_file() else Path(weights_file(find_model(source).weights or ""))
-    system = system or detect_system(read_weights(file))
+    system = system or detect_system(read_checkpoint(file))
     if system is None:
         raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
     listed = class_list_of(file)
@@ -88,7 +88,7 @@ def pack_model(
     cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
     if not cfg.MODEL.CLASSES:
         register_custom(cfg.DATASETS.CUSTOM)
-    state = read_weights(Path(weights_file(found.weights or cfg.MODEL.WEIGHTS)))
+    state = read_checkpoint(Path(weights_file(found.weights or cfg.MODEL.WEIGHTS)))
     system = detect_system(state)
     if system is not None:
         state = KEY_MAPS[system].convert(state).state

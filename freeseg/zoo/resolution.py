@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from freeseg.checkpoints import weights_file
 from freeseg.classes import class_list_of
 from freeseg.model_loading import load_config
 from freeseg.resources import local_path, resource
@@ -143,6 +144,8 @@ def _config_of(card: ModelCard, weights: Path) -> CfgNode | str:
 
 def _in_folder(folder: Path, needs_weights: bool) -> ModelFiles:
     if (folder / "config.json").is_file():  # Hugging Face's layout
+        if needs_weights:
+            weights_file(str(folder))  # says what is not there
         return ModelFiles(str(folder), str(folder))
     config = folder / "config.yaml"
     if not config.is_file():

@@ -239,6 +239,29 @@ def test_a_folder_of_hugging_faces_is_evaluated_as_it_says(monkeypatch, tmp_path
     assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 7
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info {}",
+        "convert {} --output {}/new.pth",
+        "convert {} --output {}/new",
+        "segment {}/photo.jpg --model {}",
+        "segment {}/photo.jpg --config-file {}",
+        "analyze-model --model {}",
+        "evaluate --model {}",
+    ],
+)
+def test_a_folder_without_weights_is_one_line_of_all_commands(command, tmp_path, capsys) -> None:
+    mask2former_pair(tmp_path, "swin")
+    (tmp_path / "model.safetensors").unlink()
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.jpg")
+    capsys.readouterr()
+    assert run(*command.replace("{}", str(tmp_path)).split()) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    wanted = f"{tmp_path} has no model.safetensors or pytorch_model.bin: "
+    assert line.startswith(f"freeseg: error: {wanted}")
+
+
 UNUSABLE_JOBS = {
     "nothing to evaluate": (["evaluate"], "name what to evaluate by --model or by --config-file"),
     "nothing to train": (["train"], "name what to train by --config-file"),

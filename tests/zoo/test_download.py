@@ -25,6 +25,7 @@ from file_server import COMMIT, FileServer, running
 from full_disk import full_disk
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
+INDEX = json.dumps({"weight_map": {"x": "part-2", "y": "part-1"}}).encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 PINNED = f"sha256:{SHA256}"
 NOBODY = "http://127.0.0.1:9"  # the port that discards; nothing listens
@@ -181,14 +182,15 @@ def test_checksums_of_files_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "weights",
-    [{"model.safetensors": CONTENT}, {"pytorch_model.bin": CONTENT}, None],
-    ids=["safetensors", "bin", "parts"],
+    [
+        {"model.safetensors": CONTENT},
+        {"pytorch_model.bin": CONTENT},
+        {"model.safetensors.index.json": INDEX, "part-1": CONTENT, "part-2": CONTENT},
+        {"pytorch_model.bin.index.json": INDEX, "part-1": CONTENT, "part-2": CONTENT},
+    ],
+    ids=["safetensors", "bin", "parts", "bin parts"],
 )
 def test_a_repository_of_the_hub_is_fetched_once(server, tmp_path, weights) -> None:
-    if weights is None:
-        names = {"weight_map": {"x": "part-2.safetensors", "y": "part-1.safetensors"}}
-        weights = {"model.safetensors.index.json": json.dumps(names).encode()}
-        weights.update(dict.fromkeys(names["weight_map"].values(), CONTENT))
     files = {"config.json": b"{}", **weights}
     for name, content in files.items():
         server.files[f"/someone/model/resolve/main/{name}"] = content
