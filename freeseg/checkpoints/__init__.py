@@ -9,7 +9,7 @@ from freeseg.checkpoints.loading import (
     StrictCheckpointer,
     weights_file,
 )
-from freeseg.checkpoints.reading import index_parts, read_checkpoint, read_content
+from freeseg.checkpoints.reading import index_parts, read_checkpoint, read_content, refuse_nan
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 from freeseg.files import write_atomically
@@ -29,6 +29,7 @@ __all__ = [
     "index_parts",
     "read_checkpoint",
     "read_content",
+    "refuse_nan",
     "weights_file",
     "write_atomically",
     "write_checkpoint",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ FOLDER_FILES = (
     "pytorch_model.bin.index.json",
     "pytorch_model.bin",
 )
-MAX_LISTED = 20  # names of weights in a message, which may have thousands
+MAX_LISTED = 3  # names of weights in a message, which may have thousands
+CLASS_LAYER = "sem_seg_head.predictor.class_embed"  # one output per class, and one for none
 # Buffers that follow from the configuration; releases have them, leave them out, or name them so.
 COMPUTED = re.compile(
     r".*\.(num_batches_tracked|relative_position_index)|criterion\.empty_weight|pixel_(mean|std)"
@@ -66,6 +67,8 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         super().__init__(model, save_dir, **arguments)
         self.missing: list[str] = []
         self.unused: list[str] = []
+        self._shapes: dict[str, tuple[list[int], list[int]]] = {}  # file's and model's, that differ
+        self._system: str | None = None  # whose names the loaded weights have
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         return super().load(weights_file(path) if path else path, *args, **kwargs)
@@ -121,16 +124,36 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
         Weights are parameters and buffers that are no `COMPUTED` ones. Empty where the file fits.
         """
-        problems = []
-        if self.missing:
+        own = detect_system(self.model.state_dict())
+        if self.missing and self._system and own and self._system != own:
+            return f"these are weights of {self._system}, the model is {own}"
+        problems, missing = [], self.missing
+        known, wanted = (
+            shape[0] - 1 for shape in self._shapes.get(f"{CLASS_LAYER}.weight", ([1], [1]))
+        )
+        if known != wanted:
+            problems.append(f"they are of {known} classes, the model has {wanted}")
+            missing = [name for name in missing if not name.startswith(CLASS_LAYER)]
+        if missing:
             count = len(_trained(self.model.state_dict()))
             problems.append(
-                f"{len(self.missing)} of its {count} weights are missing or of another shape: "
-                f"{_listed(self.missing)}"
+                f"{len(missing)} of its {count} weights are missing or of another shape: "
+                f"{self._with_shapes(missing)}"
             )
         if self.unused:
-            problems.append(f"{len(self.unused)} weights are unknown to it: {_listed(self.unused)}")
+            problems.append(
+                f"{len(self.unused)} weights are unknown to it: {_listed(sorted(self.unused))}"
+            )
         return "; ".join(problems)
+
+    def _with_shapes(self, names: Collection[str]) -> str:
+        """The first names; before others go those of which the file has another shape."""
+        reshaped = [
+            f"{name} {found}, wanted {wanted}"
+            for name, (found, wanted) in self._shapes.items()
+            if name in names
+        ]
+        return _listed([*sorted(reshaped), *sorted(set(names) - self._shapes.keys())])
 
     def check_fit(self, path: str, *, allow_misfit: bool = False) -> None:
         """Complains about a `misfit` of the file that was loaded, or just logs it where allowed.
@@ -148,8 +171,13 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: Any) -> Any:
         weights, is_matched = checkpoint["model"], checkpoint.get("matching_heuristics", False)
+        self._system = None if is_matched else detect_system(weights)
         incompatible = super()._load_model(checkpoint)
-        missing = {*incompatible.missing_keys, *(row[0] for row in incompatible.incorrect_shapes)}
+        self._shapes = {
+            name: (list(found), list(wanted))
+            for name, found, wanted in incompatible.incorrect_shapes
+        }
+        missing = {*incompatible.missing_keys, *self._shapes}
         if not is_matched:  # Caffe2's norms have their statistics inside their weights
             missing.update(name for name in self._frozen_statistics() if name not in weights)
         self.missing = _trained(sorted(missing))
@@ -188,7 +216,7 @@ def _trained(names: Collection[str]) -> list[str]:
     return [name for name in names if not COMPUTED.fullmatch(name)]
 
 
-def _listed(names: Collection[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     further = len(names) - MAX_LISTED
-    shown = ", ".join(sorted(names)[:MAX_LISTED])
+    shown = ", ".join(names[:MAX_LISTED])
     return f"{shown} and {further} more" if further > 0 else shown

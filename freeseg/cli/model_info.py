@@ -78,6 +78,7 @@ def _weights_lines(weights: dict[str, Any]) -> dict[str, str]:
         "names as in": weights["release"] or "this package, or unknown",
         "tensors": f"{weights['tensors']:,} with {weights['parameters']:,} values"
         f" ({', '.join(weights['dtypes'])})",
+        "problem": weights["problem"],
     }
 
 

@@ -40,6 +40,13 @@ class ModelFiles:
     card: ModelCard | None = None
     classes: str = ""
 
+    def read_config(self) -> CfgNode:
+        """The configuration, not frozen, with the list of the classes."""
+        cfg = load_config(self.config) if isinstance(self.config, str) else self.config.clone()
+        cfg.defrost()
+        cfg.MODEL.CLASSES = self.classes or cfg.MODEL.CLASSES
+        return cfg
+
     def known_of_weights(self) -> list[str | float]:
         """KEY VALUE ... of a configuration that says of the weights what the catalogue does."""
         if self.card is None:

@@ -14,22 +14,17 @@ from freeseg.classes import trained_vocabulary
 from freeseg.config import test_node
 from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
-from freeseg.model_loading import load_config
 from freeseg.structures import TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
 
-def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:
-    """Returns {"system", "backbone", "classes", "things", "input", "thresholds"}.
+def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Returns {"system", "backbone", "classes", "things", "input", "thresholds"} of a model.
 
     Each has "value", and "from", where it is said. Classes and things are left out where nobody
     names them on this machine, thresholds where the system has none.
     """
-    config = found.config
-    cfg = load_config(Path(config)) if isinstance(config, str) else config.clone()
-    cfg.defrost()
-    cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
     origins = _origins(found, cfg)
     values = {
         "system": _SYSTEMS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE),
