@@ -74,6 +74,11 @@ def load_config(source: str | os.PathLike[str]) -> CfgNode:
     path = local_path(source)
     if Path(path, "config.json").is_file():
         return config_from_hugging_face(Path(path))
+    if Path(path, "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"configuration file {path} is a folder: name it as a model (--model, or "
+            f"Segmenter.from_pretrained), or {Path(path, 'config.yaml')} and weights"
+        )
     cfg = get_cfg()
     add_freeseg_config(cfg)
     with accepts_auto(cfg):

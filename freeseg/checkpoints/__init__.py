@@ -2,6 +2,7 @@
 
 from freeseg.checkpoints.conversion import convert_file, convert_state
 from freeseg.checkpoints.hugging_face_config import config_from_hugging_face, hugging_face_origins
+from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES
 from freeseg.checkpoints.key_map import Conversion, KeyMap
 from freeseg.checkpoints.loading import (
     FOLDER_FILES,
@@ -17,6 +18,7 @@ from freeseg.files import write_atomically
 __all__ = [
     "FOLDER_FILES",
     "KEY_MAPS",
+    "OWN_CLASSES",
     "Conversion",
     "KeyMap",
     "ReleaseCheckpointer",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints.hugging_face_labels import Labels, read_labels
+from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES, Labels, read_labels
 from freeseg.checkpoints.hugging_face_processor import read_processor
 from freeseg.checkpoints.json_object import read_json_object
 from freeseg.config import add_freeseg_config
@@ -57,7 +57,7 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
         raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file} has an unexpected value: {error}") from error
-    train, test = labels.register(f"classes of {folder.resolve()}")
+    train, test = labels.register(f"{OWN_CLASSES}{folder.resolve()}")
     cfg.merge_from_list(_flatten(processor.config()))
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(labels.names)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train,), (test,)

@@ -229,8 +229,17 @@ def test_a_folder_of_hugging_faces_is_evaluated_as_it_says(monkeypatch, tmp_path
     begun = []
     monkeypatch.setattr(jobs, "start_job", lambda args: begun.append(load_config(args)))
     command = ["evaluate", "--model", str(tmp_path)]
-    assert run(*command) == 2
-    assert "no dataset is registered as 'classes of " in capsys.readouterr().err
+    packed = str(tmp_path / "packed")
+    assert run("convert", str(tmp_path), "--output", packed) == 0
+    for model in (str(tmp_path), packed):
+        capsys.readouterr()
+        assert run("evaluate", "--model", model) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("freeseg: error: the model has classes of its own, ")
+        assert line.endswith("DATASETS.TEST \"('mine',)\"")
+    config = f"{packed}/config.yaml"
+    assert run("train", "--config-file", config, "DATASETS.TEST", "('shapes_val_panoptic',)") == 2
+    assert "DATASETS.TRAIN \"('mine',)\"" in capsys.readouterr().err
     assert run(*command, "DATASETS.TEST", "('camvid_val_panoptic',)") == 0
     (cfg,) = begun
     assert cfg.INPUT.TEST_RESIZE.SIZE == [64, 96]
@@ -260,6 +269,23 @@ def test_a_folder_without_weights_is_one_line_of_all_commands(command, tmp_path,
     line = capsys.readouterr().err.splitlines()[-1]
     wanted = f"{tmp_path} has no model.safetensors or pytorch_model.bin: "
     assert line.startswith(f"freeseg: error: {wanted}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export-model x.pt2",
+        "segment {0}/photo.jpg",
+        "segment-dataset {0}/photo.jpg --out {0}/out --workers 0",
+        "analyze-model",
+        "train",
+    ],
+)
+def test_a_folder_that_is_no_configuration_says_what_to_name(command, folder, capsys) -> None:
+    Image.new("RGB", (32, 32)).save(folder / "photo.jpg")
+    assert run(*command.format(folder).split(), "--config-file", str(folder)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"configuration file {folder} is a folder: name it as a model (--model" in line
 
 
 UNUSABLE_JOBS = {
