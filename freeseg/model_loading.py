@@ -11,7 +11,7 @@ from typing import Union
 import torch
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import config_from_hugging_face
+from freeseg.checkpoints import config_from_hugging_face, reason_of
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config
 from freeseg.config_unused import refuse_unsupported
@@ -60,7 +60,7 @@ def read_config(
         raise
     except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
         name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
-        raise ValueError(f"cannot use {name}: {first_line(error)}") from error
+        raise ValueError(f"cannot use {name}: {reason_of(error)}") from error
     if is_cuda and not torch.cuda.is_available():
         if device is not None:
             raise ValueError(f"device {device} was asked for, but there is no CUDA")
@@ -97,9 +97,3 @@ def existing_file(source: str | os.PathLike[str], kind: str) -> str:
         reason = "is a folder" if Path(path).is_dir() else "does not exist"
         raise FileNotFoundError(f"{kind} {path} {reason}")
     return path
-
-
-def first_line(error: Exception) -> str:
-    """Returns the kind of an error and the first line of its message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

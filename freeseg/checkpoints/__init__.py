@@ -11,6 +11,7 @@ from freeseg.checkpoints.loading import (
     weights_file,
 )
 from freeseg.checkpoints.reading import index_parts, read_checkpoint, read_content, refuse_nan
+from freeseg.checkpoints.reason import reason_of
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 from freeseg.files import write_atomically
@@ -31,6 +32,7 @@ __all__ = [
     "index_parts",
     "read_checkpoint",
     "read_content",
+    "reason_of",
     "refuse_nan",
     "weights_file",
     "write_atomically",

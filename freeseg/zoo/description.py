@@ -42,7 +42,8 @@ def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
         config = str(resource(card.config or card.settings))
         return _about(card.name, None, card, ModelFiles(config, None, card))
     path = Path(local_path(name_or_path))
-    is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
+    beside = (path.with_name(name).is_file() for name in ("config.yaml", "config.json"))
+    is_alone = path.is_file() and not any(beside)
     is_weights = is_alone and path.suffix not in (".yaml", ".yml")
     found = ModelFiles("", str(path)) if is_weights else find_model(name_or_path)
     if found.weights is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def download_from_hub(
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    unreachable = _why_unreachable(endpoint or constants.ENDPOINT)
+    address = endpoint or constants.ENDPOINT
+    unreachable = _why_unreachable(address)
     files = _Repository(repository, revision or None, endpoint, cache, not unreachable)
     try:
         config = files.fetch(_HUB_SETTINGS[0])
@@ -56,10 +58,11 @@ def download_from_hub(
             weights = files.fetch(weights.name, anew=True)
     except (OSError, ValueError) as error:  # huggingface_hub's errors are one or the other
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        is_named = "HF_ENDPOINT" in os.environ
+        mirror = "" if is_named else ", or name a mirror of the hub in HF_ENDPOINT"
         raise DownloadError(
-            f"cannot fetch {repository} from the hub ({unreachable or reason}); with a connection "
-            "run it again, without one copy its folder here and name that, or name a mirror of "
-            "the hub in HF_ENDPOINT"
+            f"cannot fetch {repository} from the hub {address} ({unreachable or reason}); with a "
+            f"connection run it again, without one copy its folder here and name that{mirror}"
         ) from None
     check_file(weights, checksum, "the hub has another file than the catalogue names")
     return config.parent

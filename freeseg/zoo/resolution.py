@@ -178,6 +178,10 @@ def _beside(path: Path) -> ModelFiles:
     if path.suffix in (".yaml", ".yml"):
         return ModelFiles(str(path))
     config = path.with_name("config.yaml")
+    port = path.with_name("config.json")
+    if port.is_file() and not config.is_file():  # a file of Hugging Face's folder
+        folder = str(path.parent)
+        return ModelFiles(folder, folder if path.samefile(port) else str(path))
     if not config.is_file():
         raise FileNotFoundError(
             f"{path} has no config.yaml beside it; name its configuration with --config-file (or "

@@ -30,7 +30,7 @@ def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, An
         "system": _SYSTEMS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE),
         "backbone": describe_backbone(cfg),
         **_classes(cfg),
-        "input": str(InputSize.from_config(cfg)),
+        "input": f"{InputSize.from_config(cfg)}{_pixels(cfg)}",
         "thresholds": _thresholds(cfg),
     }
     return {
@@ -75,6 +75,14 @@ def _classes(cfg: CfgNode) -> dict[str, Any]:
     return {"classes": list(vocabulary.names), "things": sum(vocabulary.is_thing)}
 
 
+def _pixels(cfg: CfgNode) -> str:
+    """What is not done to the numbers of pixels, which other models have for granted."""
+    mean, deviation = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    notes = ", not normalised" if not any(mean) and len(set(deviation)) == 1 else ""
+    # statistics of numbers up to 1, for numbers up to 255
+    return notes + (", not rescaled to 0..1" if max(*mean, *deviation) <= 1 else "")
+
+
 def _thresholds(cfg: CfgNode) -> str:
     name = cfg.MODEL.META_ARCHITECTURE
     system = META_ARCH_REGISTRY.get(name) if name in META_ARCH_REGISTRY else None
@@ -90,12 +98,13 @@ def _thresholds(cfg: CfgNode) -> str:
 
 
 def _origins(found: ModelFiles, cfg: CfgNode) -> dict[str, str]:
-    folder = Path(found.weights or "")
+    weights = Path(found.weights or "")
+    folder = weights if weights.is_dir() else weights.parent
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() and not (folder / "config.yaml").is_file():
         port = {"system": "config.json", "backbone": "config.json", **hugging_face_origins(folder)}
         return {**port, **_published(found.card)}
-    config = found.config if isinstance(found.config, str) else folder.with_name("config.yaml")
+    config = found.config if isinstance(found.config, str) else folder / "config.yaml"
     name = (found.card and (found.card.config or found.card.settings)) or Path(config).name
     whose = f"dataset {datasets[0]}" if datasets else ""
     if cfg.MODEL.CLASSES:

@@ -147,7 +147,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
         ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, "2 of its 2 weights"),
         ({"other": torch.zeros(3)}, "2 of its 2 weights.* 1 weights are unknown"),
         ({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, "holds NaN"),
-        (b"", "is damaged or cut off"),
+        (b"", "is empty"),
         (zip_file()[:-200], "is damaged or cut off"),
     ],
     ids=["shapes", "another system", "nan", "empty", "cut off"],
@@ -280,6 +280,24 @@ def test_a_file_without_a_weight_says_so(content, tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth holds no weights$"):
         load_weights(nn.Linear(1, 1), str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pkl", "a.safetensors", "a.bin"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><title>404</title>", "is a web page, not weights"),
+        (b"<html>", "is a web page, not weights"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not weights"),
+    ],
+    ids=["empty", "doctype", "html", "pointer"],
+)
+def test_what_stands_where_weights_should_is_said(name, content, reason, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^cannot load weights {path}: {path} {reason}"):
+        load_weights(nn.Linear(1, 1), str(path))
 
 
 def named(name, num_outputs=1):

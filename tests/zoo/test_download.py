@@ -232,8 +232,18 @@ def test_a_row_can_pin_a_revision_of_the_hub(server, tmp_path, monkeypatch) -> N
 def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:
     with pytest.raises(DownloadError, match="cannot fetch someone/nothing from the hub"):
         download_from_hub("someone/nothing", endpoint=server.url, cache=tmp_path)
-    with pytest.raises(DownloadError, match=r"without one copy its folder here"):
+    told = rf"the hub {NOBODY} .*without one copy its folder here.*in HF_ENDPOINT$"
+    with pytest.raises(DownloadError, match=told):
         download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path)
+
+
+def test_who_has_named_a_mirror_is_not_told_to(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    with pytest.raises(DownloadError, match=rf"the hub {NOBODY} .* and name that$"):
+        download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path)
+    monkeypatch.setenv("FREESEG_MIRROR", NOBODY)
+    with pytest.raises(DownloadError, match=rf"cannot fetch {NOBODY}/w\.pth .* yourself$"):
+        download("http://elsewhere/w.pth", tmp_path / "w.pth")
 
 
 def test_a_repository_in_the_cache_needs_no_net(server, tmp_path) -> None:
