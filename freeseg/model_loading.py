@@ -19,7 +19,14 @@ from freeseg.resources import config_address, local_path
 
 logger = logging.getLogger(__name__)
 
+_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}
+
 ConfigSource = Union[CfgNode, str, "os.PathLike[str]"]
+
+
+def system_name(architecture: str) -> str:
+    """What the release of a MODEL.META_ARCHITECTURE calls its system."""
+    return _SYSTEMS.get(architecture, architecture)
 
 
 def read_config(

@@ -409,6 +409,13 @@ def test_an_open_vocabulary_model_predicts_all_classes_of_the_dataset(tmp_path):
     assert segmenter.model.asked_for.names == NAMES
 
 
+def test_a_model_is_called_as_its_release_calls_the_system():
+    segmenter = Segmenter.from_pretrained("camvid-mask2former")
+    assert repr(segmenter).startswith("Segmenter(Mask2Former, ")
+    with pytest.raises(ValueError, match=r"^Mask2Former knows its 11 classes only"):
+        segmenter.read_classes("car")
+
+
 def test_a_segmenter_is_short_in_a_console(tmp_path):
     segmenter = Segmenter.from_config(write_config(tmp_path), write_weights(tmp_path))
     shown = "Segmenter(StrongestChannel, panoptic, instance, semantic, 3 classes, its own classes)"

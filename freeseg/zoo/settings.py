@@ -14,6 +14,7 @@ from freeseg.classes import trained_vocabulary
 from freeseg.config import test_node
 from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
+from freeseg.model_loading import system_name
 from freeseg.structures import TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
@@ -27,7 +28,7 @@ def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, An
     """
     origins = _origins(found, cfg)
     values = {
-        "system": _SYSTEMS.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.META_ARCHITECTURE),
+        "system": system_name(cfg.MODEL.META_ARCHITECTURE),
         "backbone": describe_backbone(cfg),
         **_classes(cfg),
         "input": f"{InputSize.from_config(cfg)}{_pixels(cfg)}",
@@ -44,7 +45,6 @@ def describe_backbone(cfg: CfgNode) -> str:
     return _BACKBONES[name](cfg.MODEL) if name in _BACKBONES else name
 
 
-_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}  # as the releases call them
 _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
     "build_resnet_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}",
     "build_resnet_deeplab_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}c",

@@ -164,7 +164,10 @@ def test_weights_of_a_release_are_renamed(tmp_path, capsys) -> None:
     output = tmp_path / "ours.safetensors"
     assert run("convert", str(tmp_path / "release.pth"), "--output", str(output)) == 0
     assert set(load_file(output)) == {"sem_seg_head.predictor.query_feat.weight"}
-    assert "static_query.weight -> sem_seg_head.predictor.query_feat" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{output}: 1 tensors, 1 renamed, 0 left out\n"
+    assert run("convert", str(tmp_path / "release.pth"), "--output", str(output), "--json") == 0
+    [renamed] = json.loads(capsys.readouterr().out)["renamed"].items()
+    assert renamed == (*state, "sem_seg_head.predictor.query_feat.weight")
     torch.save({"model": {"x": torch.ones(2)}}, tmp_path / "other.pth")
     assert run("convert", str(tmp_path / "other.pth"), "--output", str(output)) == 2
     assert "no known release" in capsys.readouterr().err
