@@ -11,15 +11,24 @@ from typing import Union
 import torch
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import config_from_hugging_face
+from freeseg.checkpoints import config_from_hugging_face, reason_of
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config, completed
 from freeseg.config_unused import refuse_unsupported
+from freeseg.names import plain_name
 from freeseg.resources import config_address, local_path
 
 logger = logging.getLogger(__name__)
 
+_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}
+
 ConfigSource = Union[CfgNode, str, "os.PathLike[str]"]
+
+
+def system_name(architecture: str) -> str:
+    """What the release of a MODEL.META_ARCHITECTURE calls its system."""
+    name = plain_name(architecture)
+    return _SYSTEMS.get(name, name)
 
 
 def read_config(
@@ -60,7 +69,7 @@ def read_config(
         raise
     except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
         name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
-        raise ValueError(f"cannot use {name}: {first_line(error)}") from error
+        raise ValueError(f"cannot use {name}: {reason_of(error)}") from error
     if is_cuda and not torch.cuda.is_available():
         if device is not None:
             raise ValueError(f"device {device} was asked for, but there is no CUDA")
@@ -74,6 +83,11 @@ def load_config(source: str | os.PathLike[str]) -> CfgNode:
     path = local_path(source)
     if Path(path, "config.json").is_file():
         return config_from_hugging_face(Path(path))
+    if Path(path, "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"configuration file {path} is a folder: name it as a model (--model, or "
+            f"Segmenter.from_pretrained), or {Path(path, 'config.yaml')} and weights"
+        )
     cfg = get_cfg()
     add_freeseg_config(cfg)
     with accepts_auto(cfg):
@@ -92,9 +106,3 @@ def existing_file(source: str | os.PathLike[str], kind: str) -> str:
         reason = "is a folder" if Path(path).is_dir() else "does not exist"
         raise FileNotFoundError(f"{kind} {path} {reason}")
     return path
-
-
-def first_line(error: Exception) -> str:
-    """Returns the kind of an error and the first line of its message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

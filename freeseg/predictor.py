@@ -35,7 +35,7 @@ from freeseg.images import (
     order_channels,
 )
 from freeseg.inference import segment_within_memory
-from freeseg.model_loading import ConfigSource, read_config
+from freeseg.model_loading import ConfigSource, read_config, system_name
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, Vocabulary
@@ -167,9 +167,13 @@ class Segmenter:
     def __repr__(self) -> str:
         words = "any words" if self.takes_text else "its own classes"
         return (
-            f"Segmenter({type(self.model).__name__}, {', '.join(self.tasks)}, "
+            f"Segmenter({self._system}, {', '.join(self.tasks)}, "
             f"{len(self.vocabulary)} classes, {words})"
         )
+
+    @property
+    def _system(self) -> str:
+        return system_name(type(self.model).__name__)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -265,7 +269,7 @@ class Segmenter:
         """The vocabulary of a class list, if the model takes any."""
         if not self.takes_text:
             raise ValueError(
-                f"{type(self.model).__name__} knows its {len(self.vocabulary)} classes only; "
+                f"{self._system} knows its {len(self.vocabulary)} classes only; "
                 "other classes need an open-vocabulary model such as FreeSeg"
             )
         return read_vocabulary(text)
@@ -299,7 +303,7 @@ class Segmenter:
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in outputs[0]]
         if missing:
             raise ValueError(
-                f"{type(self.model).__name__} gave no result for the task {missing[0]!r}, "
+                f"{self._system} gave no result for the task {missing[0]!r}, "
                 f"only {', '.join(outputs[0]) or 'nothing'}"
             )
         wanted = [CERTAINTY_KEY, *(_OUTPUT_KEYS[task] for task in tasks)]

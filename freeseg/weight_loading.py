@@ -6,8 +6,8 @@ import logging
 
 from torch import nn
 
-from freeseg.checkpoints import StrictCheckpointer, weights_file
-from freeseg.model_loading import existing_file, first_line
+from freeseg.checkpoints import StrictCheckpointer, reason_of, weights_file
+from freeseg.model_loading import existing_file
 from freeseg.zoo import weights_path
 
 logger = logging.getLogger(__name__)
@@ -54,5 +54,5 @@ def load_weights(model: nn.Module, name_or_path: str, *, allow_misfit: bool = Fa
     try:
         checkpointer.load(path)
     except Exception as error:  # whatever unpickling a broken file comes up with
-        raise ValueError(f"cannot load weights {path}: {first_line(error)}") from error
+        raise ValueError(f"cannot load weights {path}: {reason_of(error)}") from error
     checkpointer.check_fit(path, allow_misfit=allow_misfit)

@@ -6,14 +6,13 @@ import argparse
 import importlib
 import logging
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from freeseg_command import __version__
 from freeseg_command.messages import EXIT_CODES, USAGE_ERROR, exit_code_of
-from freeseg_command.start import examine_start, one_line, report
+from freeseg_command.start import examine_start, one_line, quiet_imports, report
 
 
 @dataclass(frozen=True)
@@ -230,9 +229,7 @@ def _imported(name: str) -> Callable[..., Any]:
     """
     module, _, function = name.partition(":")
     try:
-        with warnings.catch_warnings():
-            # fvcore scripts a loss as it is imported
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        with quiet_imports():
             found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except Exception as error:
         raise CannotStartError(one_line(error)) from error

@@ -10,8 +10,8 @@ import torch
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import build_backbone, build_model
-from freeseg import add_freeseg_config
+from detectron2.modeling import build_backbone
+from freeseg import add_freeseg_config, build_model
 from freeseg import config as arguments
 from freeseg.classes import accepts_auto
 from freeseg.config import completed
@@ -24,6 +24,7 @@ from freeseg.evaluation import best_metric, require_known_metric
 from freeseg.model_loading import read_config
 from freeseg.modeling import ClipAdapter, LSegHead
 from freeseg.modeling.backbone.dinat import D2DiNAT
+from freeseg.names import with_own_names
 from freeseg.text import build_text_encoder
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -282,7 +283,12 @@ def test_backbones_are_built_of_a_section_that_was_made_anew(section, name, valu
     cfg = configuration(add_freeseg_config)
     cfg.MODEL[section] = CfgNode(values)
     cfg.MODEL.BACKBONE.NAME = name
-    assert list(build_backbone(cfg).output_shape()) == ["res2", "res3", "res4", "res5"]
+    assert list(build_backbone(with_own_names(cfg)).output_shape()) == [
+        "res2",
+        "res3",
+        "res4",
+        "res5",
+    ]
 
 
 def test_text_encoders_are_built_of_a_section_that_was_made_anew():

@@ -194,7 +194,7 @@ def test_what_cannot_be_set_up_says_so_in_one_line(tmp_path: Path) -> None:
             FileNotFoundError,
             r"weights file .*no\.pth does not exist",
         ),
-        ((config, tmp_path), FileNotFoundError, "weights file .* is a folder"),
+        ((config, tmp_path), FileNotFoundError, "has no model.safetensors or "),
         ((config, empty_weights), ValueError, r"cannot load weights .*empty\.pth"),
         ((config, text_weights), ValueError, r"cannot load weights .*text\.pth"),
         ((config, other_weights), ValueError, "1 of its 1 weights are missing.* gain"),
@@ -407,6 +407,13 @@ def test_an_open_vocabulary_model_predicts_all_classes_of_the_dataset(tmp_path):
     result = segmenter(np.zeros((20, 30, 3), dtype=np.uint8), task="semantic")
     assert result.vocabulary.names == NAMES
     assert segmenter.model.asked_for.names == NAMES
+
+
+def test_a_model_is_called_as_its_release_calls_the_system():
+    segmenter = Segmenter.from_pretrained("camvid-mask2former")
+    assert repr(segmenter).startswith("Segmenter(Mask2Former, ")
+    with pytest.raises(ValueError, match=r"^Mask2Former knows its 11 classes only"):
+        segmenter.read_classes("car")
 
 
 def test_a_segmenter_is_short_in_a_console(tmp_path):

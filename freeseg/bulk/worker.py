@@ -21,8 +21,9 @@ class ModelSettings:
     """What to segment with; small, because it is sent to every process.
 
     Attributes:
+        model: As `Segmenter.from_pretrained` takes it; None where there is a configuration.
         config: File or folder, as `Segmenter.from_config` takes it.
-        weights: Checkpoint; None for the configuration's.
+        weights: Checkpoint; None for the model's or the configuration's.
         device: None for the configuration's.
         opts: Overrides KEY VALUE of the configuration.
         task: "panoptic", "instance", "semantic" or "all".
@@ -30,7 +31,8 @@ class ModelSettings:
         modules: Imported first: they register what the configuration names.
     """
 
-    config: str
+    model: str | None = None
+    config: str = ""
     weights: str | None = None
     device: str | None = None
     opts: tuple[str, ...] = ()
@@ -42,7 +44,10 @@ class ModelSettings:
         """Loads the model."""
         for name in self.modules:
             importlib.import_module(name)
-        return Segmenter.from_config(self.config, self.weights, self.device, self.opts)
+        if self.model is None:
+            return Segmenter.from_config(self.config, self.weights, self.device, self.opts)
+        own = () if self.weights is None else ("MODEL.WEIGHTS", self.weights)
+        return Segmenter.from_pretrained(self.model, self.device, (*self.opts, *own))
 
 
 class Worker:

@@ -2,20 +2,24 @@
 
 from freeseg.checkpoints.conversion import convert_file, convert_state
 from freeseg.checkpoints.hugging_face_config import config_from_hugging_face, hugging_face_origins
+from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES
 from freeseg.checkpoints.key_map import Conversion, KeyMap
 from freeseg.checkpoints.loading import (
+    FOLDER_FILES,
     ReleaseCheckpointer,
     StrictCheckpointer,
-    read_weights,
     weights_file,
 )
-from freeseg.checkpoints.reading import read_checkpoint, read_content
+from freeseg.checkpoints.reading import index_parts, read_checkpoint, read_content, refuse_nan
+from freeseg.checkpoints.reason import reason_of
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 from freeseg.files import write_atomically
 
 __all__ = [
+    "FOLDER_FILES",
     "KEY_MAPS",
+    "OWN_CLASSES",
     "Conversion",
     "KeyMap",
     "ReleaseCheckpointer",
@@ -25,9 +29,11 @@ __all__ = [
     "convert_state",
     "detect_system",
     "hugging_face_origins",
+    "index_parts",
     "read_checkpoint",
     "read_content",
-    "read_weights",
+    "reason_of",
+    "refuse_nan",
     "weights_file",
     "write_atomically",
     "write_checkpoint",

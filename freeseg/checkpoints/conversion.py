@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freeseg.checkpoints.key_map import Conversion, State
-from freeseg.checkpoints.reading import read_checkpoint
+from freeseg.checkpoints.reading import read_checkpoint, refuse_nan
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 from freeseg.checkpoints.writing import write_checkpoint
 
@@ -34,11 +34,13 @@ def convert_file(
         classes: Of `write_checkpoint`.
 
     Raises:
-        ValueError: On an unknown system, a file of another one or one that cannot be used, or when
-            nothing is kept.
+        ValueError: On an unknown system, a file of another one or one that cannot be used, also of
+            weights that are no numbers, or when nothing is kept.
         FileNotFoundError: Where `source` does not exist.
     """
-    conversion = convert_state(system, read_checkpoint(source), source)
+    state = read_checkpoint(source)
+    refuse_nan(state, source)
+    conversion = convert_state(system, state, source)
     kept = {key: value for key, value in conversion.state.items() if key.startswith(tuple(keep))}
     if not kept:
         raise ValueError(f"no weight's name begins with {' or '.join(keep)}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints.hugging_face_labels import Labels, read_labels
+from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES, Labels, read_labels
 from freeseg.checkpoints.hugging_face_processor import read_processor
 from freeseg.checkpoints.json_object import read_json_object
+from freeseg.checkpoints.reason import reason_of
 from freeseg.config import add_freeseg_config
 from freeseg.structures import CLASSES_FILE
 
@@ -56,8 +57,8 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
     except KeyError as error:
         raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file} has an unexpected value: {error}") from error
-    train, test = labels.register(f"classes of {folder.resolve()}")
+        raise ValueError(f"{file} has an unexpected value: {reason_of(error)}") from error
+    train, test = labels.register(f"{OWN_CLASSES}{folder.resolve()}")
     cfg.merge_from_list(_flatten(processor.config()))
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(labels.names)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train,), (test,)
@@ -88,7 +89,11 @@ def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
     port = read_json_object(file)
     kind = port.get("model_type")
     if kind not in _SYSTEMS:
-        raise ValueError(f"{file} describes a {kind!r}, known are {sorted(_SYSTEMS)}")
+        said = f"describes a {kind!r}" if kind else "has no model_type"
+        raise ValueError(
+            f"{file} {said}, known are {' and '.join(_SYSTEMS)}; name a folder of one of these, or "
+            "a model that `freeseg models` lists"
+        )
     return file, port, str(kind)
 
 
@@ -195,21 +200,31 @@ def _backbone(port: Mapping[str, Any]) -> dict[str, Any]:
         }
         sizes = {f"MODEL.SWIN.{key}": port[name] for key, name in keys.items()}
         return {"MODEL.BACKBONE.NAME": "D2SwinTransformer", **sizes}
-    depths = tuple(port.get("depths", ()))
-    if kind == "resnet" and port["layer_type"] == "bottleneck" and depths in _RESNET_DEPTHS:
+    if kind == "resnet":
+        depths, widths = tuple(port["depths"]), list(port["hidden_sizes"])
+        doubled = [widths[0] * 2**stage for stage in range(4)]
+        is_known = port["layer_type"] == "bottleneck" and depths in _RESNET_DEPTHS
+        if not is_known or widths != doubled:
+            raise ValueError(
+                f"wanted a ResNet of layer_type bottleneck with depths "
+                f"{' or '.join(map(_dashed, _RESNET_DEPTHS))} and hidden_sizes that double, got "
+                f"{port['layer_type']} with {_dashed(depths)} and {_dashed(widths)}"
+            )
         return {
             "MODEL.BACKBONE.NAME": "build_resnet_backbone",
             "MODEL.BACKBONE.FREEZE_AT": 0,
             "MODEL.RESNETS.DEPTH": _RESNET_DEPTHS[depths],
             "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
             "MODEL.RESNETS.STEM_OUT_CHANNELS": port["embedding_size"],
-            "MODEL.RESNETS.RES2_OUT_CHANNELS": port["hidden_sizes"][0],
-            "MODEL.RESNETS.WIDTH_PER_GROUP": port["hidden_sizes"][0] // 4,
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": widths[0],
+            "MODEL.RESNETS.WIDTH_PER_GROUP": widths[0] // 4,
             "MODEL.RESNETS.STRIDE_IN_1X1": port["downsample_in_bottleneck"],
         }
-    raise ValueError(
-        f"wanted a Swin or a ResNet with bottlenecks as backbone, got {kind!r} with depths {depths}"
-    )
+    raise ValueError(f"wanted a swin or a resnet as backbone_config, got {kind!r}")
+
+
+def _dashed(numbers: Iterable[int]) -> str:
+    return "-".join(map(str, numbers))
 
 
 def _flatten(values: Mapping[str, Any]) -> list[Any]:

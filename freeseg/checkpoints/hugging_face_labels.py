@@ -29,6 +29,7 @@ _DATASETS = {
 }
 # of a class list are enough: the ports call some classes by another of their words
 _MIN_SAME_NAMES = 0.5
+OWN_CLASSES = "classes of "  # how the name begins under which classes of a model's own are known
 _NUMBERED = "LABEL_"  # transformers' names for labels that nobody named
 _NUM_LABELS = 2  # of a configuration that says nothing, as in transformers
 

@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.layers import FrozenBatchNorm2d
-from freeseg.checkpoints.reading import read_checkpoint, read_content, refuse_nan
+from freeseg.checkpoints.reading import (
+    INDEX_SUFFIX,
+    read_checkpoint,
+    read_content,
+    refuse_nan,
+    without_prefix,
+)
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
 
 logger = logging.getLogger(__name__)
 
-FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-MAX_LISTED = 20  # names of weights in a message, which may have thousands
+# Of a folder of Hugging Face's; the first weights that are there are taken.
+FOLDER_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+)
+MAX_LISTED = 3  # names of weights in a message, which may have thousands
+CLASS_LAYER = "sem_seg_head.predictor.class_embed"  # one output per class, and one for none
 # Buffers that follow from the configuration; releases have them, leave them out, or name them so.
 COMPUTED = re.compile(
     r".*\.(num_batches_tracked|relative_position_index)|criterion\.empty_weight|pixel_(mean|std)"
 )
-INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
 
 
 def weights_file(path: str) -> str:
-    """The file that holds the weights in a folder of Hugging Face's; any other path as it is."""
+    """The file that holds the weights in a folder of Hugging Face's; any other path as it is.
+
+    Raises:
+        FileNotFoundError: The folder has none.
+    """
     if not Path(path).is_dir():
         return path
     found = [Path(path) / name for name in FOLDER_FILES if (Path(path) / name).is_file()]
-    return str(found[0]) if found else path
+    if not found:
+        raise FileNotFoundError(
+            f"{path} has no model.safetensors or pytorch_model.bin: name a file of weights, or "
+            "copy one into this folder"
+        )
+    return str(found[0])
 
 
 class ReleaseCheckpointer(DetectionCheckpointer):
@@ -48,6 +67,8 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         super().__init__(model, save_dir, **arguments)
         self.missing: list[str] = []
         self.unused: list[str] = []
+        self._shapes: dict[str, tuple[list[int], list[int]]] = {}  # file's and model's, that differ
+        self._system: str | None = None  # whose names the loaded weights have
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         return super().load(weights_file(path) if path else path, *args, **kwargs)
@@ -69,13 +90,12 @@ class ReleaseCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             content = self._read_pkl(filename)
-        elif filename.endswith(INDEX_SUFFIX):
-            content = {"model": read_weights(filename)}
-        elif filename.endswith(".safetensors"):
+        elif filename.endswith((".safetensors", INDEX_SUFFIX)):
             content = {"model": read_checkpoint(filename)}
         else:
             content = super()._load_file(filename)
         _require_weights(content["model"], filename)
+        content["model"] = without_prefix(content["model"])
         refuse_nan(content["model"], filename)
         system = None if content.get("matching_heuristics") else detect_system(content["model"])
         if system is not None:
@@ -104,16 +124,36 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
         Weights are parameters and buffers that are no `COMPUTED` ones. Empty where the file fits.
         """
-        problems = []
-        if self.missing:
+        own = detect_system(self.model.state_dict())
+        if self.missing and self._system and own and self._system != own:
+            return f"these are weights of {self._system}, the model is {own}"
+        problems, missing = [], self.missing
+        known, wanted = (
+            shape[0] - 1 for shape in self._shapes.get(f"{CLASS_LAYER}.weight", ([1], [1]))
+        )
+        if known != wanted:
+            problems.append(f"they are of {known} classes, the model has {wanted}")
+            missing = [name for name in missing if not name.startswith(CLASS_LAYER)]
+        if missing:
             count = len(_trained(self.model.state_dict()))
             problems.append(
-                f"{len(self.missing)} of its {count} weights are missing or of another shape: "
-                f"{_listed(self.missing)}"
+                f"{len(missing)} of its {count} weights are missing or of another shape: "
+                f"{self._with_shapes(missing)}"
             )
         if self.unused:
-            problems.append(f"{len(self.unused)} weights are unknown to it: {_listed(self.unused)}")
+            problems.append(
+                f"{len(self.unused)} weights are unknown to it: {_listed(sorted(self.unused))}"
+            )
         return "; ".join(problems)
+
+    def _with_shapes(self, names: Collection[str]) -> str:
+        """The first names; before others go those of which the file has another shape."""
+        reshaped = [
+            f"{name} {found}, wanted {wanted}"
+            for name, (found, wanted) in self._shapes.items()
+            if name in names
+        ]
+        return _listed([*sorted(reshaped), *sorted(set(names) - self._shapes.keys())])
 
     def check_fit(self, path: str, *, allow_misfit: bool = False) -> None:
         """Complains about a `misfit` of the file that was loaded, or just logs it where allowed.
@@ -131,8 +171,13 @@ class ReleaseCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: Any) -> Any:
         weights, is_matched = checkpoint["model"], checkpoint.get("matching_heuristics", False)
+        self._system = None if is_matched else detect_system(weights)
         incompatible = super()._load_model(checkpoint)
-        missing = {*incompatible.missing_keys, *(row[0] for row in incompatible.incorrect_shapes)}
+        self._shapes = {
+            name: (list(found), list(wanted))
+            for name, found, wanted in incompatible.incorrect_shapes
+        }
+        missing = {*incompatible.missing_keys, *self._shapes}
         if not is_matched:  # Caffe2's norms have their statistics inside their weights
             missing.update(name for name in self._frozen_statistics() if name not in weights)
         self.missing = _trained(sorted(missing))
@@ -156,20 +201,11 @@ class StrictCheckpointer(ReleaseCheckpointer):
         pass
 
 
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights of a file, or of all files that an index of Hugging Face's names."""
-    path = Path(path)
-    if not path.name.endswith(INDEX_SUFFIX):
-        return read_checkpoint(path)
-    state: dict[str, torch.Tensor] = {}
-    for name in sorted(set(json.loads(path.read_text())["weight_map"].values())):
-        state.update(read_checkpoint(path.parent / name))
-    return state
-
-
 def _require_weights(content: Any, path: str) -> None:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no weights but {type(content).__name__}")
+    if not content:
+        raise ValueError(f"{path} holds no weights")
     odd = next((key for key in content if not isinstance(key, str)), None)
     if odd is not None:
         raise ValueError(f"{path} holds no weights: wanted names, got {odd!r}")
@@ -180,7 +216,7 @@ def _trained(names: Collection[str]) -> list[str]:
     return [name for name in names if not COMPUTED.fullmatch(name)]
 
 
-def _listed(names: Collection[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     further = len(names) - MAX_LISTED
-    shown = ", ".join(sorted(names)[:MAX_LISTED])
+    shown = ", ".join(names[:MAX_LISTED])
     return f"{shown} and {further} more" if further > 0 else shown

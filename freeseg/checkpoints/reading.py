@@ -12,24 +12,34 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from freeseg.checkpoints.json_object import read_json_object
 from freeseg.checkpoints.plain_pickle import PlainUnpickler
+from freeseg.checkpoints.reason import reason_of
 from freeseg.checkpoints.torchscript import is_archive, read_archive
 
 WRAPPERS = ("model", "state_dict")  # where trainers keep the weights beside their own state
-PARALLEL_PREFIX = "module."  # of models that were trained on several processes
-
-# how the lines begin in which PyTorch advises to execute what a file holds, or to complain
-_ADVICE = ("Weights only load failed", "Please file an issue")
+# of models that were trained on several processes, and of compiled ones
+PREFIXES = ("module.", "_orig_mod.")
+INDEX_SUFFIX = ".index.json"  # a file that names the files of a model in several parts
+_NO_WEIGHTS = {  # how files begin that stand where weights should
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a pointer of Git LFS",
+}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The weights in a .safetensors, PyTorch (.pth, .pt, .ckpt, .bin) or Detectron2 .pkl file.
 
-    PyTorch's may be a TorchScript archive, whose code is not run.
+    PyTorch's may be a TorchScript archive, whose code is not run. Of an index of Hugging Face's
+    (.index.json) these are the weights of all files that it names.
 
     Raises:
+        OSError: When there is no such file, or it may not be read.
         ValueError: When the file is damaged, or holds no weights or something that is not data.
     """
+    if str(path).endswith(INDEX_SUFFIX):
+        return _read_parts(Path(path))
     content = read_content(path)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -42,9 +52,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     }
     if not state:
         raise ValueError(f"{path} holds no weights")
-    if all(key.startswith(PARALLEL_PREFIX) for key in state):
-        state = {key[len(PARALLEL_PREFIX) :]: value for key, value in state.items()}
-    return state
+    return without_prefix(state)
+
+
+def _read_parts(index: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for name in index_parts(index):
+        part = index.parent / name
+        if not part.is_file():
+            raise FileNotFoundError(f"{index} names {name}, which is not beside it: copy it there")
+        state.update(read_checkpoint(part))
+    return without_prefix(state)
+
+
+def without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights by the names that they have in the model itself, whatever it was wrapped in."""
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            return without_prefix({key[len(prefix) :]: value for key, value in state.items()})
+    return dict(state)
+
+
+def index_parts(index: Path) -> list[str]:
+    """Names of the files that an index of Hugging Face's names; they lie beside it.
+
+    Raises:
+        ValueError: It names none.
+    """
+    parts = read_json_object(index).get("weight_map")
+    if not isinstance(parts, dict) or not parts:
+        raise ValueError(f"{index} has no weight_map, which names the files of the weights")
+    return sorted({str(name) for name in parts.values()})
 
 
 def read_content(path: str | Path) -> Any:
@@ -55,6 +93,7 @@ def read_content(path: str | Path) -> Any:
         ValueError: When it is damaged, or holds something that is not data; one line says which.
     """
     suffix = Path(path).suffix
+    _refuse_no_weights(Path(path))
     try:
         if suffix == ".safetensors":
             return load_file(str(path))
@@ -68,10 +107,22 @@ def read_content(path: str | Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} holds no weights: it holds more than data, or is damaged ({_brief(error)})"
+            f"{path} holds no weights: it holds more than data, or is damaged ({reason_of(error)})"
         ) from error
     except Exception as error:  # a file that is not whole makes its reader stumble anywhere
-        raise ValueError(f"{path} is damaged or cut off: {_brief(error)}") from error
+        raise ValueError(f"{path} is damaged or cut off: {reason_of(error)}") from error
+
+
+def _refuse_no_weights(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise ValueError(f"{path} is empty: copy or download it again")
+    if path.suffix == ".json":
+        raise ValueError(f"{path} is JSON, not weights: name the weights beside it, or the folder")
+    for mark, kind in _NO_WEIGHTS.items():
+        if start.lstrip().lower().startswith(mark):
+            raise ValueError(f"{path} is {kind}, not weights: download the file itself")
 
 
 def refuse_nan(state: Mapping[str, Any], path: str | Path) -> None:
@@ -89,10 +140,3 @@ def refuse_nan(state: Mapping[str, Any], path: str | Path) -> None:
         raise ValueError(
             f"{path} holds NaN in {len(spoilt)} of {len(state)} weights, the first is {spoilt[0]}"
         )
-
-
-def _brief(error: Exception) -> str:
-    """The first line of a message that says what is wrong, not what PyTorch advises."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    reasons = [line for line in lines if line and not line.startswith(_ADVICE)]
-    return reasons[0] if reasons else type(error).__name__

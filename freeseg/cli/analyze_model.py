@@ -20,7 +20,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command to its parser."""
     parser.description = (
-        "Prints how many parameters a model has and how much it computes, by its parts."
+        "Prints how many parameters a model has and how much it computes on a black photo, by its "
+        "parts. To draw what it found there is in the rest: without weights that is less."
     )
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from freeseg.cli.model_choice import load_segmenter
 from freeseg.export import DynamicSize, export_model
+from freeseg_command.arguments.model_choice import add_required_model
 from freeseg_command.messages import DONE, say
 from freeseg_command.names import TASKS
 
@@ -15,11 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Writes a trained model as ONNX or as a program of torch.export, and prints the largest "
         "difference of every output from the model's."
     )
-    parser.set_defaults(run="freeseg.cli.export_model:run")
+    parser.set_defaults(run="freeseg.cli.export_model:run", device="cpu")
     add = parser.add_argument
     add("output", metavar="OUTPUT", help="a path that ends with .onnx or .pt2")
-    add("--config-file", required=True, metavar="FILE")
-    add("--weights", metavar="FILE", help="default: the configuration's")
+    add_required_model(parser)
     add("--size", nargs=2, type=int, default=(512, 512), metavar=("HEIGHT", "WIDTH"))
     add("--batch", type=int, default=1, metavar="N")
     add("--dynamic-batch", action="store_true", help="any number of images")
@@ -32,15 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exports, and prints the largest difference of every output."""
     differences = export_model(
-        args.config_file,
-        args.weights,
+        load_segmenter(args),
         args.output,
         size=tuple(args.size),
         batch_size=args.batch,
         dynamic=DynamicSize(batch=args.dynamic_batch, sides=args.dynamic),
         task=args.task,
         classes=args.classes,
-        opts=args.opts,
     )
     for name, difference in differences.items():
         say(f"{name}: within {difference:.1e} of the model")

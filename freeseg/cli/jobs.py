@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.engine import default_argument_parser
+from freeseg.checkpoints import OWN_CLASSES
 from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
 from freeseg.files import write_text
@@ -89,9 +91,20 @@ def check_job(args: argparse.Namespace) -> None:
         raise ValueError("name what to train by --config-file")
     cfg = read_config(args.config_file, None, None, args.opts or ())
     register_custom(cfg.DATASETS.CUSTOM)
-    check_registered([*cfg.DATASETS.TEST, *(() if args.eval_only else cfg.DATASETS.TRAIN)])
+    for key in ("TEST",) if args.eval_only else ("TEST", "TRAIN"):
+        _refuse_own_classes(key, cfg.DATASETS[key])
+        check_registered(cfg.DATASETS[key])
     if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
         find_weights(cfg.MODEL.WEIGHTS)
+
+
+def _refuse_own_classes(key: str, names: Sequence[str]) -> None:
+    """Refuses what stands for a dataset where a model of Hugging Face's has classes of its own."""
+    if any(name.startswith(OWN_CLASSES) for name in names):
+        raise ValueError(
+            "the model has classes of its own, and no dataset is known that has them: name one of "
+            f"the same classes, such as DATASETS.{key} \"('mine',)\""
+        )
 
 
 def start_checked(args: argparse.Namespace) -> int:

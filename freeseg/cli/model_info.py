@@ -28,7 +28,7 @@ def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     add("--half", action="store_true", help="half-precision values, in half the room")
     keep = "only weights whose new names begin so: backbone. sem_seg_head.pixel_decoder."
     add("--keep", nargs="+", default=[], metavar="PREFIX", help=keep)
-    add("--json", action="store_true", help="print what was done as JSON")
+    add("--json", action="store_true", help="print what was done as JSON, with all names")
 
 
 def show_info(args: argparse.Namespace) -> int:
@@ -78,6 +78,7 @@ def _weights_lines(weights: dict[str, Any]) -> dict[str, str]:
         "names as in": weights["release"] or "this package, or unknown",
         "tensors": f"{weights['tensors']:,} with {weights['parameters']:,} values"
         f" ({', '.join(weights['dtypes'])})",
+        "problem": weights["problem"],
     }
 
 
@@ -92,10 +93,6 @@ def convert(args: argparse.Namespace) -> int:
     if args.json:
         say_json(done)
         return DONE
-    for old, new in done.get("renamed", {}).items():
-        say(f"{old} -> {new}")
-    for key in done.get("left_out", ()):
-        say(f"{key} is left out")
     changed = ""
     if "renamed" in done:
         changed = f", {len(done['renamed'])} renamed, {len(done['left_out'])} left out"

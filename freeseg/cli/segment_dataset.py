@@ -8,6 +8,7 @@ from pathlib import Path
 
 from freeseg.bulk import BulkJob, BulkSettings
 from freeseg.bulk.worker import ModelSettings
+from freeseg_command.arguments.model_choice import add_required_model
 from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, say
 from freeseg_command.names import TASKS
 
@@ -28,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run="freeseg.cli.segment_dataset:run")
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="photo, folder, list (.txt) or shard (.tar)")
-    add("--config-file", required=True, metavar="FILE")
-    add("--weights", metavar="FILE", help="default: the configuration's")
+    add_required_model(parser)
     add("--out", required=True, type=Path, metavar="FOLDER")
     add("--task", default="panoptic", choices=(*TASKS, "all"))
     add("--classes", metavar="LIST", help="for open-vocabulary models")
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the job and returns the exit code."""
     model = ModelSettings(
-        config=args.config_file, weights=args.weights, device=args.device, opts=tuple(args.opts),
-        task=args.task, classes=args.classes, modules=tuple(args.modules),
+        model=args.model, config=args.config_file or "", weights=args.weights, device=args.device,
+        opts=tuple(args.opts), task=args.task, classes=args.classes, modules=tuple(args.modules),
     )  # fmt: skip
     try:
         settings = BulkSettings(args.engine, args.workers, args.chunk)

@@ -73,6 +73,9 @@ def run_job(args: argparse.Namespace) -> dict[str, Any]:
     with beginning():
         cfg = load_config(args)
         require_output_folder(cfg.OUTPUT_DIR)
+        if args.eval_only:
+            cfg = cfg if args.resume else with_own_classes(cfg)
+            check_datasets(cfg, is_training=False)
         default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="freeseg")
     if cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
@@ -108,13 +111,13 @@ def load_config(args: argparse.Namespace) -> CfgNode:
 def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR.
 
+    The datasets are those that `run_job` has checked.
+
     Raises:
         JobError: It cannot begin.
     """
     cfg = completed(cfg)
     with beginning():
-        cfg = cfg if resume else with_own_classes(cfg)
-        check_datasets(cfg, is_training=False)
         model = Trainer.build_model(cfg)
         _load_weights(cfg, model, resume=resume)
     results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}

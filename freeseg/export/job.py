@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,8 +22,7 @@ TOLERANCE = 1e-3  # largest difference from the model that is let pass
 
 
 def export_model(
-    config: str | os.PathLike[str],
-    weights: str | os.PathLike[str] | None,
+    segmenter: Segmenter,
     output: str | os.PathLike[str],
     *,
     size: tuple[int, int] = (512, 512),
@@ -32,20 +30,17 @@ def export_model(
     dynamic: DynamicSize = FIXED,
     task: str = "",
     classes: str | None = None,
-    opts: Sequence[str] = (),
 ) -> dict[str, float]:
     """Writes a .onnx file or a .pt2 program, and returns how far each output is from the model's.
 
     Args:
-        config: Of the model.
-        weights: Of the model; None for the configuration's.
+        segmenter: Has the model, on the CPU.
         output: A path that ends with .onnx or .pt2.
         size: (height, width) of the example, multiples of the model's divisibility.
         batch_size: Of the example; 2 at least where the batch is dynamic.
         dynamic: What may vary later.
         task: Of models that are told one.
         classes: Of models that take class lists, as `Segmenter.read_classes` takes them.
-        opts: Overrides of the configuration.
 
     Raises:
         ValueError: When the model or the path cannot be used, or an output is farther than
@@ -54,7 +49,6 @@ def export_model(
     path = Path(output)
     if path.suffix not in (".onnx", ".pt2"):
         raise ValueError(f"wanted a file that ends with .onnx or .pt2, got {path.name}")
-    segmenter = Segmenter.from_config(config, weights, "cpu", opts)
     vocabulary = None if classes is None else segmenter.read_classes(classes)
     graph = build_graph(segmenter.model, task, vocabulary)
     generator = torch.Generator().manual_seed(0)

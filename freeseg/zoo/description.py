@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from freeseg.checkpoints import KEY_MAPS, detect_system, read_weights, weights_file
+from freeseg.checkpoints import (
+    KEY_MAPS,
+    detect_system,
+    read_checkpoint,
+    refuse_nan,
+    weights_file,
+)
 from freeseg.resources import local_path, resource
 from freeseg.zoo.download import DownloadError, digest_of
+from freeseg.zoo.fit import check_fit
 from freeseg.zoo.resolution import ModelFiles, find_model, local_weights
 from freeseg.zoo.settings import describe_settings
 from freeseg_command.catalog import ModelCard, load_catalog
@@ -34,7 +42,8 @@ def describe_model(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
         config = str(resource(card.config or card.settings))
         return _about(card.name, None, card, ModelFiles(config, None, card))
     path = Path(local_path(name_or_path))
-    is_alone = path.is_file() and not path.with_name("config.yaml").is_file()
+    beside = (path.with_name(name).is_file() for name in ("config.yaml", "config.json"))
+    is_alone = path.is_file() and not any(beside)
     is_weights = is_alone and path.suffix not in (".yaml", ".yml")
     found = ModelFiles("", str(path)) if is_weights else find_model(name_or_path)
     if found.weights is None:
@@ -65,15 +74,26 @@ def _about(
         about.update({key: value for key, value in asdict(card).items() if key != "weights"})
     if found.config == "":  # weights alone
         return about
-    settings = describe_settings(found)
+    cfg = found.read_config()
+    settings = describe_settings(found, cfg)
     if "classes" in settings:
         about["classes"] = settings["classes"]["value"]
+    if weights is not None:
+        weights["problem"] = weights["problem"] or _complaint(check_fit, cfg, weights["file"])
     return {**about, "settings": settings}
 
 
+def _complaint(check: Callable[..., None], *arguments: Any) -> str:
+    try:
+        check(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def describe_weights(file: Path) -> dict[str, Any]:
-    """Returns size, checksum, origin and parts of a file of weights."""
-    state = read_weights(file)
+    """Returns size, checksum, origin and parts of a file of weights, and what is wrong with it."""
+    state = read_checkpoint(file)
     system = detect_system(state)
     parts: Counter[str] = Counter()
     for key, value in state.items():
@@ -87,6 +107,7 @@ def describe_weights(file: Path) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in state.values()),
         "dtypes": sorted({str(value.dtype).removeprefix("torch.") for value in state.values()}),
         "parts": dict(parts.most_common()),
+        "problem": _complaint(refuse_nan, state, file),
         "keys": {key: _shape(value) for key, value in state.items()},
     }
 

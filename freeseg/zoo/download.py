@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -221,4 +222,5 @@ _MEANINGS = {
 
 
 def _by_hand(target: Path) -> str:
-    return f"put the file at {target} yourself, or name a mirror that has it in {MIRROR}"
+    mirror = "" if os.getenv(MIRROR) else f", or name a mirror that has it in {MIRROR}"
+    return f"put the file at {target} yourself{mirror}"

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from freeseg.checkpoints import FOLDER_FILES, index_parts
 from freeseg.zoo.connection import check_reachable
 from freeseg.zoo.download import ChecksumError, DownloadError, check_file
 
 logger = logging.getLogger(__name__)
 
-# What a folder of the hub may have; the first weights that are there are taken.
-HUB_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 _HUB_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
@@ -44,12 +43,13 @@ def download_from_hub(
     from huggingface_hub import constants
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    unreachable = _why_unreachable(endpoint or constants.ENDPOINT)
+    address = endpoint or constants.ENDPOINT
+    unreachable = _why_unreachable(address)
     files = _Repository(repository, revision or None, endpoint, cache, not unreachable)
     try:
         config = files.fetch(_HUB_SETTINGS[0])
-        weights = files.fetch_first(HUB_WEIGHTS)
-        for name in _parts_of(weights):
+        weights = files.fetch_first(FOLDER_FILES)
+        for name in index_parts(weights) if weights.suffix == ".json" else ():
             files.fetch(name)
         with contextlib.suppress(LocalEntryNotFoundError):  # HF_HUB_OFFLINE, and never fetched
             for name in _HUB_SETTINGS[1:]:
@@ -58,10 +58,11 @@ def download_from_hub(
             weights = files.fetch(weights.name, anew=True)
     except (OSError, ValueError) as error:  # huggingface_hub's errors are one or the other
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        is_named = "HF_ENDPOINT" in os.environ
+        mirror = "" if is_named else ", or name a mirror of the hub in HF_ENDPOINT"
         raise DownloadError(
-            f"cannot fetch {repository} from the hub ({unreachable or reason}); with a connection "
-            "run it again, without one copy its folder here and name that, or name a mirror of "
-            "the hub in HF_ENDPOINT"
+            f"cannot fetch {repository} from the hub {address} ({unreachable or reason}); with a "
+            f"connection run it again, without one copy its folder here and name that{mirror}"
         ) from None
     check_file(weights, checksum, "the hub has another file than the catalogue names")
     return config.parent
@@ -133,10 +134,3 @@ def _is_published(weights: Path, checksum: str) -> bool:
         logger.warning("%s", error)
         return False
     return True
-
-
-def _parts_of(weights: Path) -> list[str]:
-    """Names of the files that an index names."""
-    if weights.suffix != ".json":
-        return []
-    return sorted(set(json.loads(weights.read_text())["weight_map"].values()))

@@ -12,7 +12,7 @@ from freeseg.checkpoints import (
     KEY_MAPS,
     convert_file,
     detect_system,
-    read_weights,
+    read_checkpoint,
     weights_file,
     write_checkpoint,
 )
@@ -24,9 +24,9 @@ from freeseg.classes import (
 )
 from freeseg.data import register_custom
 from freeseg.files import write_text
-from freeseg.model_loading import load_config
 from freeseg.resources import local_path
 from freeseg.structures import CLASSES_FILE, class_rows
+from freeseg.zoo.fit import check_fit
 from freeseg.zoo.resolution import find_model
 
 _SUFFIXES = (".pth", ".safetensors")
@@ -50,15 +50,20 @@ def convert_model(
         keep: What our names of the weights to keep begin with; all when empty.
 
     Raises:
-        ValueError: The weights are of no known release, or a folder is to have only some.
+        ValueError: The weights are of no known release or not of their configuration, or a folder
+            is to have only some.
     """
     if output.suffix not in _SUFFIXES:
         if keep:
             raise ValueError("a folder has all weights: --keep needs a .pth or .safetensors file")
         return pack_model(source, output, half=half)
     path = Path(local_path(source))
-    file = path if path.is_file() else Path(weights_file(find_model(source).weights or ""))
-    system = system or detect_system(read_weights(file))
+    file = str(path)
+    if not path.is_file():
+        found = find_model(source)
+        file = weights_file(found.weights or "")
+        check_fit(found.read_config(), file)
+    system = system or detect_system(read_checkpoint(file))
     if system is None:
         raise ValueError(f"{file} has the names of no known release: {', '.join(KEY_MAPS)}")
     listed = class_list_of(file)
@@ -80,15 +85,17 @@ def pack_model(
 
     What a training's checkpoint has beside the weights is left out, and the dataset is no longer
     needed: the folder names the classes itself.
+
+    Raises:
+        ValueError: The weights are not of their configuration.
     """
     found = find_model(source)
-    cfg = load_config(Path(found.config)) if isinstance(found.config, str) else found.config
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
+    cfg = found.read_config()
     if not cfg.MODEL.CLASSES:
         register_custom(cfg.DATASETS.CUSTOM)
-    state = read_weights(Path(weights_file(found.weights or cfg.MODEL.WEIGHTS)))
+    weights = weights_file(found.weights or cfg.MODEL.WEIGHTS)
+    check_fit(cfg, weights)
+    state = read_checkpoint(weights)
     system = detect_system(state)
     if system is not None:
         state = KEY_MAPS[system].convert(state).state

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from freeseg.checkpoints import weights_file
 from freeseg.classes import class_list_of
 from freeseg.model_loading import load_config
 from freeseg.resources import local_path, resource
@@ -38,6 +39,13 @@ class ModelFiles:
     weights: str | None = None
     card: ModelCard | None = None
     classes: str = ""
+
+    def read_config(self) -> CfgNode:
+        """The configuration, not frozen, with the list of the classes."""
+        cfg = load_config(self.config) if isinstance(self.config, str) else self.config.clone()
+        cfg.defrost()
+        cfg.MODEL.CLASSES = self.classes or cfg.MODEL.CLASSES
+        return cfg
 
     def known_of_weights(self) -> list[str | float]:
         """KEY VALUE ... of a configuration that says of the weights what the catalogue does."""
@@ -143,6 +151,8 @@ def _config_of(card: ModelCard, weights: Path) -> CfgNode | str:
 
 def _in_folder(folder: Path, needs_weights: bool) -> ModelFiles:
     if (folder / "config.json").is_file():  # Hugging Face's layout
+        if needs_weights:
+            weights_file(str(folder))  # says what is not there
         return ModelFiles(str(folder), str(folder))
     config = folder / "config.yaml"
     if not config.is_file():
@@ -168,6 +178,10 @@ def _beside(path: Path) -> ModelFiles:
     if path.suffix in (".yaml", ".yml"):
         return ModelFiles(str(path))
     config = path.with_name("config.yaml")
+    port = path.with_name("config.json")
+    if port.is_file() and not config.is_file():  # a file of Hugging Face's folder
+        folder = str(path.parent)
+        return ModelFiles(folder, folder if path.samefile(port) else str(path))
     if not config.is_file():
         raise FileNotFoundError(
             f"{path} has no config.yaml beside it; name its configuration with --config-file (or "

@@ -14,30 +14,25 @@ from freeseg.classes import trained_vocabulary
 from freeseg.config import test_node
 from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
-from freeseg.model_loading import load_config
+from freeseg.model_loading import system_name
 from freeseg.names import plain_name, registered
 from freeseg.structures import TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
 
-def describe_settings(found: ModelFiles) -> dict[str, dict[str, Any]]:
-    """Returns {"system", "backbone", "classes", "things", "input", "thresholds"}.
+def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, Any]]:
+    """Returns {"system", "backbone", "classes", "things", "input", "thresholds"} of a model.
 
     Each has "value", and "from", where it is said. Classes and things are left out where nobody
     names them on this machine, thresholds where the system has none.
     """
-    config = found.config
-    cfg = load_config(Path(config)) if isinstance(config, str) else config.clone()
-    cfg.defrost()
-    cfg.MODEL.CLASSES = found.classes or cfg.MODEL.CLASSES
     origins = _origins(found, cfg)
-    system = plain_name(cfg.MODEL.META_ARCHITECTURE)
     values = {
-        "system": _SYSTEMS.get(system, system),
+        "system": system_name(cfg.MODEL.META_ARCHITECTURE),
         "backbone": describe_backbone(cfg),
         **_classes(cfg),
-        "input": str(InputSize.from_config(cfg)),
+        "input": f"{InputSize.from_config(cfg)}{_pixels(cfg)}",
         "thresholds": _thresholds(cfg),
     }
     return {
@@ -51,7 +46,6 @@ def describe_backbone(cfg: CfgNode) -> str:
     return _BACKBONES[name](cfg.MODEL) if name in _BACKBONES else name
 
 
-_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}  # as the releases call them
 _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
     "build_resnet_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}",
     "build_resnet_deeplab_backbone": lambda model: f"ResNet-{model.RESNETS.DEPTH}c",
@@ -82,6 +76,14 @@ def _classes(cfg: CfgNode) -> dict[str, Any]:
     return {"classes": list(vocabulary.names), "things": sum(vocabulary.is_thing)}
 
 
+def _pixels(cfg: CfgNode) -> str:
+    """What is not done to the numbers of pixels, which other models have for granted."""
+    mean, deviation = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    notes = ", not normalised" if not any(mean) and len(set(deviation)) == 1 else ""
+    # statistics of numbers up to 1, for numbers up to 255
+    return notes + (", not rescaled to 0..1" if max(*mean, *deviation) <= 1 else "")
+
+
 def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     if set(getattr(system, "answered_tasks", TASKS)) == {"semantic"}:
@@ -96,12 +98,13 @@ def _thresholds(cfg: CfgNode) -> str:
 
 
 def _origins(found: ModelFiles, cfg: CfgNode) -> dict[str, str]:
-    folder = Path(found.weights or "")
+    weights = Path(found.weights or "")
+    folder = weights if weights.is_dir() else weights.parent
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() and not (folder / "config.yaml").is_file():
         port = {"system": "config.json", "backbone": "config.json", **hugging_face_origins(folder)}
         return {**port, **_published(found.card)}
-    config = found.config if isinstance(found.config, str) else folder.with_name("config.yaml")
+    config = found.config if isinstance(found.config, str) else folder / "config.yaml"
     name = (found.card and (found.card.config or found.card.settings)) or Path(config).name
     whose = f"dataset {datasets[0]}" if datasets else ""
     if cfg.MODEL.CLASSES:

@@ -293,6 +293,17 @@ def test_a_piece_that_kills_every_process_is_named_and_the_others_are_done(
     assert list((tmp_path / "out" / "parts").glob(".*")) == []
 
 
+def test_a_model_can_be_named_and_its_weights_replaced(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder).rename(folder / "config.yaml")
+    write_weights(folder, gain=(1.0, 2.0, 3.0)).rename(folder / "model_final.pth")
+    found = ModelSettings(model=str(folder)).build()
+    assert found.model.gain.tolist() == [1.0, 2.0, 3.0]
+    other = ModelSettings(model=str(folder), weights=str(write_weights(tmp_path))).build()
+    assert other.model.gain.tolist() != [1.0, 2.0, 3.0]
+
+
 def test_a_model_that_cannot_be_built_is_one_error_in_any_process(photos, model, tmp_path, forking):
     absent = ModelSettings(**{**vars(model), "weights": str(tmp_path / "absent.pth")})
     for num_workers in (0, 1):

@@ -168,8 +168,7 @@ def test_the_tool_converts_and_says_what_is_left_out(tmp_path, monkeypatch, caps
     found = load_file(tmp_path / "b.safetensors")
     assert {key: value.dtype for key, value in found.items()} == {"clip_adapter.a": torch.float16}
     shown = capsys.readouterr().out
-    assert "criterion.empty_weight is left out" in shown
-    assert "1 tensors, 0 renamed, 1 left out" in shown
+    assert shown == f"{tmp_path / 'b.safetensors'}: 1 tensors, 0 renamed, 1 left out\n"
 
 
 def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
@@ -182,7 +181,7 @@ def test_an_encoder_alone_may_be_kept(tmp_path, monkeypatch, capsys):
         runpy.run_path(str(TOOL), run_name="__main__")
     assert stop.value.code == 0
     assert set(load_file(tmp_path / "b.safetensors")) == set(names[:2])
-    assert "clip_adapter.c is left out" in capsys.readouterr().out
+    assert "2 tensors, 0 renamed, 1 left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no weight's name begins with neck"):
         convert_file("freeseg", tmp_path / "a.pth", tmp_path / "c.pth", keep=["neck."])
     with pytest.raises(ValueError, match=r"--keep needs a \.pth or \.safetensors file"):

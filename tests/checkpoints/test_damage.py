@@ -147,7 +147,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
         ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, "2 of its 2 weights"),
         ({"other": torch.zeros(3)}, "2 of its 2 weights.* 1 weights are unknown"),
         ({"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}, "holds NaN"),
-        (b"", "is damaged or cut off"),
+        (b"", "is empty"),
         (zip_file()[:-200], "is damaged or cut off"),
     ],
     ids=["shapes", "another system", "nan", "empty", "cut off"],
@@ -240,7 +240,7 @@ def test_statistics_of_norms_are_weights(tmp_path):
     with pytest.raises(ValueError, match=r"2 of its 4 .*: norm\.running_mean, norm\.running_var$"):
         checked(Normed(), weights, tmp_path / "a.pth")
     state["norm.running_var"] = torch.ones(5)
-    with pytest.raises(ValueError, match=r"1 of its 4 .*: norm\.running_var$"):
+    with pytest.raises(ValueError, match=r"1 of its 4 .*: norm\.running_var \[5\], wanted \[3\]$"):
         checked(Normed(), state, tmp_path / "b.pth")
 
 
@@ -263,14 +263,63 @@ def test_buffers_that_are_computed_may_be_missing(tmp_path):
 
 def test_names_are_listed_up_to_a_number(tmp_path, caplog):
     model = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(25))
-    state = {f"other.{index:02}": torch.ones(1) for index in range(21)}
+    state = {f"other.{index:02}": torch.ones(1) for index in range(4)}
+    state["0.weight"] = torch.ones(2, 1)
     with pytest.raises(ValueError, match="do not fit") as caught:
         checked(model, state, tmp_path / "a.pth")
     assert is_one_line(caught.value)
     missing, unknown = str(caught.value).split("; ")
-    assert missing.count(".weight") == 20
-    assert missing.endswith(" and 5 more")
-    assert unknown.startswith("21 weights are unknown to it: other.00, other.01, ")
-    assert unknown.endswith("other.19 and 1 more")
+    assert missing.endswith(": 0.weight [2, 1], wanted [1, 1], 1.weight, 10.weight and 22 more")
+    assert unknown == "4 weights are unknown to it: other.00, other.01, other.02 and 1 more"
     load_weights(model, str(tmp_path / "a.pth"), allow_misfit=True)
-    assert "other.19 and 1 more" in caplog.text
+    assert "other.02 and 1 more" in caplog.text
+
+
+@pytest.mark.parametrize("content", [{}, {"model": {}}, {"state_dict": {}}])
+def test_a_file_without_a_weight_says_so(content, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth holds no weights$"):
+        load_weights(nn.Linear(1, 1), str(tmp_path / "a.pth"))
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pkl", "a.safetensors", "a.bin"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><title>404</title>", "is a web page, not weights"),
+        (b"<html>", "is a web page, not weights"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not weights"),
+    ],
+    ids=["empty", "doctype", "html", "pointer"],
+)
+def test_what_stands_where_weights_should_is_said(name, content, reason, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^cannot load weights {path}: {path} {reason}"):
+        load_weights(nn.Linear(1, 1), str(path))
+
+
+def named(name, num_outputs=1):
+    """A model that is a layer under a name."""
+    module = nn.Linear(2, num_outputs)
+    for part in reversed(name.split(".")):
+        module = nn.ModuleDict({part: module})
+    return module
+
+
+def test_weights_of_another_number_of_classes_say_both(tmp_path):
+    layer = "sem_seg_head.predictor.class_embed"
+    with pytest.raises(ValueError, match=r"model: they are of 5 classes, the model has 9$"):
+        checked(named(layer, 10), named(layer, 6).state_dict(), tmp_path / "a.pth")
+    state = {**named(layer, 6).state_dict(), f"{layer}.weight": torch.ones(6, 3)}
+    with pytest.raises(ValueError, match=r"1 of its 2 .*: .*weight \[6, 3\], wanted \[6, 2\]$"):
+        checked(named(layer, 6), state, tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize("name", ["model.task_encoder.task_mlp.layers.0.0", "task_mlp.x"])
+def test_weights_of_another_system_are_called_so(name, tmp_path):
+    state, model = named(name).state_dict(), named("sem_seg_head.predictor.x")
+    message = "model: these are weights of oneformer, the model is mask2former$"
+    with pytest.raises(ValueError, match=message):
+        checked(model, state, tmp_path / "a.pth")

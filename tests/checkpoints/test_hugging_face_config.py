@@ -35,6 +35,34 @@ def without(key: str):
     return lambda port: port.pop(key)
 
 
+RESNET = {
+    "model_type": "resnet",
+    "layer_type": "bottleneck",
+    "depths": [3, 4, 6, 3],
+    "hidden_sizes": [16, 32, 64, 128],
+    "embedding_size": 8,
+    "downsample_in_bottleneck": False,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depths": [1, 1, 1, 1]},
+        {"layer_type": "basic", "depths": [2, 2, 2, 2]},
+        {"hidden_sizes": [16, 32, 48, 64]},
+    ],
+)
+def test_a_resnet_that_cannot_be_built_says_which_can(port, tmp_path, change):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**port, "backbone_config": RESNET}))
+    assert config_from_hugging_face(tmp_path).MODEL.RESNETS.DEPTH == 50
+    file.write_text(json.dumps({**port, "backbone_config": {**RESNET, **change}}))
+    message = "bottleneck with depths 3-4-6-3 or 3-4-23-3 or 3-8-36-3 and hidden_sizes that double"
+    with pytest.raises(ValueError, match=message):
+        config_from_hugging_face(tmp_path)
+
+
 def with_value(key: str, value: object):
     return lambda port: port.update({key: value})
 
@@ -47,13 +75,17 @@ def with_value(key: str, value: object):
         (without("backbone_config"), "lacks 'backbone_config'"),
         (lambda port: port["backbone_config"].pop("embed_dim"), "lacks 'embed_dim'"),
         (with_value("backbone_config", "swin"), "has an unexpected value"),
-        (with_value("backbone_config", {"model_type": "vit"}), "wanted a Swin or a ResNet"),
-        (with_value("num_queries", "many"), "has an unexpected value: .*NUM_OBJECT_QUERIES"),
+        (with_value("backbone_config", {"model_type": "vit"}), "wanted a swin or a resnet"),
+        (with_value("num_queries", "many"), "mismatch \\(int vs. str\\) .*NUM_OBJECT_QUERIES"),
         (
             with_value("encoder_layers", None),
             "has an unexpected value: null for .*TRANSFORMER_ENC_LAYERS",
         ),
-        (with_value("model_type", "segformer"), "describes a 'segformer'"),
+        (
+            with_value("model_type", "segformer"),
+            "describes a 'segformer', known are mask2former and",
+        ),
+        (without("model_type"), "has no model_type, .* or a model that `freeseg models` lists"),
         (with_value("id2label", {"0": "a", "2": "b"}), "id2label has no name for 1"),
     ],
 )
@@ -82,6 +114,6 @@ def test_a_damaged_file_is_one_line(port, tmp_path, text, message):
 def test_another_number_of_names_than_weights_is_one_line(port, tmp_path):
     port["id2label"] = {"0": "a", "1": "b"}
     (tmp_path / "config.json").write_text(json.dumps(port))
-    with pytest.raises(ValueError, match=r"class_embed\.weight") as caught:
+    with pytest.raises(ValueError, match="of 7 classes, the model has 2") as caught:
         Segmenter.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)

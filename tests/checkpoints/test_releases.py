@@ -20,7 +20,9 @@ from freeseg.checkpoints import (
     config_from_hugging_face,
     convert_file,
     detect_system,
+    read_checkpoint,
 )
+from freeseg.zoo import convert_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import mask2former_pair, oneformer_pair
@@ -147,21 +149,49 @@ def test_a_converted_file_is_in_the_releases_names(tmp_path):
     assert other == []
 
 
-def test_weights_in_several_files_are_put_together(tmp_path):
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_weights_in_several_files_are_put_together(tmp_path, suffix):
     _, ours = mask2former_pair(tmp_path, "swin")
     state = load_file(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").unlink()
+    write = save_file if suffix == "safetensors" else torch.save
     names = sorted(state)
-    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    parts = {f"a.{suffix}": names[::2], f"b.{suffix}": names[1::2]}
     for file, keys in parts.items():
-        save_file({key: state[key] for key in keys}, tmp_path / file)
-    index = {"weight_map": {key: file for file, keys in parts.items() for key in keys}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+        write({key: state[key] for key in keys}, tmp_path / file)
+    weight_map = {key: file for file, keys in parts.items() for key in keys}
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
+    index = tmp_path / f"{stem}.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    for output in ("one.pth", "one.safetensors", "folder"):
+        convert_model(tmp_path, tmp_path / output)
+    packed = read_checkpoint(tmp_path / "folder" / "model.safetensors")
+    for output in ("one.pth", "one.safetensors"):
+        written = read_checkpoint(tmp_path / output)
+        assert written.keys() == packed.keys()
+        assert all(torch.equal(written[key], packed[key]) for key in packed)
     cfg = config_from_hugging_face(tmp_path)
     cfg.MODEL.DEVICE = "cpu"
     model = build_model(cfg)
     ReleaseCheckpointer(model).load(str(tmp_path))
     assert same(model, ours)
+    (tmp_path / f"b.{suffix}").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"index\.json names b\.{suffix}, which is not"):
+        read_checkpoint(index)
+    index.write_text("{}")
+    with pytest.raises(ValueError, match=r"index\.json has no weight_map"):
+        read_checkpoint(index)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_names_of_hugging_faces_may_have_a_wrappers_before_them(tmp_path, prefix, is_wrapped):
+    _, ours = mask2former_pair(tmp_path, "swin")
+    state = load_file(tmp_path / "model.safetensors")
+    state = {f"{prefix}{key}": value for key, value in state.items()}
+    torch.save({"model": state} if is_wrapped else state, tmp_path / "parallel.pth")
+    loaded = Segmenter.from_config(tmp_path, tmp_path / "parallel.pth").model
+    assert same(loaded, ours)
 
 
 def test_other_models_and_backbones_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from freeseg.cli import main
-from freeseg.engine import Trainer
+from freeseg.engine import Trainer, job
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from drawn_boxes import draw_scenes, instance_json, panoptic_json, write_json
@@ -78,6 +78,24 @@ def test_a_value_that_cannot_be_used_is_one_line(run, content, options, message)
     code, (line,) = run(content, *options)
     assert code == 2
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"images": [], "annotations": []}, "lists no images"), ({}, "was not trained on")],
+    ids=["empty", "classes"],
+)
+def test_an_evaluation_that_cannot_begin_logs_nothing(
+    run, content, tmp_path, monkeypatch, request, changes, message
+):
+    monkeypatch.setattr(job, "default_setup", lambda *_: pytest.fail("the log has begun"))
+    classes = [{"id": 1, "name": "nothing", "isthing": 1}]
+    write_json(tmp_path / "classes.json", classes)
+    name = f"jobs_{request.node.name}"[:60]
+    options = ("DATASETS.TEST", (name,), "MODEL.CLASSES", "classes.json")
+    code, lines = run({**content, **changes}, *options, command="evaluate")
+    assert code == 2
+    assert message in "\n".join(lines)
 
 
 def test_a_metric_that_is_not_evaluated_is_one_line(run, content, request):

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -68,6 +70,19 @@ def test_a_model_is_fetched_by_name(capsys) -> None:
     assert run("models", "--fetch", "camvid-mask2former", "--json") == 0
     fetched = json.loads(capsys.readouterr().out)
     assert fetched == {"name": "camvid-mask2former", "weights": str(WEIGHTS)}
+
+
+def test_fetching_is_as_quiet_as_other_commands(monkeypatch) -> None:
+    class Importing(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            warnings.warn("`torch.jit.script` is deprecated. Please", FutureWarning, stacklevel=1)
+            return getattr(zoo, name)
+
+    zoo = sys.modules["freeseg.zoo"]
+    monkeypatch.setitem(sys.modules, "freeseg.zoo", Importing("freeseg.zoo"))
+    with warnings.catch_warnings(record=True) as said:
+        assert run("models", "--fetch", "camvid-mask2former") == 0
+    assert said == []
 
 
 def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:
@@ -149,7 +164,10 @@ def test_weights_of_a_release_are_renamed(tmp_path, capsys) -> None:
     output = tmp_path / "ours.safetensors"
     assert run("convert", str(tmp_path / "release.pth"), "--output", str(output)) == 0
     assert set(load_file(output)) == {"sem_seg_head.predictor.query_feat.weight"}
-    assert "static_query.weight -> sem_seg_head.predictor.query_feat" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{output}: 1 tensors, 1 renamed, 0 left out\n"
+    assert run("convert", str(tmp_path / "release.pth"), "--output", str(output), "--json") == 0
+    [renamed] = json.loads(capsys.readouterr().out)["renamed"].items()
+    assert renamed == (*state, "sem_seg_head.predictor.query_feat.weight")
     torch.save({"model": {"x": torch.ones(2)}}, tmp_path / "other.pth")
     assert run("convert", str(tmp_path / "other.pth"), "--output", str(output)) == 2
     assert "no known release" in capsys.readouterr().err
@@ -229,14 +247,63 @@ def test_a_folder_of_hugging_faces_is_evaluated_as_it_says(monkeypatch, tmp_path
     begun = []
     monkeypatch.setattr(jobs, "start_job", lambda args: begun.append(load_config(args)))
     command = ["evaluate", "--model", str(tmp_path)]
-    assert run(*command) == 2
-    assert "no dataset is registered as 'classes of " in capsys.readouterr().err
+    packed = str(tmp_path / "packed")
+    assert run("convert", str(tmp_path), "--output", packed) == 0
+    for model in (str(tmp_path), packed):
+        capsys.readouterr()
+        assert run("evaluate", "--model", model) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("freeseg: error: the model has classes of its own, ")
+        assert line.endswith("DATASETS.TEST \"('mine',)\"")
+    config = f"{packed}/config.yaml"
+    assert run("train", "--config-file", config, "DATASETS.TEST", "('shapes_val_panoptic',)") == 2
+    assert "DATASETS.TRAIN \"('mine',)\"" in capsys.readouterr().err
     assert run(*command, "DATASETS.TEST", "('camvid_val_panoptic',)") == 0
     (cfg,) = begun
     assert cfg.INPUT.TEST_RESIZE.SIZE == [64, 96]
     assert cfg.DATASETS.TEST == ("camvid_val_panoptic",)
     assert str(tmp_path) == cfg.MODEL.WEIGHTS
     assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 7
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "info {}",
+        "convert {} --output {}/new.pth",
+        "convert {} --output {}/new",
+        "segment {}/photo.jpg --model {}",
+        "segment {}/photo.jpg --config-file {}",
+        "analyze-model --model {}",
+        "evaluate --model {}",
+    ],
+)
+def test_a_folder_without_weights_is_one_line_of_all_commands(command, tmp_path, capsys) -> None:
+    mask2former_pair(tmp_path, "swin")
+    (tmp_path / "model.safetensors").unlink()
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.jpg")
+    capsys.readouterr()
+    assert run(*command.replace("{}", str(tmp_path)).split()) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    wanted = f"{tmp_path} has no model.safetensors or pytorch_model.bin: "
+    assert line.startswith(f"freeseg: error: {wanted}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export-model x.pt2",
+        "segment {0}/photo.jpg",
+        "segment-dataset {0}/photo.jpg --out {0}/out --workers 0",
+        "analyze-model",
+        "train",
+    ],
+)
+def test_a_folder_that_is_no_configuration_says_what_to_name(command, folder, capsys) -> None:
+    Image.new("RGB", (32, 32)).save(folder / "photo.jpg")
+    assert run(*command.format(folder).split(), "--config-file", str(folder)) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"configuration file {folder} is a folder: name it as a model (--model" in line
 
 
 UNUSABLE_JOBS = {

@@ -13,9 +13,8 @@ from pycocotools import mask as rle_codec
 from detectron2.config import get_cfg
 from detectron2.data import DatasetMapper
 from detectron2.engine import DefaultTrainer
-from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
-from freeseg import add_freeseg_config
+from freeseg import add_freeseg_config, build_model
 from freeseg.data import SegmentationMapper
 from freeseg.structures import SegmentationTarget
 

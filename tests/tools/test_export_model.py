@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from freeseg.cli import main
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "export_model.py"
 CONFIG = REPOSITORY / "configs" / "Base-Mask2Former-small.yaml"
@@ -33,6 +35,24 @@ def test_a_program_is_written_and_compared(monkeypatch, tmp_path, capsys):
     class_logits, mask_logits = torch.export.load(output).module()(torch.zeros(1, 3, 64, 64))
     assert class_logits.shape == (1, 4, 4)
     assert mask_logits.shape == (1, 4, 16, 16)
+
+
+@pytest.mark.slow
+def test_a_model_is_exported_by_its_name(tmp_path, capsys):
+    output = str(tmp_path / "model.pt2")
+    command = ["export-model", output, "--model", "camvid-mask2former", "--size", "64", "64"]
+    assert main([*command, "--opts", "MODEL.MASK_FORMER.DEC_LAYERS", "2"]) == 2
+    assert "weights are unknown to it" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "mask_logits: within" in capsys.readouterr().out
+    class_logits, _ = torch.export.load(output).module()(torch.zeros(1, 3, 64, 64))
+    assert class_logits.shape[-1] == 12
+
+
+def test_exactly_one_model_is_named(capsys):
+    for names in ([], ["--model", "camvid", "--config-file", str(CONFIG)]):
+        assert main(["export-model", "model.pt2", *names]) == 2
+        assert "--config-file" in capsys.readouterr().err
 
 
 def test_problems_are_one_line(monkeypatch, tmp_path, capsys):

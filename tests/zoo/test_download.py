@@ -25,6 +25,7 @@ from file_server import COMMIT, FileServer, running
 from full_disk import full_disk
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
+INDEX = json.dumps({"weight_map": {"x": "part-2", "y": "part-1"}}).encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 PINNED = f"sha256:{SHA256}"
 NOBODY = "http://127.0.0.1:9"  # the port that discards; nothing listens
@@ -181,14 +182,15 @@ def test_checksums_of_files_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "weights",
-    [{"model.safetensors": CONTENT}, {"pytorch_model.bin": CONTENT}, None],
-    ids=["safetensors", "bin", "parts"],
+    [
+        {"model.safetensors": CONTENT},
+        {"pytorch_model.bin": CONTENT},
+        {"model.safetensors.index.json": INDEX, "part-1": CONTENT, "part-2": CONTENT},
+        {"pytorch_model.bin.index.json": INDEX, "part-1": CONTENT, "part-2": CONTENT},
+    ],
+    ids=["safetensors", "bin", "parts", "bin parts"],
 )
 def test_a_repository_of_the_hub_is_fetched_once(server, tmp_path, weights) -> None:
-    if weights is None:
-        names = {"weight_map": {"x": "part-2.safetensors", "y": "part-1.safetensors"}}
-        weights = {"model.safetensors.index.json": json.dumps(names).encode()}
-        weights.update(dict.fromkeys(names["weight_map"].values(), CONTENT))
     files = {"config.json": b"{}", **weights}
     for name, content in files.items():
         server.files[f"/someone/model/resolve/main/{name}"] = content
@@ -230,8 +232,18 @@ def test_a_row_can_pin_a_revision_of_the_hub(server, tmp_path, monkeypatch) -> N
 def test_a_repository_that_cannot_be_fetched_is_one_line(server, tmp_path) -> None:
     with pytest.raises(DownloadError, match="cannot fetch someone/nothing from the hub"):
         download_from_hub("someone/nothing", endpoint=server.url, cache=tmp_path)
-    with pytest.raises(DownloadError, match=r"without one copy its folder here"):
+    told = rf"the hub {NOBODY} .*without one copy its folder here.*in HF_ENDPOINT$"
+    with pytest.raises(DownloadError, match=told):
         download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path)
+
+
+def test_who_has_named_a_mirror_is_not_told_to(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    with pytest.raises(DownloadError, match=rf"the hub {NOBODY} .* and name that$"):
+        download_from_hub("someone/model", endpoint=NOBODY, cache=tmp_path)
+    monkeypatch.setenv("FREESEG_MIRROR", NOBODY)
+    with pytest.raises(DownloadError, match=rf"cannot fetch {NOBODY}/w\.pth .* yourself$"):
+        download("http://elsewhere/w.pth", tmp_path / "w.pth")
 
 
 def test_a_repository_in_the_cache_needs_no_net(server, tmp_path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from freeseg import Segmenter
 from freeseg.catalog import dataset_metadata
@@ -67,6 +68,31 @@ def test_what_a_hugging_face_folder_does_not_say(tmp_path, capsys) -> None:
         "shortest side 800, longest at most 1333, bilinear "
         "(the port's own: no preprocessor_config.json)"
     )
+
+
+@pytest.mark.parametrize(
+    ("unset", "said"),
+    [
+        (["do_normalize"], ", not normalised"),
+        (["do_rescale"], ", not rescaled to 0..1"),
+        (["do_rescale", "do_normalize"], ", not normalised, not rescaled to 0..1"),
+    ],
+)
+def test_what_is_not_done_to_pixels_is_said(tmp_path, capsys, unset, said) -> None:
+    mask2former_pair(tmp_path, "swin")
+    file = tmp_path / "preprocessor_config.json"
+    write_json(file, {**PROCESSOR, **dict.fromkeys(unset, False)})
+    assert lines_of(tmp_path, capsys)["input"].endswith(f"bilinear{said} ({file.name})")
+
+
+def test_a_file_beside_config_json_is_of_its_folder(tmp_path, capsys) -> None:
+    mask2former_pair(tmp_path, "swin")
+    folder = lines_of(tmp_path, capsys)
+    for name in ("model.safetensors", "config.json"):
+        assert {**lines_of(tmp_path / name, capsys), "model": folder["model"]} == folder
+    own = Segmenter.from_pretrained(tmp_path).model.state_dict()
+    named = Segmenter.from_pretrained(tmp_path / "model.safetensors").model.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in named.items())
 
 
 def test_classes_of_a_release_bring_its_thresholds(tmp_path) -> None:
