@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -99,3 +101,24 @@ def test_words_choose_the_classes_of_the_second_one(train, tmp_path):
     torch.testing.assert_close(turned, known.flip(0))
     assert more.shape[0] == 3
     torch.testing.assert_close(more[[0, 2]], known, rtol=1e-4, atol=1e-4)
+
+
+def test_a_project_with_the_releases_names_keeps_them(tmp_path):
+    """In a process of its own: here the command line may have taken them."""
+    command = [sys.executable, str(EXAMPLE / "own_names.py"), *options(tmp_path)]
+    path = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [*command, "SOLVER.MAX_ITER", "3"],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert {"MaskFormer is __main__'s", "MaskFormerHead is __main__'s"} <= set(printed)
+    own, ours = (line.split() for line in printed[-2:])
+    assert own[0] == "__main__"
+    assert ours[0] == "freeseg.meta_arch.mask2former"
+    assert int(own[1]) < int(ours[1])
+    assert 0 <= accuracies(tmp_path)[-1] <= 100
