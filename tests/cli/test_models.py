@@ -270,6 +270,27 @@ UNUSABLE_JOBS = {
 }
 
 
+def test_what_a_training_begins_with_is_evaluated_only_when_asked(
+    folder, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(folder)
+    begun = []
+    monkeypatch.setattr(jobs, "start_job", begun.append)
+    command = ["evaluate", "--config-file", "config.yaml", "OUTPUT_DIR"]
+    assert run(*command, "elsewhere", "MODEL.WEIGHTS", "model_final.pth") == 0
+    assert run(*command, ".", "MODEL.WEIGHTS", "model_final.pth") == 0
+    assert run("evaluate", "--config-file", "config.yaml", "--resume", "OUTPUT_DIR", ".") == 0
+    begun.clear()
+    assert run(*command, "elsewhere") == 2
+    assert "begins with random weights" in capsys.readouterr().err
+    with (folder / "config.yaml").open("a") as file:
+        file.write("\nMODEL: {WEIGHTS: model_final.pth}\n")
+    assert run(*command, ".") == 2
+    assert "begins with model_final.pth: to evaluate what it became" in capsys.readouterr().err
+    assert begun == []
+    assert run(*command, "elsewhere") == 0
+
+
 @pytest.mark.parametrize("case", UNUSABLE_JOBS)
 def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) -> None:
     monkeypatch.chdir(folder)
