@@ -20,6 +20,7 @@ import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
 from freeseg.engine import load_config
+from freeseg.model_loading import load_config as load_cfg
 from freeseg.ops import available
 from freeseg.zoo import load_catalog
 from freeseg_command.table import figures
@@ -126,6 +127,8 @@ def test_names_as_in_a_release_are_not_called_its_weights(capsys) -> None:
 
 def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_path) -> None:
     packed = tmp_path / "packed"
+    with (folder / "config.yaml").open("a") as file:
+        file.write("OUTPUT_DIR: /home/maker/output\n")
     assert run("convert", str(folder), "--output", str(packed)) == 0
     assert {path.name for path in packed.iterdir()} == {
         "config.yaml",
@@ -135,6 +138,7 @@ def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_p
     assert run("convert", str(folder), "--output", str(tmp_path / "small"), "--half") == 0
     assert load_file(tmp_path / "small" / "model.safetensors")["gain"].dtype == torch.float16
     shutil.rmtree(folder)
+    assert load_cfg(packed / "config.yaml").OUTPUT_DIR == "./output", "not its maker's"
     segmenter = Segmenter.from_pretrained(packed)
     assert segmenter.vocabulary.names == NAMES
     assert segmenter.vocabulary.is_thing == (False, True, False)
@@ -254,7 +258,7 @@ UNUSABLE_JOBS = {
     ),
     "nothing like it": (
         ["train", "--config-file", "config.yaml", "DATASETS.TRAIN", "('zzzz',)"],
-        "no dataset is registered as 'zzzz'; see datasets/README.md",
+        "no dataset is registered as 'zzzz'; data of your own need their row of DATASETS.CUSTOM",
     ),
     "no files of a dataset": (
         [
