@@ -250,7 +250,34 @@ UNUSABLE_JOBS = {
     "no such model": (["evaluate", "--model", "bogus"], "there is no model 'bogus'"),
     "no such file": (["train", "--config-file", "/no/x.yaml"], "/no/x.yaml does not exist"),
     "no yaml": (["train", "--config-file", "wrong.yaml"], "cannot use wrong.yaml: "),
-    "no such key": (["train", "--config-file", "config.yaml", "SEEED", "3"], "SEEED"),
+    "no such key": (
+        ["train", "--config-file", "config.yaml", "SEEED", "3"],
+        "cannot use the overrides: there is no key SEEED; did you mean SEED?",
+    ),
+    "no such key in the file": (
+        ["train", "--config-file", "misspelt.yaml"],
+        "cannot use misspelt.yaml: there is no key SOLVER.MAX_ITERS; did you mean SOLVER.MAX_ITER?",
+    ),
+    "a text for a number": (
+        ["train", "--config-file", "config.yaml", "SOLVER.MAX_ITER", "many"],
+        "SOLVER.MAX_ITER is a whole number, such as 40000, but many is a text",
+    ),
+    "a list for a number, in the file": (
+        ["evaluate", "--config-file", "list.yaml", "MODEL.WEIGHTS", "x.pth"],
+        "cannot use list.yaml: SOLVER.MAX_ITER is a whole number, such as 40000, but [3] is a list",
+    ),
+    "a section for a value": (
+        ["train", "--config-file", "config.yaml", "SOLVER", "3"],
+        "SOLVER is a section of keys",
+    ),
+    "a flag behind the overrides": (
+        ["train", "--config-file", "config.yaml", "SEED", "3", "--resume"],
+        "--resume stands among the overrides KEY VALUE: put it before them",
+    ),
+    "a flag with a value behind them": (
+        ["train", "--config-file", "config.yaml", "SEED", "3", "--num-gpus", "2"],
+        "--num-gpus stands among the overrides",
+    ),
     "a key alone": (["train", "--config-file", "config.yaml", "SEED"], "pairs of KEY VALUE"),
     "no such dataset": (
         ["evaluate", "--model", ".", "DATASETS.TEST", "('camvid_panoptic',)"],
@@ -299,6 +326,8 @@ def test_what_a_training_begins_with_is_evaluated_only_when_asked(
 def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) -> None:
     monkeypatch.chdir(folder)
     (folder / "wrong.yaml").write_text("MODEL: [")
+    (folder / "misspelt.yaml").write_text("SOLVER: {MAX_ITERS: 3}")
+    (folder / "list.yaml").write_text("SOLVER: {MAX_ITER: [3]}")
     command, message = UNUSABLE_JOBS[case]
     assert run(*command) == 2
     [line] = capsys.readouterr().err.splitlines()
