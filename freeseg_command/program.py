@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -240,9 +239,7 @@ def _imported(name: str) -> Callable[..., Any]:
     """
     module, _, function = name.partition(":")
     try:
-        with warnings.catch_warnings(), _ending_at_once():
-            # fvcore scripts a loss as it is imported
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        with _ending_at_once():
             found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except Exception as error:
         raise CannotStartError(one_line(error)) from error

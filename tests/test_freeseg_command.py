@@ -222,3 +222,9 @@ def test_a_report_counts_problems_only(capsys):
 def test_a_child_without_words_is_named_by_its_code():
     assert fault_of("pass") is None
     assert fault_of("raise SystemExit(3)").detail == "exit code 3"
+
+
+def test_importing_the_package_says_nothing_of_how_others_compile():
+    command = [sys.executable, "-W", "always", "-c", "import freeseg"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "torch.jit" not in ended.stderr
