@@ -21,7 +21,7 @@ from freeseg.visualization.export import png_bytes
 from freeseg.visualization.text import load_font
 from freeseg.zoo import DEFAULT_MODEL
 from freeseg_command.arguments.model_choice import add_model_options
-from freeseg_command.messages import DONE, say
+from freeseg_command.messages import DONE, make_folder, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     check_registered([name])
     segmenter = load_segmenter(args)
     model = args.model or args.config_file or DEFAULT_MODEL
-    args.output.mkdir(parents=True, exist_ok=True)
+    make_folder(args.output, "--output")
     records = DatasetCatalog.get(name)[: args.number]
     stems = unique_stems([Path(record["file_name"]) for record in records])
     void = ignore_label_of(name)

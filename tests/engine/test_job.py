@@ -161,3 +161,16 @@ def test_two_processes_that_cannot_begin_say_so_in_one_line(in_two_processes, ca
         in_two_processes("DATASETS.TRAIN", ())
     assert len(error.value.problems) == 1
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_job_says_once_that_there_is_no_gpu_and_gives_a_table_of_classes(
+    saved, tiny_arguments, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    options = ("MODEL.DEVICE", "cuda", "MODEL.WEIGHTS", saved[1])
+    start_job(tiny_arguments(*options, flags=["--eval-only"]))
+    printed = (tmp_path / "log.txt").read_text()
+    assert printed.count("there is no CUDA: using cpu") == 1
+    assert capsys.readouterr().err == ""
+    assert "OrderedDict" not in printed
+    assert "| class | " in printed
