@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from detectron2.config import CfgNode
 
-_NO_KEY = re.compile(r"Non-existent (?:config )?key: (\S+?)['\"]?$")
+_NO_KEY = re.compile(r"['\"]?Non-existent (?:config )?key: (\S+?)['\"]?$")
 _OTHER_TYPE = re.compile(
     r"Type mismatch \(<class '(?:\w+\.)*(\w+)'> vs\. <class '(?:\w+\.)*(\w+)'>\) "
     r"with values \((.*) vs\. (.*)\) for config key: (\S+)"
@@ -32,7 +32,7 @@ def mistake_in(error: Exception, known: CfgNode) -> str:
         known: Has all keys that there are.
     """
     text = " ".join(str(error).split())
-    missing, other = _NO_KEY.search(text), _OTHER_TYPE.search(text)
+    missing, other = _NO_KEY.match(text), _OTHER_TYPE.match(text)
     if missing:
         near = difflib.get_close_matches(missing[1], list(_keys(known)), n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -55,10 +55,10 @@ def one_line_if_full(folder: str) -> Iterator[None]:
         fault = error.error if isinstance(error, Stop) else _write_error(error, folder)
         if fault is None:
             raise
-        _close_log_files()
         raise fault from error
     finally:
         logging.raiseExceptions, threading.excepthook = are_told, hook
+        _give_up_full_logs()
 
 
 def _write_error(error: BaseException, folder: str) -> WriteError | None:
@@ -68,7 +68,8 @@ def _write_error(error: BaseException, folder: str) -> WriteError | None:
         if isinstance(cause, WriteError):
             return cause
         if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
-            return WriteError(f"{cause.filename or folder} cannot be written: {cause.strerror}")
+            name = cause.filename or f"a file in {folder}"
+            return WriteError(f"{name} cannot be written: {cause.strerror}")
         cause = cause.__cause__ or cause.__context__  # PyTorch has its own words for a full disk
     return None
 
@@ -79,11 +80,17 @@ def _of_other_faults(args: Any) -> None:
         threading.__excepthook__(args)
 
 
-def _close_log_files() -> None:
-    """Else Python tries again when it ends, and complains."""
+def _give_up_full_logs() -> None:
+    """Closes log files that cannot be written; else Python tries again when it ends, aloud."""
     for name in ("detectron2", "fvcore", "freeseg"):
-        for handler in logging.getLogger(name).handlers:
-            stream = getattr(handler, "stream", None)
-            if stream not in (None, sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
+        one = logging.getLogger(name)
+        for handler in list(one.handlers):
+            stream = getattr(handler, "stream", sys.stdout)
+            if stream in (sys.stdout, sys.stderr):
+                continue
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # full, or closed for another of these loggers
+                one.removeHandler(handler)
+                with contextlib.suppress(OSError):
                     stream.close()
