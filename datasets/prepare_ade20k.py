@@ -2,7 +2,7 @@
 """Prepares ADE20K (SceneParse150): semantic labels from 0, instance JSON, panoptic annotation.
 
 Reads and writes $DETECTRON2_DATASETS/ADEChallengeData2016 unless --source and --output say
-otherwise; safe to rerun. datasets/README.md says what must be there.
+otherwise; safe to rerun. docs/datasets.md says what must be there.
 
 The same as `freeseg prepare ade20k`.
 """

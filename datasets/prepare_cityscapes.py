@@ -2,7 +2,7 @@
 """Prepares Cityscapes fine: labelTrainIds PNGs and the COCO-panoptic annotation.
 
 Reads and writes $DETECTRON2_DATASETS/cityscapes unless --source and --output say otherwise; safe
-to rerun. datasets/README.md says what must be there.
+to rerun. docs/datasets.md says what must be there.
 
 The same as `freeseg prepare cityscapes`.
 """

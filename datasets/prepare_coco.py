@@ -2,7 +2,7 @@
 """Prepares COCO 2017: semantic PNGs and instances of the panoptic annotation, and COCO-Stuff.
 
 Reads and writes $DETECTRON2_DATASETS/coco unless --source and --output say otherwise; safe to
-rerun. datasets/README.md says what must be there.
+rerun. docs/datasets.md says what must be there.
 
 The same as `freeseg prepare coco`.
 """

@@ -2,7 +2,7 @@
 """Prepares Mapillary Vistas 1.2: panoptic annotation, where the download has none.
 
 Reads and writes $DETECTRON2_DATASETS/mapillary_vistas unless --source and --output say otherwise;
-safe to rerun. datasets/README.md says what must be there.
+safe to rerun. docs/datasets.md says what must be there.
 
 The same as `freeseg prepare mapillary`.
 """

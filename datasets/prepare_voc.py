@@ -2,7 +2,7 @@
 """Prepares Pascal VOC 2012 segmentation: label PNGs with and without the background class.
 
 Reads and writes $DETECTRON2_DATASETS/VOC2012 unless --source and --output say otherwise; safe to
-rerun. datasets/README.md says what must be there.
+rerun. docs/datasets.md says what must be there.
 
 The same as `freeseg prepare voc`.
 """

@@ -12,6 +12,8 @@ from freeseg_command.start import is_run_by_name
 # `python -m freeseg` imports the package only to find its `__main__`, which imports it again, by
 # then whole, for commands that need it.
 if not is_run_by_name(__name__):
+    import warnings
+
     try:
         import detectron2 as _detectron2  # noqa: F401
     except ModuleNotFoundError as error:
@@ -26,6 +28,10 @@ if not is_run_by_name(__name__):
     from freeseg._torchvision import allow_import_without_c_library
 
     allow_import_without_c_library()  # before anything imports torchvision
+
+    with warnings.catch_warnings():  # fvcore scripts a loss as it is imported
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+        from freeseg.names import build_model
 
     from freeseg import data, meta_arch, modeling, resources  # noqa: F401
     from freeseg.config import add_freeseg_config

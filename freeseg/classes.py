@@ -63,10 +63,11 @@ def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
 def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     """The K = NUM_CLASSES classes of a model that knows no others; without names they are numbered.
 
-    NUM_CLASSES 0 stands for as many as there are names.
+    NUM_CLASSES 0 stands for as many as there are names, as any number does for a model that takes
+    any classes: FreeSeg's published configurations give that of the seen ones.
     """
     known, number = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    if known is not None and number in (AUTO, len(known)):
+    if known is not None and (number in (AUTO, len(known)) or takes_any_classes(cfg)):
         return known
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     metadata = dataset_metadata(datasets[0]) if datasets else {}

@@ -18,11 +18,17 @@ _STEM = 40  # letters of the final name: file systems allow 255 bytes in all
 _PARTIAL = re.compile(r"\..*\.\d+-\d+\.partial(\.[^.]+)?")
 
 
+class WriteError(OSError):
+    """A file cannot be written, as on a full disk; the message is one line."""
+
+    is_about_data = True  # see `freeseg_command.messages.exit_code_of`
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Calls `write` on a new file that replaces `path` only after it has reached the disk.
 
     Raises:
-        OSError: When the file cannot be written; what was at `path` is still there.
+        WriteError: When the file cannot be written; what was at `path` is still there.
     """
     with naming(path), replacing(path) as partial, partial.open("wb") as file:
         write(file)
@@ -74,7 +80,7 @@ def naming(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # PyTorch's writer has its own words for a full disk
         cause = error if isinstance(error, OSError) else error.__context__ or error
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
-        raise OSError(f"{path} cannot be written: {reason}") from error
+        raise WriteError(f"{path} cannot be written: {reason}") from error
 
 
 def remove_partials(folder: Path) -> None:

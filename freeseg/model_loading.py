@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Union
 
 import torch
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import config_from_hugging_face, reason_of
+from freeseg.checkpoints import config_from_hugging_face
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config, completed
+from freeseg.config_mistakes import mistake_in
 from freeseg.config_unused import refuse_unsupported
 from freeseg.names import plain_name
 from freeseg.resources import config_address, local_path
@@ -51,31 +53,46 @@ def read_config(
         ValueError: It cannot be used; one line says why.
     """
     overrides = [str(item) for item in opts]
+    flag = next((word for word in overrides if word.startswith("--")), None)
+    if flag is not None:
+        raise ValueError(f"{flag} stands among the overrides KEY VALUE: put it before them")
     if len(overrides) % 2:
         raise ValueError(f"overrides are pairs of KEY VALUE, got {' '.join(overrides)}")
     if weights is not None:
         overrides += ["MODEL.WEIGHTS", os.fspath(weights)]
     if device is not None:
         overrides += ["MODEL.DEVICE", device]
-    try:
+    name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
+    with _explained(name):
         cfg = completed(source).clone() if isinstance(source, CfgNode) else load_config(source)
-        cfg.defrost()
-        cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
-        with accepts_auto(cfg):
-            cfg.merge_from_list(overrides)
+    cfg.defrost()
+    cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
+    with _explained("the overrides"), accepts_auto(cfg):
+        cfg.merge_from_list(overrides)
+    with _explained(name):
         refuse_unsupported(cfg)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
-        name = "the configuration" if isinstance(source, CfgNode) else os.fspath(source)
-        raise ValueError(f"cannot use {name}: {reason_of(error)}") from error
     if is_cuda and not torch.cuda.is_available():
         if device is not None:
             raise ValueError(f"device {device} was asked for, but there is no CUDA")
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
+
+
+@contextlib.contextmanager
+def _explained(place: str) -> Iterator[None]:
+    """Says in one line what is wrong with what is given in a place."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
+        known = get_cfg()
+        add_freeseg_config(known)
+        raise ValueError(
+            f"cannot use {place}: {mistake_in(error, known) or reason_of(error)}"
+        ) from error
 
 
 def load_config(source: str | os.PathLike[str]) -> CfgNode:

@@ -20,8 +20,6 @@ from detectron2.data import transforms as T
 from freeseg.classes import (
     closed_vocabulary,
     fill_num_classes,
-    takes_any_classes,
-    trained_vocabulary,
     with_own_classes,
 )
 from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
@@ -351,11 +349,7 @@ class Segmenter:
 def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
     """The classes that a model says it predicts, else those that its configuration names."""
     own = getattr(model, "vocabulary", None)
-    if isinstance(own, Vocabulary):
-        return own
-    if takes_any_classes(cfg):
-        return trained_vocabulary(cfg) or closed_vocabulary(cfg)
-    return closed_vocabulary(cfg)
+    return own if isinstance(own, Vocabulary) else closed_vocabulary(cfg)
 
 
 def parse_task(task: str | None, known: tuple[str, ...] = TASKS) -> tuple[str, ...]:

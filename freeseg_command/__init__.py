@@ -14,6 +14,10 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line (sys.argv when None) and returns its exit code."""
-    from freeseg_command.program import run_command
+    try:
+        from freeseg_command.program import run_command
 
-    return run_command(sys.argv[1:] if argv is None else argv)
+        return run_command(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        sys.stderr.write("freeseg: interrupted\n")
+        return 130

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 DONE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
@@ -51,6 +52,23 @@ def exit_code_of(run: Callable[[], int | None], args: argparse.Namespace | None 
 def complain(message: str) -> None:
     """Says on standard error what is wrong."""
     sys.stderr.write(f"freeseg: {message}\n")
+
+
+def printable(text: str) -> str:
+    """A line without what would break it, as file names may have."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Makes the folder that an option names.
+
+    Raises:
+        ValueError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option}: folder {path} cannot be made: {error.strerror}") from error
 
 
 def say(text: str) -> None:

@@ -6,15 +6,13 @@ import argparse
 
 from freeseg_command.catalog import load_catalog
 from freeseg_command.messages import DONE, SOME_FAILED, complain, say, say_json
-from freeseg_command.start import quiet_imports
 from freeseg_command.table import model_rows, models_table
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table, or fetches."""
     if args.fetch:
-        with quiet_imports():
-            from freeseg.zoo import find_model
+        from freeseg.zoo import find_model
 
         found = find_model(args.fetch)
         if args.json:

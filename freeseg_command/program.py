@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from freeseg_command import __version__
-from freeseg_command.messages import EXIT_CODES, USAGE_ERROR, exit_code_of
-from freeseg_command.start import examine_start, one_line, quiet_imports, report
+from freeseg_command.messages import (
+    EXIT_CODES,
+    INTERRUPTED,
+    USAGE_ERROR,
+    complain,
+    exit_code_of,
+)
+from freeseg_command.start import examine_start, one_line, report
 
 
 @dataclass(frozen=True)
@@ -229,8 +239,27 @@ def _imported(name: str) -> Callable[..., Any]:
     """
     module, _, function = name.partition(":")
     try:
-        with quiet_imports():
+        with _ending_at_once():
             found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except Exception as error:
         raise CannotStartError(one_line(error)) from error
     return found
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Lets Ctrl-C end the process: libraries that are half imported take it for an error."""
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_heard or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(*_: Any) -> None:
+    complain("interrupted")
+    os._exit(INTERRUPTED)

@@ -7,13 +7,11 @@ imports in children.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -122,15 +120,6 @@ def one_line(error: Exception) -> str:
     """As the last line of a traceback; the text of an ImportError says enough."""
     name = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
     return name + " ".join(str(error).split())
-
-
-@contextlib.contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Lets the package be imported without what PyTorch says of other packages."""
-    with warnings.catch_warnings():
-        # fvcore scripts a loss as it is imported
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        yield
 
 
 def is_run_by_name(package: str) -> bool:

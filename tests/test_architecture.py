@@ -25,6 +25,7 @@ ORDER = (
     "config_keys",
     "config_lseg",
     "config_unused",
+    "config_mistakes",
     "config",
     "checkpoints",
     "classes",

@@ -371,6 +371,16 @@ def test_another_number_is_refused_with_both_and_the_names(cfg, named, number):
         fill_num_classes(cfg)
 
 
+def test_a_model_that_takes_any_classes_has_those_of_its_training_whatever_the_number(
+    cfg, named, caplog
+):
+    cfg.DATASETS.TRAIN = (named("a", "b", "c"),)
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = "FreeSeg", 2
+    fill_num_classes(cfg)
+    assert closed_vocabulary(cfg).names == ("a", "b", "c")
+    assert not caplog.records
+
+
 def test_of_a_configuration_without_a_training_set_the_test_set_counts(cfg, named):
     cfg.DATASETS.TEST, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = (named("a", "b"),), 9
     with pytest.raises(ValueError, match="is 9, but classes_of_a_test lists 2 classes"):

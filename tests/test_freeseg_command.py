@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from freeseg_command import __version__
+from freeseg_command import __version__, main, program
 from freeseg_command.program import COMMANDS
 from freeseg_command.start import Finding, examine_torchvision, fault_of, report
 
@@ -45,9 +46,36 @@ def start(tmp_path):
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
         )
 
     return run
+
+
+CTRL_C = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except {caught}:
+    pass
+"""
+
+
+@pytest.mark.parametrize("command", ["segment photo.jpg", "info camvid", "train --help"])
+@pytest.mark.parametrize("caught", ["ValueError", "BaseException"])
+def test_ctrl_c_while_a_library_is_imported_is_one_line(start, command, caught):
+    ended = start(*command.split(), detectron2=CTRL_C.format(caught=caught))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "freeseg: interrupted\n")
+
+
+def test_ctrl_c_is_one_line_before_any_command(monkeypatch, capsys):
+    def interrupt(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "run_command", interrupt)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "freeseg: interrupted\n"
 
 
 # What is there, and takes no seconds to import.
@@ -194,3 +222,9 @@ def test_a_report_counts_problems_only(capsys):
 def test_a_child_without_words_is_named_by_its_code():
     assert fault_of("pass") is None
     assert fault_of("raise SystemExit(3)").detail == "exit code 3"
+
+
+def test_importing_the_package_says_nothing_of_how_others_compile():
+    command = [sys.executable, "-W", "always", "-c", "import freeseg"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "torch.jit" not in ended.stderr

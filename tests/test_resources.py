@@ -19,10 +19,10 @@ PREFIX = "freeseg://"
 
 def test_a_file_is_found_and_read_from_any_folder(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
-    local = PathManager.get_local_path(f"{PREFIX}weights/README.md")
-    assert Path(local) == ROOT / "weights/README.md"
-    with PathManager.open(f"{PREFIX}weights/README.md") as file:
-        assert file.read() == (ROOT / "weights/README.md").read_text()
+    local = PathManager.get_local_path(f"{PREFIX}configs/shapes/mask2former_tiny.yaml")
+    assert Path(local) == ROOT / "configs/shapes/mask2former_tiny.yaml"
+    with PathManager.open(f"{PREFIX}configs/shapes/mask2former_tiny.yaml") as file:
+        assert file.read() == (ROOT / "configs/shapes/mask2former_tiny.yaml").read_text()
     with pytest.raises(FileNotFoundError, match=r"weights/none\.pth is not a part of"):
         PathManager.get_local_path(f"{PREFIX}weights/none.pth")
 

@@ -31,7 +31,8 @@ class FolderAnnotations:
         kept = [photo for photo in photos if _is_file_of_photo(photo)]
         if len(kept) < len(photos):
             count = len(photos) - len(kept)
-            complain(f"{count} videos and web addresses are left out of the annotation files")
+            verb = "video or web address is" if count == 1 else "videos and web addresses are"
+            complain(f"{count} {verb} left out of the annotation files")
         return list(photos) if has_other_formats else kept
 
     def targets(self, photos: Sequence[Photo]) -> list[Path]:

@@ -131,7 +131,7 @@ def _folders() -> Iterator[Finding]:
             "datasets",
             NOTE,
             f"{datasets} is no folder (needed for training and evaluation only)",
-            "set DETECTRON2_DATASETS, see datasets/README.md",
+            "make that folder, or set DETECTRON2_DATASETS to another (`freeseg prepare --help`)",
         )
 
 

@@ -14,7 +14,7 @@ from freeseg.engine import start_job
 from freeseg.files import write_text
 from freeseg.model_loading import read_config
 from freeseg.weight_loading import find_weights
-from freeseg.zoo import find_configured
+from freeseg.zoo import find_configured, holds_model
 from freeseg_command.messages import DONE
 
 _TRAIN_EPILOG = """
@@ -66,6 +66,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise ValueError("name a model by --model or by --config-file, not by both")
     args.eval_only = True
     if args.model is None:
+        _require_weights(args)
         return start_checked(args)
     found, args.opts = find_configured(args.model, args.opts or [])
     if isinstance(found.config, str) and found.config.endswith((".yaml", ".yml")):
@@ -78,6 +79,23 @@ def evaluate(args: argparse.Namespace) -> int:
         write_text(file, cfg.dump())
         args.config_file = str(file)
         return start_checked(args)
+
+
+def _require_weights(args: argparse.Namespace) -> None:
+    """Refuses to evaluate what a training only begins with, in place of what it has become.
+
+    Raises:
+        ValueError: Nobody says which weights, or a configuration does whose training is there.
+    """
+    if args.resume or "MODEL.WEIGHTS" in (args.opts or [])[::2]:
+        return
+    cfg = read_config(args.config_file, None, None, args.opts or ())
+    if not cfg.MODEL.WEIGHTS or holds_model(Path(cfg.OUTPUT_DIR)):
+        raise ValueError(
+            f"a training of {args.config_file} begins with {cfg.MODEL.WEIGHTS or 'random weights'}:"
+            f" to evaluate what it became, name it by --model {cfg.OUTPUT_DIR}; to evaluate others,"
+            " by MODEL.WEIGHTS FILE at the end of the line"
+        )
 
 
 def check_job(args: argparse.Namespace) -> None:

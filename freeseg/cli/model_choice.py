@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from detectron2.config import CfgNode
+from freeseg.model_loading import read_config
 from freeseg.predictor import Segmenter
-from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL
+from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL, find_model
 
 
 def load_segmenter(args: argparse.Namespace) -> Segmenter:
@@ -27,3 +29,11 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
         raise ImportError(
             f"{error}, or name a model without text: --model {CLOSED_MODEL}"
         ) from error
+
+
+def read_model_config(args: argparse.Namespace) -> CfgNode:
+    """The configuration of that model, whose weights need not be here."""
+    source = args.config_file
+    if source is None:
+        source = find_model(args.model or DEFAULT_MODEL, needs_weights=False).config
+    return read_config(source, args.weights, args.device, args.opts or ())

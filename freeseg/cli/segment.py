@@ -29,6 +29,8 @@ from freeseg_command.messages import (
     DONE,
     SOME_FAILED,
     complain,
+    make_folder,
+    printable,
     say,
     say_json,
 )
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         photos = annotations.leave_out(photos, has_other_formats=bool(formats))
     targets = _targets(photos, out, formats, picture_keys(formats, tasks))
     _refuse_replacing(photos, targets + (annotations.targets(photos) if annotations else []))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, "--out")
     if args.text is not None:  # a list that cannot be used is no photo's fault
         segmenter.vocabulary = args.text
     if segmenter.knows and not args.json:
@@ -127,12 +129,12 @@ def _segment_all(
             line = _failure(photo, error)
             outcome.failed.append({"photo": str(photo), "error": line})
             with tqdm.external_write_mode(file=sys.stderr):
-                complain(line)
+                complain(printable(line))
             continue
         shown = entry.pop("shown")
         outcome.done.append(entry)
         if not args.json:
-            tqdm.write(f"{photo}: {shown}", sys.stdout)
+            tqdm.write(printable(f"{photo}: {shown}"), sys.stdout)
     return outcome
 
 

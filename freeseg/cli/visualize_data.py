@@ -16,7 +16,7 @@ from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
 from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
-from freeseg_command.messages import DONE, say
+from freeseg_command.messages import DONE, make_folder, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name a --dataset or a --config-file")
     check_registered([name])
     records = dataset_records(name)
-    args.output.mkdir(parents=True, exist_ok=True)
+    make_folder(args.output, "--output")
     chosen = random.Random(args.seed).sample(records, min(args.number, len(records)))
     stems = unique_stems([Path(record["file_name"]) for record in chosen])
     metadata = dataset_metadata(name)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from detectron2.utils.visualizer import Visualizer
-from freeseg import Segmenter
 from freeseg.catalog import dataset_metadata
+from freeseg.cli.model_choice import load_segmenter, read_model_config
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.datasets.catalog import ignore_label_of
@@ -18,11 +18,11 @@ from freeseg.data.photos import unique_stems
 from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
 from freeseg.images import RgbImage
-from freeseg.model_loading import read_config
 from freeseg.visualization.export import png_bytes
 from freeseg.visualization.text import load_font
-from freeseg.zoo import find_model
-from freeseg_command.messages import DONE, say
+from freeseg.zoo import DEFAULT_MODEL
+from freeseg_command.arguments.model_choice import add_model_options
+from freeseg_command.messages import DONE, make_folder, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "right."
     )
     parser.set_defaults(run="freeseg.cli.visualize_results:run")
-    parser.add_argument("--model", required=True, metavar="NAME", help="as of `freeseg segment`")
+    add_model_options(parser)
     parser.add_argument("--dataset", metavar="NAME", help="default: the model's test set")
     parser.add_argument("--number", type=int, default=8, help="of pictures (default: %(default)s)")
     parser.add_argument("--task", default="panoptic", help="default: %(default)s")
@@ -41,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes one PNG per picture and says where."""
-    config = find_model(args.model, needs_weights=False).config
-    cfg = read_config(config, None, None, ())
+    cfg = read_model_config(args)
     register_custom(cfg.DATASETS.CUSTOM)
     name = args.dataset or cfg.DATASETS.TEST[0]
     check_registered([name])
-    segmenter = Segmenter.from_pretrained(args.model)
-    args.output.mkdir(parents=True, exist_ok=True)
+    segmenter = load_segmenter(args)
+    model = args.model or args.config_file or DEFAULT_MODEL
+    make_folder(args.output, "--output")
     records = dataset_records(name)[: args.number]
     stems = unique_stems([Path(record["file_name"]) for record in records])
     void = ignore_label_of(name)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         canvas = Visualizer(image, dataset_metadata(name))
         truth = canvas.draw_dataset_dict(drawable_record(record, void))
         found = segmenter(image, args.task).picture()
-        halves = (truth.get_image(), "annotation"), (found, f"{args.model}, {args.task}")
+        halves = (truth.get_image(), "annotation"), (found, f"{model}, {args.task}")
         path = args.output / f"{stem}.png"
         write_bytes(path, png_bytes(np.concatenate([captioned(*half) for half in halves], axis=1)))
         say(str(path))

@@ -39,6 +39,7 @@ def _warn_of_fewer_bits(photo: LoadedSource) -> None:
     if bits is not None:
         logger.warning(
             "%s: the brightest of its 16-bit pixels is %d, as of a camera of %d bits, and it is "
-            "read as nearly black; INPUT.WHITE_LEVEL %d reads it right",
+            "read as nearly black; --opts INPUT.WHITE_LEVEL %d of `freeseg segment` or "
+            "`freeseg serve` reads it right",
             photo.name, brightest, bits, (1 << bits) - 1,
         )  # fmt: skip

@@ -117,13 +117,16 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
     def before_train(self) -> None:
         if self.trainer.start_iter == 0:
-            if comm.is_main_process():
-                self._record.unlink(missing_ok=True)
             return
         name, value, iteration = comm.all_gather(self._recorded())[0]
         is_of_the_end = (name, iteration) == (self._val_metric, self.trainer.start_iter)
         if is_of_the_end and (self.best_metric is None or value > self.best_metric):
             self.best_metric, self.best_iter = value, iteration
+
+    def after_step(self) -> None:
+        if self.trainer.iter == 0 and comm.is_main_process():
+            self._record.unlink(missing_ok=True)  # of another training
+        super().after_step()
 
     def _best_checking(self) -> None:
         name, storage, before = self._val_metric, self.trainer.storage, self.best_metric

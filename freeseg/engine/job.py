@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from torch import nn
 
 from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
+from detectron2.utils.env import seed_all_rng
 from freeseg.checkpoints import StrictCheckpointer
 from freeseg.classes import accepts_auto, with_own_classes
 from freeseg.config import (
@@ -28,14 +28,16 @@ from freeseg.config import (
 from freeseg.config_unused import refuse_unsupported
 from freeseg.engine.beginning import beginning, require_output_folder
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.disk import one_line_if_full
+from freeseg.engine.job_log import begin_log, held_log
 from freeseg.engine.launch import launch
-from freeseg.engine.report import report_results
+from freeseg.engine.report import report_results, write_config
 from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
 from freeseg.release_names import register_release_names
 from freeseg.resources import config_address
-from freeseg.zoo import weights_path
+from freeseg.zoo import holds_model, weights_path
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
 
@@ -46,13 +48,17 @@ def start_job(args: argparse.Namespace) -> None:
     """Runs the job that ``default_argument_parser`` read, in as many processes as it asks for.
 
     Raises:
+        RefusalError: It cannot begin.
+        WriteError: A file cannot be written.
         SystemExit: With 130 when the user interrupts it.
     """
+    with held_log():  # the processes say it
+        device = load_config(args).MODEL.DEVICE
     try:
         launch(
             run_job,
             args.num_gpus,
-            device=load_config(args).MODEL.DEVICE,
+            device=device,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
@@ -66,26 +72,37 @@ def start_job(args: argparse.Namespace) -> None:
 def run_job(args: argparse.Namespace) -> dict[str, Any]:
     """Trains, or only evaluates, in this process; returns the results of the evaluation.
 
+    What a folder holds is left alone until there is something to take its place.
+
     Raises:
         JobError: It cannot begin.
+        WriteError: A file cannot be written.
     """
     register_release_names()
-    with beginning():
+    with beginning(), held_log() as held:
         cfg = load_config(args)
-        require_output_folder(cfg.OUTPUT_DIR)
         if args.eval_only:
-            cfg = cfg if args.resume else with_own_classes(cfg)
-            check_datasets(cfg, is_training=False)
-        default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="freeseg")
+            cfg = evaluation_config(cfg, resume=args.resume)
+        require_output_folder(cfg.OUTPUT_DIR)
+        _set_torch(cfg, is_training=not args.eval_only)
+        if args.eval_only:
+            run = _prepare_evaluation(cfg)
+        else:
+            run = _prepare_training(cfg, resume=args.resume)
+    with one_line_if_full(cfg.OUTPUT_DIR):
+        begin_log(cfg, args, held)
+        return run()
+
+
+def _set_torch(cfg: CfgNode, *, is_training: bool) -> None:
+    """Seeds the random numbers, and says how exact and how fast to compute."""
     if cfg.MODEL.DEVICE == "cpu" and torch.cuda.is_available():
         logger.info("MODEL.DEVICE is cpu: the GPU of this machine is not used")
-    if args.eval_only:
-        return evaluate(cfg, resume=args.resume)
-    with beginning():
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
+    torch.backends.cudnn.benchmark = is_training and cfg.CUDNN_BENCHMARK
+    if cfg.FLOAT32_PRECISION:
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+        torch.backends.cudnn.allow_tf32 = cfg.FLOAT32_PRECISION != "highest"
 
 
 def load_config(args: argparse.Namespace) -> CfgNode:
@@ -108,31 +125,70 @@ def load_config(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
+def evaluation_config(cfg: CfgNode, *, resume: bool) -> CfgNode:
+    """The configuration of an evaluation, with its own OUTPUT_DIR, weights and class list.
+
+    Where OUTPUT_DIR holds a model it is the folder ``evaluation`` in it: what a training says of
+    its model stays.
+
+    Args:
+        cfg: As `load_config` gives it.
+        resume: The last checkpoint in OUTPUT_DIR, if there is one, takes the place of
+            MODEL.WEIGHTS.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    folder = Path(cfg.OUTPUT_DIR)
+    last = StrictCheckpointer(nn.Module(), str(folder))
+    if resume and last.has_checkpoint():
+        cfg.MODEL.WEIGHTS = last.get_checkpoint_file()
+    if holds_model(folder):
+        cfg.OUTPUT_DIR = str(folder / "evaluation")
+    cfg.freeze()
+    return with_own_classes(cfg)
+
+
+def _prepare_training(cfg: CfgNode, *, resume: bool) -> Callable[[], dict[str, Any]]:
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer.train
+
+
+def _prepare_evaluation(cfg: CfgNode) -> Callable[[], dict[str, Any]]:
+    check_datasets(cfg, is_training=False)
+    model = Trainer.build_model(cfg)
+    _load_weights(cfg, model)
+    return functools.partial(_evaluate, cfg, model)
+
+
 def evaluate(cfg: CfgNode, *, resume: bool) -> dict[str, Any]:
     """Evaluates MODEL.WEIGHTS, or with `resume` the last checkpoint in OUTPUT_DIR.
-
-    The datasets are those that `run_job` has checked.
 
     Raises:
         JobError: It cannot begin.
     """
     cfg = completed(cfg)
     with beginning():
-        model = Trainer.build_model(cfg)
-        _load_weights(cfg, model, resume=resume)
+        run = _prepare_evaluation(evaluation_config(cfg, resume=resume))
+    return run()
+
+
+def _evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    if comm.is_main_process():
+        write_config(cfg)
     results = {**Trainer.test(cfg, model), **_evaluate_augmented(cfg, model)}
     if comm.is_main_process() and results:
-        report_results(cfg, results)
+        report_results(cfg, results, weights=cfg.MODEL.WEIGHTS or "random weights")
         if cfg.TEST.EXPECTED_RESULTS:
             verify_results(cfg, results)
     return results
 
 
-def _load_weights(cfg: CfgNode, model: nn.Module, *, resume: bool) -> None:
-    checkpointer = StrictCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+def _load_weights(cfg: CfgNode, model: nn.Module) -> None:
+    checkpointer = StrictCheckpointer(model)
+    if not cfg.MODEL.WEIGHTS:
         logger.warning("MODEL.WEIGHTS is empty: evaluating a model with random weights")
-    checkpointer.resume_or_load(weights_path(cfg.MODEL.WEIGHTS), resume=resume)
+    checkpointer.load(weights_path(cfg.MODEL.WEIGHTS))
     checkpointer.check_fit(cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
 
 

@@ -5,20 +5,28 @@ Under torchrun, or whatever else has started the processes and set its variables
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
 
 from detectron2.engine import launch as launch_on_gpus
 from detectron2.utils import comm
+from freeseg.data.datasets.json_rows import MissingDataError
+from freeseg.data.problems import RefusalError
+from freeseg.files import WriteError, write_text
 
 # What torchrun tells each of its processes.
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -68,9 +76,11 @@ def launch(
         _check_gpus(num_processes)
     threads = max(1, torch.get_num_threads() // num_processes)
     with tempfile.TemporaryDirectory(prefix="freeseg-") as folder:
+        refusal = Path(folder) / "refusal.json"
+        main = functools.partial(_keeping_refusal, refusal, main)
         if dist_url == "auto":
             dist_url = f"file://{folder}/meeting"  # a free port may be taken before it is used
-        try:
+        with _answering_for_children(refusal):
             if is_cuda:
                 launch_on_gpus(main, num_processes, num_machines, machine_rank, dist_url, args)
                 return
@@ -79,9 +89,29 @@ def launch(
                 args=(main, args, num_processes, num_machines, machine_rank, dist_url, threads),
                 nprocs=num_processes,
             )
-        except KeyboardInterrupt:
-            end_children()
+
+
+@contextlib.contextmanager
+def _answering_for_children(refusal: Path) -> Iterator[None]:
+    """Ends all processes on Ctrl-C; raises what `_keeping_refusal` has left for their user."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        end_children()
+        raise
+    except ProcessException:
+        if not refusal.exists():
             raise
+        raise RefusalError(json.loads(refusal.read_text())) from None
+
+
+def _keeping_refusal(file: Path, main: Callable[..., Any], *args: Any) -> None:
+    """Runs a process of a job; leaves what its user has to mend in a file for its parent."""
+    try:
+        main(*args)
+    except (RefusalError, MissingDataError, WriteError) as error:
+        write_text(file, json.dumps(getattr(error, "problems", [str(error)])))
+        raise
 
 
 def end_children() -> None:

@@ -16,22 +16,30 @@ from freeseg.files import write_text
 logger = logging.getLogger(__name__)
 
 
-def report_results(cfg: CfgNode, results: Mapping[str, Any]) -> None:
+def write_config(cfg: CfgNode) -> None:
+    """Writes ``config.yaml`` into OUTPUT_DIR."""
+    folder = Path(cfg.OUTPUT_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", cfg.dump())
+
+
+def report_results(cfg: CfgNode, results: Mapping[str, Any], *, weights: str) -> None:
     """Logs one table and writes ``results.md`` and ``results.json`` into OUTPUT_DIR.
 
     Args:
         cfg: the job's configuration.
         results: what ``Trainer.test`` returned: by dataset name when there are several.
+        weights: what was evaluated, which the files say: "weights" is the last key of the JSON.
     """
     names = cfg.DATASETS.TEST
     by_dataset = dict(results) if len(names) > 1 else {names[0]: results}
     table = results_table(by_dataset)
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.md", table + "\n")
-    content = json.dumps(_without_nan(by_dataset), indent=2)
+    write_text(folder / "results.md", f"{table}\n\nWeights: {weights}\n")
+    content = json.dumps({**_without_nan(by_dataset), "weights": weights}, indent=2)
     write_text(folder / "results.json", content + "\n")
-    logger.info("Results, also in %s:\n%s", folder / "results.md", table)
+    logger.info("Results of %s, also in %s:\n%s", weights, folder / "results.md", table)
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,6 +1,7 @@
-"""Models whose parameters, gradients and optimizer states are divided among the processes.
+"""Models in several processes: a copy in each, or a share of parameters, gradients and states.
 
-PyTorch's fully sharded data parallelism (FSDP2), for backbones that one device cannot train.
+Shares are PyTorch's fully sharded data parallelism (FSDP2), for backbones that one device cannot
+train.
 """
 
 from __future__ import annotations
@@ -15,7 +16,35 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from detectron2.config import CfgNode
+from detectron2.engine import create_ddp_model
+from detectron2.utils import comm
+
 MIN_PARAMETERS = 1_000_000  # of a block that is gathered by itself
+
+
+def distribute(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    """Averages gradients over the processes of a distributed job, on CPU as on GPUs."""
+    if cfg.SOLVER.FSDP and comm.get_world_size() > 1:
+        if cfg.TEST.VIS_PERIOD > 0:
+            raise ValueError(
+                f"TEST.VIS_PERIOD is {cfg.TEST.VIS_PERIOD}: one process cannot draw pictures with "
+                "a model that SOLVER.FSDP divides among all; set it to 0"
+            )
+        return shard(model)
+    on_gpu = next(model.parameters()).is_cuda
+    device_ids = [comm.get_local_rank()] if on_gpu else None
+    return create_ddp_model(model, device_ids=device_ids)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Gives every process the main one's buffers, so that all evaluate what a checkpoint holds.
+
+    Batch norms see only their own process's share of the last batch.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def shard(model: nn.Module, min_parameters: int = MIN_PARAMETERS) -> nn.Module:

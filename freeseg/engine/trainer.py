@@ -12,7 +12,6 @@ from typing import Any, Callable
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 
@@ -22,7 +21,6 @@ from detectron2.engine import (
     DefaultTrainer,
     HookBase,
     SimpleTrainer,
-    create_ddp_model,
     hooks,
 )
 from detectron2.evaluation import DatasetEvaluators, verify_results
@@ -41,6 +39,7 @@ from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.disk import is_stopping, one_line_if_full, stopping
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
@@ -51,7 +50,7 @@ from freeseg.engine.hooks import (
 )
 from freeseg.engine.optimizer import build_lr_scheduler, build_optimizer
 from freeseg.engine.pictures import PredictionPictures
-from freeseg.engine.report import report_results
+from freeseg.engine.report import report_results, write_config
 from freeseg.engine.resume import (
     optimizer_place,
     parameter_names,
@@ -60,7 +59,13 @@ from freeseg.engine.resume import (
     set_rates,
     settings_of,
 )
-from freeseg.engine.sharding import is_sharded, shard, takes_whole_states, whole
+from freeseg.engine.sharding import (
+    distribute,
+    is_sharded,
+    share_buffers,
+    takes_whole_states,
+    whole,
+)
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
 from freeseg.evaluation.truth import Truth
 from freeseg.inference import SlidingWindow
@@ -84,6 +89,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         super(DefaultTrainer, self).__init__()  # what DefaultTrainer would build is built below
+        self._given_cfg = cfg
         cfg = self.auto_scale_workers(completed(cfg), comm.get_world_size())
         self._is_seed_given = cfg.SEED >= 0
         self.seed = int(cfg.SEED) if self._is_seed_given else comm.shared_random_seed()
@@ -91,7 +97,7 @@ class Trainer(DefaultTrainer):
         check_datasets(self.cfg)
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
-        model = _distribute(self.cfg, self.build_model(self.cfg))
+        model = distribute(self.cfg, self.build_model(self.cfg))
         optimizer = self.build_optimizer(self.cfg, model)
         if is_sharded(model):
             takes_whole_states(optimizer)
@@ -218,18 +224,32 @@ class Trainer(DefaultTrainer):
     def train(self) -> dict[str, Any]:
         """Trains to the last iteration; returns and reports the results of the last evaluation.
 
-        The class list is written into OUTPUT_DIR before the first.
+        Raises:
+            WriteError: A file cannot be written; nothing else is tried.
         """
-        if comm.is_main_process():
-            write_class_list(self._classes(), Path(self.cfg.OUTPUT_DIR))
-        super(DefaultTrainer, self).train(self.start_iter, self.max_iter)
-        if comm.is_main_process() and self._last_eval_results:
-            report_results(self.cfg, self._last_eval_results)
-            if self.cfg.TEST.EXPECTED_RESULTS:
-                verify_results(self.cfg, self._last_eval_results)
+        with one_line_if_full(self.cfg.OUTPUT_DIR):
+            super(DefaultTrainer, self).train(self.start_iter, self.max_iter)
+            if comm.is_main_process() and self._last_eval_results:
+                report_results(self.cfg, self._last_eval_results, weights="model_final.pth")
+        if comm.is_main_process() and self._last_eval_results and self.cfg.TEST.EXPECTED_RESULTS:
+            verify_results(self.cfg, self._last_eval_results)
         return self._last_eval_results
 
+    def before_train(self) -> None:
+        with stopping(self.cfg.OUTPUT_DIR):
+            super().before_train()
+
+    def after_step(self) -> None:
+        with stopping(self.cfg.OUTPUT_DIR):
+            if self.iter == self.start_iter and comm.is_main_process():
+                # only now, as a step that fails must not break the model that the folder may hold
+                write_config(self._given_cfg)
+                write_class_list(self._classes(), Path(self.cfg.OUTPUT_DIR))
+            super().after_step()
+
     def after_train(self) -> None:
+        if is_stopping():
+            return
         # one more when a finished run is resumed
         self.iter = min(self.iter, max(self.start_iter, self.max_iter))
         super().after_train()
@@ -290,7 +310,7 @@ class Trainer(DefaultTrainer):
             logger.warning("the train loader has no loader_sampler: its data begin anew")
 
     def _evaluate(self) -> dict[str, Any]:
-        _share_buffers(self.model)
+        share_buffers(self.model)
         with whole(self.model):
             self._last_eval_results = self.test(self.cfg, self.model)
         return self._last_eval_results
@@ -358,30 +378,6 @@ def _changed(cfg: CfgNode, options: list[Any]) -> CfgNode:
     cfg.merge_from_list(options)
     cfg.freeze()
     return cfg
-
-
-def _distribute(cfg: CfgNode, model: nn.Module) -> nn.Module:
-    """Averages gradients over the processes of a distributed job, on CPU as on GPUs."""
-    if cfg.SOLVER.FSDP and comm.get_world_size() > 1:
-        if cfg.TEST.VIS_PERIOD > 0:
-            raise ValueError(
-                f"TEST.VIS_PERIOD is {cfg.TEST.VIS_PERIOD}: one process cannot draw pictures with "
-                "a model that SOLVER.FSDP divides among all; set it to 0"
-            )
-        return shard(model)
-    on_gpu = next(model.parameters()).is_cuda
-    device_ids = [comm.get_local_rank()] if on_gpu else None
-    return create_ddp_model(model, device_ids=device_ids)
-
-
-def _share_buffers(model: nn.Module) -> None:
-    """Gives every process the main one's buffers, so that all evaluate what a checkpoint holds.
-
-    Batch norms see only their own process's share of the last batch.
-    """
-    if comm.get_world_size() > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, 0)
 
 
 def _step_runner(cfg: CfgNode) -> Callable[..., SimpleTrainer]:

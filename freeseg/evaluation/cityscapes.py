@@ -65,7 +65,9 @@ class CityscapesEvaluator(DatasetEvaluator):
         name = f"{_image_id(image)}_gtFine_{kind}.png"
         path = Path(self._metadata.gt_dir) / photo.parent.name / name
         if not path.is_file():
-            raise FileNotFoundError(f"no ground truth {path}; see Cityscapes in datasets/README.md")
+            raise FileNotFoundError(
+                f"no ground truth {path}; see Cityscapes under 'Datasets' in the documentation"
+            )
         return str(path)
 
     @contextlib.contextmanager

@@ -5,6 +5,7 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from freeseg.catalog import publish
 from freeseg.data.annotation_files import read_class_map
 from freeseg.data.datasets.catalog import register
 from freeseg.data.panoptic import LabelMap
+from freeseg.evaluation.table import classes_table
 from freeseg.evaluation.truth import Truth
+
+logger = logging.getLogger(__name__)
 
 _CLASS_KEYS = ("IoU-{}", "ACC-{}", "BoundaryIoU-{}", "min(IoU, B-Iou)-{}")
 
@@ -55,6 +59,7 @@ class SemanticEvaluator(SemSegEvaluator):
         )
         publish([view])
         super().__init__(view, output_dir=str(folder), sem_seg_loading_fn=self._read)
+        self._logger = logging.Logger("", logging.WARNING)  # else all results come in one line
 
     def evaluate(self) -> Any:
         results = super().evaluate()
@@ -62,7 +67,13 @@ class SemanticEvaluator(SemSegEvaluator):
             for name in self._unlisted:
                 for key in _CLASS_KEYS:
                     values.pop(key.format(name), None)
+            self._log_classes(values)
         return results
+
+    def _log_classes(self, values: dict[str, float]) -> None:
+        """Logs the table of the classes, as AP has one."""
+        names = [name for name in self._class_names if f"IoU-{name}" in values]
+        logger.info("Semantic results of every class:\n%s", classes_table(values, names))
 
     def encode_json_sem_seg(self, sem_seg: Any, input_file_name: str) -> list[dict[str, Any]]:
         rows = super().encode_json_sem_seg(sem_seg, input_file_name)

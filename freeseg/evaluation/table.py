@@ -60,6 +60,13 @@ def results_table(results: Mapping[str, Any]) -> str:
     return "\n\n".join(_markdown(*each) for each in tables)
 
 
+def classes_table(values: Mapping[str, float], names: Sequence[str]) -> str:
+    """Markdown table of the semantic results of every class."""
+    keys = {"IoU": "IoU", "accuracy": "ACC"}
+    rows = [[name, *(_number(values[f"{key}-{name}"]) for key in keys.values())] for name in names]
+    return _markdown(["class", *keys], rows)
+
+
 def _task_name(task: str, values: Mapping[str, Any]) -> str:
     """What the table calls a task, with the number of detections where AP counts no 100."""
     name = TASK_METRICS.get(task, (task, ()))[0]
@@ -123,7 +130,7 @@ def _number(value: float | None) -> str:
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    is_text = [name in ("dataset", "task", "metric") for name in header]
+    is_text = [name in ("dataset", "task", "metric", "class") for name in header]
 
     def line(cells: Sequence[str]) -> str:
         padded = [

@@ -119,7 +119,9 @@ class Truth:
                 things.append(Category(category, name, is_thing=True, color=(0, 0, 0)))
         root = Path(metadata.get("image_root") or ".")
         problems = Problems()
-        records = load_instances(Path(source), root, things, "see datasets/README.md", problems)
+        records = load_instances(
+            Path(source), root, things, "see 'Datasets' in the documentation", problems
+        )
         problems.raise_errors()
         return renumbered(records, labels, self.ignore_label, self.ignore_label)
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import KEY_MAPS
-from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, criterion_arguments, region_arguments, tuning_arguments
 from freeseg.config_keys import cosine_factor
 from freeseg.inference import (
@@ -87,7 +86,6 @@ class FreeSeg(Mask2Former):
         trunk = super().from_config(cfg)
         return {
             **trunk,
-            "vocabulary": trained_vocabulary(cfg) or trunk["vocabulary"],
             "thresholds": replace(
                 trunk["thresholds"],
                 min_score=cfg.MODEL.FREESEG.MIN_SCORE,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from freeseg.classes import closed_vocabulary, trained_vocabulary
+from freeseg.classes import closed_vocabulary
 from freeseg.meta_arch.requests import task_of
 from freeseg.modeling import ClipAdapter, class_logits, paint_background, require_image_tower
 from freeseg.names import register
@@ -49,7 +49,7 @@ class FreeSegPrompts(nn.Module):
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
         return {
             "clip_adapter": ClipAdapter(cfg, clip_model=clip_model, has_void=False),
-            "vocabulary": trained_vocabulary(cfg) or closed_vocabulary(cfg),
+            "vocabulary": closed_vocabulary(cfg),
         }
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:

@@ -44,7 +44,7 @@ SYSTEMS: Mapping[str, System] = {
             "image": "the input",
             **dict.fromkeys(
                 ("instance.scores", "instance.pred_classes", "instance.pred_masks_final"),
-                "not compared: the release's instances suffer from its bugs, see docs/freeseg.md",
+                "not compared: the release's instances suffer from its bugs, see FreeSeg's page",
             ),
         },
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -119,9 +120,10 @@ class Desk:
         if not 0 <= min_score <= 1:  # nor NaN
             raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
         names = self._names(text) if text.strip() else None
+        photo = _Upload(content, _plain_name(file_name) or "the photo")
         with warnings_of_this_thread() as warnings:
             image = read_photo(
-                content,
+                photo,
                 white_level=segmenter.mapper.reader.white_level,
                 max_pixels=self.limits.pixels,
             )
@@ -182,6 +184,14 @@ def warnings_of_this_thread() -> Iterator[list[str]]:
         yield collected.lines
     finally:
         logger.removeHandler(collected)
+
+
+class _Upload(io.BytesIO):
+    """A photo that messages call by its name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
 
 
 class _Collected(logging.Handler):

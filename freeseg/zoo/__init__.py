@@ -7,6 +7,7 @@ from freeseg.zoo.resolution import (
     ModelFiles,
     find_configured,
     find_model,
+    holds_model,
     local_weights,
     weights_path,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "describe_model",
     "find_configured",
     "find_model",
+    "holds_model",
     "load_catalog",
     "local_weights",
     "model_rows",

@@ -105,6 +105,6 @@ def pack_model(
     write_checkpoint(state, folder / "model.safetensors", half=half)
     cfg.merge_from_list(found.known_of_weights())
     cfg.MODEL.WEIGHTS = cfg.MODEL.CLASSES = ""
-    cfg.DATASETS.CUSTOM = []
+    cfg.DATASETS.CUSTOM, cfg.OUTPUT_DIR = [], "./output"  # Detectron2's default, no maker's folder
     write_text(folder / "config.yaml", cfg.dump())
     return {"output": str(folder), "tensors": len(state), "from": system or ""}

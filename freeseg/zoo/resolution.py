@@ -104,6 +104,14 @@ def find_configured(
     return found, [*own, *opts]
 
 
+def holds_model(folder: Path) -> bool:
+    """Whether a folder has a configuration and weights, as a training leaves them."""
+    try:
+        return bool(_in_folder(folder, needs_weights=True))
+    except FileNotFoundError:
+        return False
+
+
 def weights_path(name_or_path: str) -> str:
     """Returns where the weights of a model of the catalogue lie; any other path as it is.
 

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import hugging_face_origins
 from freeseg.classes import trained_vocabulary
-from freeseg.config import test_node
+from freeseg.config import default_tasks, test_node
 from freeseg.data import register_custom
 from freeseg.data.input_size import InputSize
 from freeseg.model_loading import system_name
@@ -88,13 +88,15 @@ def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     if set(getattr(system, "answered_tasks", TASKS)) == {"semantic"}:
         return ""
-    test = test_node(cfg)
+    test, is_on = test_node(cfg), default_tasks(cfg)
     area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""
-    return (
+    segments = (
         f"panoptic segments of a score above {test.OBJECT_MASK_THRESHOLD:g} that show "
-        f"{test.OVERLAP_THRESHOLD:.0%} of themselves or more{area}; "
-        f"the {cfg.TEST.DETECTIONS_PER_IMAGE} best instances"
+        f"{test.OVERLAP_THRESHOLD:.0%} of themselves or more{area}"
     )
+    instances = f"the {cfg.TEST.DETECTIONS_PER_IMAGE} best instances"
+    of_task = {"panoptic": segments, "instance": instances}
+    return "; ".join(text for task, text in of_task.items() if task in is_on)
 
 
 def _origins(found: ModelFiles, cfg: CfgNode) -> dict[str, str]:

@@ -215,7 +215,7 @@ def test_a_file_of_another_release_is_refused(tmp_path, named):
     ids=lambda card: card.name,
 )
 def test_what_was_trained_here_is_converted_as_it_is(card):
-    """As `weights/README.md` does before it is stored."""
+    """As `docs/weights.md` does before it is stored."""
     own = read_checkpoint(resource(card.weights.file))
     conversion = convert_state(card.system.lower(), own, card.weights.file)
     assert conversion.state.keys() == own.keys()

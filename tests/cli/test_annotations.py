@@ -213,6 +213,9 @@ def test_videos_and_web_addresses_are_left_out_and_that_is_said(
     photos, arguments, tmp_path, capsys
 ) -> None:
     (photos / "a" / "drive.mp4").write_bytes(b"is not looked at")
+    assert main(["segment", str(photos / "a"), *arguments, "--format", "annotations"]) == 0
+    said = capsys.readouterr().err
+    assert said == "freeseg: 1 video or web address is left out of the annotation files\n"
     sources = [str(photos / "a"), "http://127.0.0.1:9/x.jpg"]
     assert main(["segment", *sources, *arguments, "--format", "annotations"]) == 0
     said = capsys.readouterr().err

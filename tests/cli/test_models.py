@@ -22,6 +22,7 @@ import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
 from freeseg.engine import load_config
+from freeseg.model_loading import load_config as load_cfg
 from freeseg.ops import available
 from freeseg.zoo import load_catalog
 from freeseg_command.table import figures
@@ -141,6 +142,8 @@ def test_names_as_in_a_release_are_not_called_its_weights(capsys) -> None:
 
 def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_path) -> None:
     packed = tmp_path / "packed"
+    with (folder / "config.yaml").open("a") as file:
+        file.write("OUTPUT_DIR: /home/maker/output\n")
     assert run("convert", str(folder), "--output", str(packed)) == 0
     assert {path.name for path in packed.iterdir()} == {
         "config.yaml",
@@ -150,6 +153,7 @@ def test_a_packed_model_needs_neither_the_training_nor_the_dataset(folder, tmp_p
     assert run("convert", str(folder), "--output", str(tmp_path / "small"), "--half") == 0
     assert load_file(tmp_path / "small" / "model.safetensors")["gain"].dtype == torch.float16
     shutil.rmtree(folder)
+    assert load_cfg(packed / "config.yaml").OUTPUT_DIR == "./output", "not its maker's"
     segmenter = Segmenter.from_pretrained(packed)
     assert segmenter.vocabulary.names == NAMES
     assert segmenter.vocabulary.is_thing == (False, True, False)
@@ -313,7 +317,34 @@ UNUSABLE_JOBS = {
     "no such model": (["evaluate", "--model", "bogus"], "there is no model 'bogus'"),
     "no such file": (["train", "--config-file", "/no/x.yaml"], "/no/x.yaml does not exist"),
     "no yaml": (["train", "--config-file", "wrong.yaml"], "cannot use wrong.yaml: "),
-    "no such key": (["train", "--config-file", "config.yaml", "SEEED", "3"], "SEEED"),
+    "no such key": (
+        ["train", "--config-file", "config.yaml", "SEEED", "3"],
+        "cannot use the overrides: there is no key SEEED; did you mean SEED?",
+    ),
+    "no such key in the file": (
+        ["train", "--config-file", "misspelt.yaml"],
+        "cannot use misspelt.yaml: there is no key SOLVER.MAX_ITERS; did you mean SOLVER.MAX_ITER?",
+    ),
+    "a text for a number": (
+        ["train", "--config-file", "config.yaml", "SOLVER.MAX_ITER", "many"],
+        "SOLVER.MAX_ITER is a whole number, such as 40000, but many is a text",
+    ),
+    "a list for a number, in the file": (
+        ["evaluate", "--config-file", "list.yaml", "MODEL.WEIGHTS", "x.pth"],
+        "cannot use list.yaml: SOLVER.MAX_ITER is a whole number, such as 40000, but [3] is a list",
+    ),
+    "a section for a value": (
+        ["train", "--config-file", "config.yaml", "SOLVER", "3"],
+        "SOLVER is a section of keys",
+    ),
+    "a flag behind the overrides": (
+        ["train", "--config-file", "config.yaml", "SEED", "3", "--resume"],
+        "--resume stands among the overrides KEY VALUE: put it before them",
+    ),
+    "a flag with a value behind them": (
+        ["train", "--config-file", "config.yaml", "SEED", "3", "--num-gpus", "2"],
+        "--num-gpus stands among the overrides",
+    ),
     "a key alone": (["train", "--config-file", "config.yaml", "SEED"], "pairs of KEY VALUE"),
     "no such dataset": (
         ["evaluate", "--model", ".", "DATASETS.TEST", "('camvid_panoptic',)"],
@@ -321,7 +352,7 @@ UNUSABLE_JOBS = {
     ),
     "nothing like it": (
         ["train", "--config-file", "config.yaml", "DATASETS.TRAIN", "('zzzz',)"],
-        "no dataset is registered as 'zzzz'; see datasets/README.md",
+        "no dataset is registered as 'zzzz'; data of your own need their row of DATASETS.CUSTOM",
     ),
     "no files of a dataset": (
         [
@@ -337,10 +368,33 @@ UNUSABLE_JOBS = {
 }
 
 
+def test_what_a_training_begins_with_is_evaluated_only_when_asked(
+    folder, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(folder)
+    begun = []
+    monkeypatch.setattr(jobs, "start_job", begun.append)
+    command = ["evaluate", "--config-file", "config.yaml", "OUTPUT_DIR"]
+    assert run(*command, "elsewhere", "MODEL.WEIGHTS", "model_final.pth") == 0
+    assert run(*command, ".", "MODEL.WEIGHTS", "model_final.pth") == 0
+    assert run("evaluate", "--config-file", "config.yaml", "--resume", "OUTPUT_DIR", ".") == 0
+    begun.clear()
+    assert run(*command, "elsewhere") == 2
+    assert "begins with random weights" in capsys.readouterr().err
+    with (folder / "config.yaml").open("a") as file:
+        file.write("\nMODEL: {WEIGHTS: model_final.pth}\n")
+    assert run(*command, ".") == 2
+    assert "begins with model_final.pth: to evaluate what it became" in capsys.readouterr().err
+    assert begun == []
+    assert run(*command, "elsewhere") == 0
+
+
 @pytest.mark.parametrize("case", UNUSABLE_JOBS)
 def test_a_job_that_cannot_begin_is_one_line(folder, monkeypatch, capsys, case) -> None:
     monkeypatch.chdir(folder)
     (folder / "wrong.yaml").write_text("MODEL: [")
+    (folder / "misspelt.yaml").write_text("SOLVER: {MAX_ITERS: 3}")
+    (folder / "list.yaml").write_text("SOLVER: {MAX_ITER: [3]}")
     command, message = UNUSABLE_JOBS[case]
     assert run(*command) == 2
     [line] = capsys.readouterr().err.splitlines()

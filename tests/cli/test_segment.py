@@ -131,6 +131,24 @@ def test_overrides_reach_the_configuration(photo, arguments, tmp_path) -> None:
     assert (np.asarray(Image.open(tmp_path / "out" / "photo_semantic.png")) == 1).all()
 
 
+def test_a_photo_whose_name_has_two_lines_has_one_line(photo, arguments, capsys) -> None:
+    photo.rename(photo.with_name("two\nlines.png"))
+    (photo.parent / "cut\n.png").write_bytes(b"")
+    assert main(["segment", str(photo.parent), *arguments]) == 1
+    said = capsys.readouterr()
+    assert next(line for line in said.out.splitlines() if "\\n" in line).startswith(
+        f"{photo.parent}/two\\nlines.png: "
+    )
+    assert said.err.splitlines()[0] == f"freeseg: {photo.parent}/cut\\n.png: is empty (0 bytes)"
+    assert len(said.err.splitlines()) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(photo, arguments, capsys) -> None:
+    assert main(["segment", str(photo), *arguments, "--out", f"{photo}/below"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"freeseg: error: --out: folder {photo}/below cannot be made: Not a directory"
+
+
 def test_bad_photos_cost_one_line_each_and_the_rest_go_on(
     photo, arguments, tmp_path, capsys
 ) -> None:

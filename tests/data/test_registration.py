@@ -53,7 +53,7 @@ def test_known_names_have_metadata_without_any_file(name, expected):
     "name", [name for name in NAMES if not name.startswith(("shapes", "voc_sem", "coco_2017_test"))]
 )
 def test_a_missing_set_says_what_to_do(root, name):
-    with pytest.raises(FileNotFoundError, match=r"datasets/README\.md"):
+    with pytest.raises(FileNotFoundError, match="'Datasets' in the documentation"):
         kept(name).load()
 
 

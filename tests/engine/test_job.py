@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from freeseg.engine import Trainer, evaluate, job
+from freeseg.data.problems import RefusalError
+from freeseg.engine import Trainer, evaluate, job, start_job
 
 WINDOW = 16  # a quarter of a picture
 
@@ -83,3 +86,91 @@ def test_copies_of_photos_are_for_datasets_with_semantic_truth(saved, tiny_confi
     assert "sem_seg" in both["tiny_val_TTA"]
     alone = evaluate(tiny_config(*copies, "DATASETS.TEST", ("tiny_train",)), resume=False)
     assert not any(name.endswith("_TTA") for name in alone)
+
+
+def files(folder):
+    """What a folder holds, but for logs, to which every job adds."""
+    logs = ("log.txt", "metrics.json")
+    kept = [path for path in folder.rglob("*") if path.is_file() and path.name not in logs]
+    return {path: path.read_bytes() for path in kept if "tfevents" not in path.name}
+
+
+@pytest.fixture
+def finished(tiny_arguments, one_thread, tmp_path):
+    """The files of a training."""
+    start_job(tiny_arguments("SOLVER.MAX_ITER", 1))
+    return files(tmp_path)
+
+
+REFUSED = {
+    "another number of classes": ("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2),
+    "no set": ("DATASETS.TRAIN", ()),
+    "no batch": ("SOLVER.IMS_PER_BATCH", 0),
+    "a metric that nobody computes": ("TEST.BEST_METRIC", "segm/best"),
+}
+
+
+@pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED)
+def test_a_refused_training_says_only_why_and_changes_nothing(
+    finished, tiny_arguments, tmp_path, capfd, options
+):
+    capfd.readouterr()
+    with pytest.raises(RefusalError):
+        start_job(tiny_arguments(*options))
+    assert files(tmp_path) == finished
+    assert capfd.readouterr().out == ""
+
+
+def test_a_training_that_fails_in_its_first_step_changes_nothing(
+    finished, tiny, tiny_arguments, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tiny.TinySegmenter, "logits", lambda self, images: images[:, :3] / 0)
+    with pytest.raises(FloatingPointError, match="not finite at iteration 0"):
+        start_job(tiny_arguments("SOLVER.MAX_ITER", 2, "SOLVER.BASE_LR", 0.5))
+    now = files(tmp_path)
+    assert {path: now[path] for path in finished} == finished
+
+
+def test_the_configuration_is_that_of_the_last_training(finished, tiny_arguments, tmp_path):
+    start_job(tiny_arguments("SOLVER.MAX_ITER", 1, "SOLVER.BASE_LR", 0.5))
+    assert "BASE_LR: 0.5" in (tmp_path / "config.yaml").read_text()
+
+
+def test_an_evaluation_leaves_what_a_training_says_of_its_model(finished, tiny_arguments, tmp_path):
+    weights = ("MODEL.WEIGHTS", tmp_path / "model_final.pth")
+    start_job(tiny_arguments(*weights, "INPUT.MIN_SIZE_TEST", 64, flags=["--eval-only"]))
+    own = tmp_path / "evaluation"
+    now = files(tmp_path)
+    assert {path: now[path] for path in finished} == finished
+    assert "MIN_SIZE_TEST: 64" in (own / "config.yaml").read_text()
+    for folder, name in ((tmp_path, "model_final.pth"), (own, str(weights[1]))):
+        assert json.loads((folder / "results.json").read_text())["weights"] == name
+        assert f"Weights: {name}\n" in (folder / "results.md").read_text()
+    assert "MIN_SIZE_TEST: 64" in (own / "log.txt").read_text()
+
+
+def test_an_evaluation_resumes_with_the_last_checkpoint(finished, tiny_arguments, tmp_path):
+    start_job(tiny_arguments(flags=["--eval-only", "--resume"]))
+    results = json.loads((tmp_path / "evaluation/results.json").read_text())
+    assert results["weights"] == str(tmp_path / "model_final.pth")
+    assert results["tiny_val"] == json.loads((tmp_path / "results.json").read_text())["tiny_val"]
+
+
+def test_two_processes_that_cannot_begin_say_so_in_one_line(in_two_processes, capfd):
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty") as error:
+        in_two_processes("DATASETS.TRAIN", ())
+    assert len(error.value.problems) == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_job_says_once_that_there_is_no_gpu_and_gives_a_table_of_classes(
+    saved, tiny_arguments, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    options = ("MODEL.DEVICE", "cuda", "MODEL.WEIGHTS", saved[1])
+    start_job(tiny_arguments(*options, flags=["--eval-only"]))
+    printed = (tmp_path / "log.txt").read_text()
+    assert printed.count("there is no CUDA: using cpu") == 1
+    assert capsys.readouterr().err == ""
+    assert "OrderedDict" not in printed
+    assert "| class | " in printed

@@ -254,7 +254,7 @@ def test_best_metric_of_several_sets_is_that_of_the_first(tiny_config, tmp_path)
     train(tiny_config(*options))
     assert (tmp_path / "model_best.pth").exists()
     results = json.loads((tmp_path / "results.json").read_text())
-    assert list(results) == ["tiny_val", "tiny_train"]
+    assert list(results) == ["tiny_val", "tiny_train", "weights"]
 
 
 def test_results_are_reported_once_trained(tiny_config, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 from freeseg.evaluation import results_table
+from freeseg.evaluation.table import classes_table
 
 RESULTS = {
     "sem_seg": {"mIoU": 51.234, "fwIoU": 70.0, "mACC": 60.0, "pACC": 90.0, "IoU-sky": 99.0},
@@ -13,6 +14,13 @@ RESULTS = {
 
 def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_every_class_has_a_row():
+    values = {"mIoU": 40.0, "IoU-sky": 99.0, "ACC-sky": 99.5, "IoU-car": math.nan, "ACC-car": 1.0}
+    header, _, *rows = cells(classes_table(values, ["sky", "car"]))
+    assert header == ["class", "IoU", "accuracy"]
+    assert rows == [["sky", "99.00", "99.50"], ["car", "-", "1.00"]]
 
 
 def test_one_row_per_task_and_the_headline_columns():

@@ -50,6 +50,6 @@ def test_the_copy_has_what_git_has_and_nothing_built(tmp_path):
     if not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")
     TOOL["copy_checkout"](tmp_path)
-    for name in ("setup.py", "freeseg_command/start.py", "d2lite/setup.py", "weights/README.md"):
+    for name in ("setup.py", "freeseg_command/start.py", "d2lite/setup.py", "docs/weights.md"):
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
     assert not list(tmp_path.rglob("*.so")) + list(tmp_path.rglob("*.pyc"))

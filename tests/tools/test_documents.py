@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,12 +119,42 @@ def test_whoever_has_a_wheel_is_told_of_no_tools_but_those_of_development() -> N
     page = (ROOT / "docs/cli.md").read_text()
     development = set(re.findall(r"tools/\w+\.py", page[page.index("need a checkout") - 500 :]))
     commands = {command.name.replace("-", "_") for command in COMMANDS}
-    for path in [*(ROOT / "docs").glob("*.md"), ROOT / "datasets/README.md"]:
+    for path in (ROOT / "docs").glob("*.md"):
         shown = {line for line in path.read_text().splitlines() if line.startswith("    ")}
         named = {name for line in shown for name in re.findall(r"tools/\w+\.py", line)}
         assert named <= development, path.name
     assert {Path(name).stem for name in development} & commands == set()
     assert {name for name in development if not (ROOT / name).is_file()} == set()
+
+
+def test_messages_name_no_file_that_only_a_checkout_has() -> None:
+    """Docstrings may; a message gives a page of the documentation by its title."""
+    of_a_checkout = re.compile(r"\w+\.md\b|\b(tools|datasets|weights|examples|docs|tests)/\w+\.\w+")
+    own = {"results.md", "table.md"}  # which are written
+    found = {}
+    for path in [*(ROOT / "freeseg").rglob("*.py"), *(ROOT / "freeseg_command").rglob("*.py")]:
+        for text in strings(ast.parse(path.read_text())):
+            named = {match[0] for match in of_a_checkout.finditer(text)} - own
+            if named and "://" not in text:
+                found.setdefault(path.relative_to(ROOT).as_posix(), []).append(text)
+    found.pop("freeseg_command/table.py")  # makes a page of the documentation
+    assert found == {}
+    titles = re.findall(
+        r"'(\w+)' in the documentation", (ROOT / "freeseg/zoo/models.json").read_text()
+    )
+    assert {*titles, "Datasets"} <= set(
+        re.findall(r"- (\w+): \w+\.md", (ROOT / "mkdocs.yml").read_text())
+    )
+
+
+def strings(tree: ast.Module) -> Iterator[str]:
+    """The texts of a module, without its docstrings."""
+    nodes = list(ast.walk(tree))
+    docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
+    for node in nodes:
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and node not in docstrings:
+            yield node.value
 
 
 def test_issue_templates_are_forms() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg.zoo.packing import pack_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import DATASET, write_config, write_weights
@@ -72,6 +73,28 @@ def test_results_are_of_the_photos_as_they_are_annotated(row, tmp_path, monkeypa
     seen = tmp_path / "seen"
     run_tool("visualize_results.py", monkeypatch, "--model", model, "--output", seen)
     assert sizes_in(seen) == {"tree.png": (120, 64), "tree_2.png": (120, 64)}  # with captions
+
+
+@pytest.mark.parametrize("named", ["by its folder", "by its files"])
+def test_a_model_is_seen_on_data_that_it_does_not_name(row, tmp_path, monkeypatch, named) -> None:
+    config, weights = write_config(tmp_path), write_weights(tmp_path)
+    chosen = ["--config-file", config, "--weights", weights]
+    if named == "by its folder":
+        pack_model(weights_beside(config, weights), tmp_path / "given")
+        chosen = ["--model", tmp_path / "given"]
+    own = ("--dataset", NAME, "--opts", "DATASETS.CUSTOM", [row])
+    seen = tmp_path / "seen"
+    run_tool("visualize_results.py", monkeypatch, *chosen, "--output", seen, *own)
+    assert sizes_in(seen) == {"tree.png": (120, 64), "tree_2.png": (120, 64)}
+
+
+def weights_beside(config: Path, weights: Path) -> Path:
+    """A folder as a training leaves it."""
+    folder = config.parent / "made"
+    folder.mkdir()
+    config.rename(folder / "config.yaml")
+    weights.rename(folder / "model_final.pth")
+    return folder
 
 
 def test_both_tools_leave_void_alone_where_255_is_a_class(tmp_path, monkeypatch) -> None:

@@ -147,7 +147,13 @@ def test_warnings_reach_the_visitor_whose_photo_they_are_about(client) -> None:
     Image.fromarray(levels).save(buffer, "PNG")
     answer = client.post("/api/segment", content=buffer.getvalue(), headers=TYPE).json()
     (warning,) = answer["warnings"]
-    assert "the brightest of its 16-bit pixels is 1023, as of a camera of 10 bits" in warning
+    assert warning.startswith(
+        "the photo: the brightest of its 16-bit pixels is 1023, as of a camera of 10 bits"
+    )
+    assert "--opts INPUT.WHITE_LEVEL 1023 of `freeseg segment` or `freeseg serve`" in warning
+    named = {"params": {"name": "dark.png"}, "headers": TYPE}
+    again = client.post("/api/segment", content=buffer.getvalue(), **named).json()
+    assert again["warnings"][0].startswith("dark.png: ")
     assert client.post("/api/segment", content=photo(), headers=TYPE).json()["warnings"] == []
 
 

@@ -128,6 +128,32 @@ def test_a_training_folder_says_all_and_where_it_is_from(tmp_path, capsys) -> No
     assert lines["system"] == "StrongestChannel (config.yaml)"
 
 
+ON = {
+    "instances alone": ("INSTANCE", "the 100 best instances (config.yaml)"),
+    "a semantic map alone": ("SEMANTIC", None),
+    "all": ("SEMANTIC INSTANCE PANOPTIC", "panoptic segments of a score above 0.8"),
+}
+
+
+@pytest.mark.parametrize(("tasks", "expected"), ON.values(), ids=ON)
+def test_thresholds_are_of_the_tasks_that_are_on(tmp_path, capsys, tasks, expected) -> None:
+    test = {f"{task}_ON": task in tasks for task in ("SEMANTIC", "INSTANCE", "PANOPTIC")}
+    node = {"META_ARCHITECTURE": "Mask2Former", "MASK_FORMER": {"TEST": test}}
+    test["OBJECT_MASK_THRESHOLD"] = 0.8
+    (tmp_path / "config.yaml").write_text(json.dumps({"MODEL": node}))
+    write_weights(tmp_path).rename(tmp_path / "model_final.pth")
+    said = lines_of(tmp_path, capsys).get("thresholds")
+    assert said == expected or said.startswith(expected)
+
+
+def test_what_a_model_knows_and_takes_is_said(capsys) -> None:
+    lines = lines_of("camvid", capsys)
+    assert lines["knows"] == "street scenes"
+    assert lines["takes"] == "any words"
+    assert lines["unsure"] == "below 0.75"
+    assert {"takes", "knows"} & set(lines_of("camvid-mask2former", capsys)) == {"knows"}
+
+
 def test_systems_without_segments_have_no_thresholds(capsys) -> None:
     assert "thresholds" not in lines_of("camvid-lseg", capsys)
     assert lines_of("camvid", capsys)["thresholds"] == (

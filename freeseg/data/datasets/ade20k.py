@@ -9,7 +9,7 @@ from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
 from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
 
-HINT = "see ADE20K in datasets/README.md, and run `freeseg prepare ade20k`"
+HINT = "see ADE20K under 'Datasets' in the documentation, and run `freeseg prepare ade20k`"
 
 
 def register_ade20k(root: Path) -> None:

@@ -18,6 +18,6 @@ def register_camvid(root: Path) -> None:
             panoptic_json=folder / f"panoptic_{split}.json",
             sem_seg_root=folder / f"sem_seg_{split}",
             instances_json=folder / f"instances_{split}.json",
-            hint="run `freeseg prepare camvid` (see datasets/README.md)",
+            hint="run `freeseg prepare camvid` (see 'Datasets' in the documentation)",
         )
         register_panoptic(f"camvid_{split}_panoptic", files, load_categories("camvid"))

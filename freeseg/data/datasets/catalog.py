@@ -91,7 +91,7 @@ class PanopticFiles:
     panoptic_json: Path
     sem_seg_root: Path | None = None
     instances_json: Path | None = None
-    hint: str = field(default="see datasets/README.md", compare=False)
+    hint: str = field(default="see 'Datasets' in the documentation", compare=False)
 
     def photo_name(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> str:
         """The photo of an annotation `row` and its `image` row ({} if the JSON lists none)."""

@@ -26,7 +26,7 @@ from freeseg.data.datasets.catalog import (
 from freeseg.data.datasets.json_rows import require_file
 from freeseg.data.problems import Problems
 
-HINT = "see Cityscapes in datasets/README.md, and run `freeseg prepare cityscapes`"
+HINT = "see Cityscapes under 'Datasets' in the documentation, and run `freeseg prepare cityscapes`"
 
 
 @dataclass(frozen=True)

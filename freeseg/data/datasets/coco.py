@@ -23,7 +23,7 @@ from freeseg.data.problems import Problems
 
 # Published AP counts COCO's objects by the areas in its files, those without a pixel included.
 PUBLISHED_TRUTH: dict[str, Any] = {"keeps_annotated_areas": True}
-HINT = "see COCO in datasets/README.md, and run `freeseg prepare coco`"
+HINT = "see COCO under 'Datasets' in the documentation, and run `freeseg prepare coco`"
 
 
 def register_coco(root: Path) -> None:

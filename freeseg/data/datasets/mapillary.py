@@ -8,7 +8,7 @@ from freeseg.data.categories import load_categories
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
 
-HINT = "see Mapillary Vistas in datasets/README.md, and run `freeseg prepare mapillary`"
+HINT = "see Mapillary under 'Datasets' in the documentation, and run `freeseg prepare mapillary`"
 IGNORE_LABEL = 65  # "Unlabeled" of its label PNGs, whose values are the contiguous classes
 FOLDERS = {"train": "training", "val": "validation"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from freeseg.data.categories import load_categories
 from freeseg.data.datasets.semantic import SemanticFiles, register_semantic
 
-HINT = "see Pascal VOC in datasets/README.md, and run `freeseg prepare voc`"
+HINT = "see Pascal VOC under 'Datasets' in the documentation, and run `freeseg prepare voc`"
 
 
 def register_voc(root: Path) -> None:

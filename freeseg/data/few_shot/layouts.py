@@ -25,7 +25,7 @@ from freeseg.data.few_shot.benchmark import Benchmark
 from freeseg.data.few_shot.episodes import Example
 
 VOID = 255  # in masks: a pixel that is not judged
-HINT = "see 'Few-shot benchmarks' in datasets/README.md"
+HINT = "see 'Few-shot benchmarks' under 'Datasets' in the documentation"
 GREY_FOREGROUND = 128  # least value of foreground in FSS-1000's masks
 
 Mask = npt.NDArray[np.uint8]

@@ -40,7 +40,7 @@ def prepare_camvid(job: Job) -> None:
     source, output = job.source, job.output
     hint = (
         "expected {train,val}/NAME.jpg (or .png) and {train,val}annot/NAME.png of the SegNet "
-        "tutorial's CamVid; see datasets/README.md"
+        "tutorial's CamVid; see 'Datasets' in the documentation"
     )
     require([source / f"{split}{kind}" for split in job.splits for kind in ("", "annot")], hint)
     pairs = {split: _pairs(source, split, hint) for split in job.splits}

@@ -13,7 +13,7 @@ from freeseg.data.prepare.job import Job
 
 _PLACES = (
     "Reads and writes {folder} unless --source and --output say otherwise; safe to rerun. "
-    "datasets/README.md in the repository says what must be there."
+    "'Datasets' in the documentation says what must be there."
 )
 
 
