@@ -12,7 +12,7 @@ from typing import Union
 import torch
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import config_from_hugging_face
+from freeseg.checkpoints import config_from_hugging_face, reason_of
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config, completed
 from freeseg.config_mistakes import mistake_in
