@@ -88,11 +88,12 @@ def test_a_value_that_cannot_be_used_is_one_line(run, content, options, message)
 def test_an_evaluation_that_cannot_begin_logs_nothing(
     run, content, tmp_path, monkeypatch, request, changes, message
 ):
-    monkeypatch.setattr(job, "default_setup", lambda *_: pytest.fail("the log has begun"))
+    monkeypatch.setattr(job, "begin_log", lambda *_: pytest.fail("the log has begun"))
     classes = [{"id": 1, "name": "nothing", "isthing": 1}]
     write_json(tmp_path / "classes.json", classes)
     name = f"jobs_{request.node.name}"[:60]
-    options = ("DATASETS.TEST", (name,), "MODEL.CLASSES", "classes.json")
+    weights = "freeseg://weights/camvid_mask2former_regnetx_002.pth"
+    options = ("DATASETS.TEST", (name,), "MODEL.CLASSES", "classes.json", "MODEL.WEIGHTS", weights)
     code, lines = run({**content, **changes}, *options, command="evaluate")
     assert code == 2
     assert message in "\n".join(lines)

@@ -8,10 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -71,19 +69,6 @@ def test_a_model_is_fetched_by_name(capsys) -> None:
     assert run("models", "--fetch", "camvid-mask2former", "--json") == 0
     fetched = json.loads(capsys.readouterr().out)
     assert fetched == {"name": "camvid-mask2former", "weights": str(WEIGHTS)}
-
-
-def test_fetching_is_as_quiet_as_other_commands(monkeypatch) -> None:
-    class Importing(ModuleType):
-        def __getattr__(self, name: str) -> object:
-            warnings.warn("`torch.jit.script` is deprecated. Please", FutureWarning, stacklevel=1)
-            return getattr(zoo, name)
-
-    zoo = sys.modules["freeseg.zoo"]
-    monkeypatch.setitem(sys.modules, "freeseg.zoo", Importing("freeseg.zoo"))
-    with warnings.catch_warnings(record=True) as said:
-        assert run("models", "--fetch", "camvid-mask2former") == 0
-    assert said == []
 
 
 def test_info_of_a_bundled_model_is_of_its_file(capsys) -> None:

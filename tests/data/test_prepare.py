@@ -100,12 +100,12 @@ def test_a_script_says_what_is_missing_and_exits_with_1(name, monkeypatch, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_dataset_has_a_script_and_a_section_in_the_readme():
+def test_every_dataset_has_a_script_and_a_section_on_the_page():
     scripts = {path.stem for path in SCRIPTS.glob("prepare_*.py")}
     assert scripts == {f"prepare_{name}" for name in (*PREPARATIONS, "shapes")}
-    readme = (SCRIPTS / "README.md").read_text()
+    page = (SCRIPTS.parent / "docs/datasets.md").read_text()
     for name in (*PREPARATIONS, "shapes"):
-        assert f"freeseg prepare {name}" in readme
+        assert f"freeseg prepare {name}" in page
     assert set(preparations()) == {*PREPARATIONS, "shapes"}
 
 
