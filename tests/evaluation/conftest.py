@@ -77,6 +77,11 @@ class GroundTruthModel:
 
 
 @pytest.fixture
+def ground_truth():
+    return GroundTruthModel
+
+
+@pytest.fixture
 def cfg(tmp_path):
     config = get_cfg()
     add_freeseg_config(config)
