@@ -82,13 +82,13 @@ def publish(names: Iterable[str] | None = None) -> dict[str, str]:
     """Puts datasets of ours into Detectron2's catalogues, where their names are free.
 
     Args:
-        names: All that are here when None.
+        names: Those that releases use when None.
 
     Returns:
         The names that are taken, each with the module that has it.
     """
     taken = {}
-    for name in list(_own) if names is None else names:
+    for name in _names_of_releases() if names is None else names:
         if _is_published(name):
             continue
         if name in DatasetCatalog.list():
@@ -106,10 +106,12 @@ _UNKNOWN = "another project"
 def own_entry(name: str) -> Entry | None:
     """The dataset of ours that a name means, None where it is another's or nobody's."""
     entry = _own.get(name)
-    if entry is None or name not in DatasetCatalog.list() or _is_published(name):
+    if entry is None or _is_published(name):
         return entry
-    is_detectron2s = name in BUILTIN and _holder_of(name).startswith("detectron2.")
-    return entry if is_detectron2s else None
+    if name in DatasetCatalog.list():
+        is_detectron2s = name in BUILTIN and _holder_of(name).startswith("detectron2.")
+        return entry if is_detectron2s else None
+    return entry if name.startswith(RELEASE_PREFIXES) else None  # others were removed there
 
 
 def dataset_metadata(name: str) -> Metadata:
@@ -125,7 +127,11 @@ def dataset_metadata(name: str) -> Metadata:
 
 def dataset_names() -> list[str]:
     """All names that a dataset is registered under, here or there."""
-    return sorted({*DatasetCatalog.list(), *_own})
+    return sorted({*DatasetCatalog.list(), *_names_of_releases()})
+
+
+def _names_of_releases() -> list[str]:
+    return [name for name in _own if name.startswith(RELEASE_PREFIXES)]
 
 
 def _holder_of(name: str) -> str:

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freeseg.catalog import dataset_metadata, dataset_names, kept
-from freeseg.data import register_all
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from freeseg import register_release_names
+from freeseg.catalog import dataset_metadata, dataset_names, kept, own_entry
+from freeseg.data import check_registered, register_all
+from freeseg.data.datasets.shapes import register_split
+from freeseg.data.shapes import ShapesSplit
 
 NAMES = {
     "coco_2017_val_panoptic": (133, 80, "coco_panoptic_seg"),
@@ -67,6 +71,21 @@ def test_another_root_moves_every_set_of_ours(tmp_path):
             assert paths[0].startswith(str(tmp_path / "elsewhere"))
     finally:
         register_all()
+
+
+def test_a_set_that_its_user_removes_stays_away(tmp_path):
+    name = "a_set_of_one_test"
+    register_split(name, tmp_path / "shapes", ShapesSplit("tiny", 1, seed=6, side=64))
+    assert name in dataset_names()
+    assert own_entry(name) is kept(name)
+    assert dataset_metadata(name) is MetadataCatalog.get(name)
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+    register_release_names()
+    assert name not in {*dataset_names(), *DatasetCatalog.list(), *MetadataCatalog.list()}
+    assert own_entry(name) is None
+    with pytest.raises(ValueError, match="no dataset is registered as 'a_set_of_one_test'"):
+        check_registered([name])
 
 
 def test_importing_reads_and_writes_nothing(tmp_path):
