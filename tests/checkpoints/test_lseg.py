@@ -18,6 +18,7 @@ from freeseg.checkpoints import (
     detect_system,
     read_checkpoint,
 )
+from freeseg.names import with_own_names
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lseg_parts import tiny_lseg
@@ -124,7 +125,7 @@ def test_a_resnet_of_torchvision_becomes_detectron2s():
     cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT = "BN", 0
     cfg.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     cfg.MODEL.BACKBONE.NAME = "build_resnet_backbone"
-    ours = build_backbone(cfg, ShapeSpec(channels=3)).eval()
+    ours = build_backbone(with_own_names(cfg), ShapeSpec(channels=3)).eval()
     ours.load_state_dict({key[len("backbone.") :]: value for key, value in converted.items()})
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():

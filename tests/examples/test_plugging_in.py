@@ -105,8 +105,11 @@ def test_words_choose_the_classes_of_the_second_one(train, tmp_path):
 
 def test_a_project_with_the_releases_names_keeps_them(tmp_path):
     """In a process of its own: here the command line may have taken them."""
-    command = [sys.executable, str(EXAMPLE / "own_names.py"), *options(tmp_path)]
-    path = os.pathsep.join(path for path in sys.path if path)
+    script = str(EXAMPLE / "own_names.py")
+    # CPU builds of PyTorch beside PyPI's torchvision need freeseg before Detectron2
+    program = f"import freeseg, runpy; runpy.run_path({script!r}, run_name='__main__')"
+    command = [sys.executable, "-c", program, *options(tmp_path)]
+    path = os.pathsep.join([str(EXAMPLE), *(path for path in sys.path if path)])
     done = subprocess.run(
         [*command, "SOLVER.MAX_ITER", "3"],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},

@@ -13,6 +13,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_backbone
 from freeseg import add_freeseg_config
 from freeseg.modeling import TimmBackbone
+from freeseg.names import with_own_names
 
 
 def config(**changes):
@@ -46,7 +47,7 @@ def test_timm_backbone_from_config():
     cfg = config()
     cfg.MODEL.BACKBONE.NAME = "TimmBackbone"
     cfg.MODEL.TIMM.OUT_FEATURES = ["res3", "res4"]
-    backbone = build_backbone(cfg)
+    backbone = build_backbone(with_own_names(cfg))
     assert {name: s.stride for name, s in backbone.output_shape().items()} == {
         "res3": 8,
         "res4": 16,
@@ -65,7 +66,7 @@ def convnext(**changes):
     node = {"DEPTHS": [1, 1, 2, 1], "DIMS": [8, 16, 24, 32], **changes}
     cfg = config(**{f"MODEL.CONVNEXT.{key}": value for key, value in node.items()})
     cfg.MODEL.BACKBONE.NAME = "D2ConvNeXt"
-    return build_backbone(cfg).eval()
+    return build_backbone(with_own_names(cfg)).eval()
 
 
 # The release's names and timm's, in the order of a rename.
@@ -147,7 +148,7 @@ def test_dinat_is_natten_between_norms_and_convolutions(monkeypatch):
         }
     )
     cfg.MODEL.BACKBONE.NAME = "D2DiNAT"
-    backbone = build_backbone(cfg).eval()
+    backbone = build_backbone(with_own_names(cfg)).eval()
     images = torch.randn(2, 3, 64, 96)
     maps = backbone(images)
     shapes = {name: tuple(map_.shape[1:]) for name, map_ in maps.items()}
@@ -173,14 +174,14 @@ def test_dinat_is_natten_between_norms_and_convolutions(monkeypatch):
 
     cfg.MODEL.DiNAT.DILATIONS = [[1], [1], [1], [1]]
     with pytest.raises(ValueError, match=r"wanted \[1, 2, 1, 1\] dilations, one per block"):
-        build_backbone(cfg)
+        build_backbone(with_own_names(cfg))
 
 
 def test_swin_has_published_names_and_feature_names():
     cfg = config()
     cfg.MODEL.BACKBONE.NAME = "D2SwinTransformer"
     cfg.MODEL.SWIN.EMBED_DIM = 12
-    backbone = build_backbone(cfg).eval()
+    backbone = build_backbone(with_own_names(cfg)).eval()
     shapes = backbone.output_shape()
     assert {n: (s.channels, s.stride) for n, s in shapes.items()} == {
         "res2": (12, 4),
@@ -209,7 +210,7 @@ def test_swin_returns_only_what_is_asked_for():
     cfg.MODEL.BACKBONE.NAME = "D2SwinTransformer"
     cfg.MODEL.SWIN.EMBED_DIM = 12
     cfg.MODEL.SWIN.OUT_FEATURES = ["res3", "res5"]
-    assert list(build_backbone(cfg).output_shape()) == ["res3", "res5"]
+    assert list(build_backbone(with_own_names(cfg)).output_shape()) == ["res3", "res5"]
     cfg.MODEL.SWIN.OUT_FEATURES = ["res6"]
     with pytest.raises(ValueError, match=r"knows \['res2', 'res3', 'res4', 'res5'\]"):
-        build_backbone(cfg)
+        build_backbone(with_own_names(cfg))
