@@ -1,15 +1,17 @@
 """Datasets by name: a catalogue of this package's own beside Detectron2's.
 
-Detectron2's catalogues are shared by all that is imported, and other projects register the same
-names with metadata of their own. So ours are kept here; `publish` puts them there where a name is
-free. Whoever has registered a name keeps it, here too, but for the few that come with Detectron2:
-those mean ours here, whose records and class lists have one form for all datasets, and stay what
-they are there.
+Detectron2's catalogues are shared by all that is imported, and other projects register the names of
+releases with metadata of their own. So ours are kept here, and those names stay out of Detectron2's
+catalogues until `take_dataset_names`. Whoever has registered a name keeps it, here too, but for the
+few that come with Detectron2: those mean ours here, whose records and class lists have one form for
+all datasets, and stay what they are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -29,37 +31,51 @@ BUILTIN = (
 )
 
 
-RELEASE_PREFIXES = ("ade20k_", "cityscapes_", "coco_2017_", "mapillary_vistas_", "voc_")
-
-
 @dataclass(frozen=True)
 class Entry:
-    """A dataset of ours: what makes its records, and what is known of it."""
+    """A dataset of ours.
+
+    Attributes:
+        load: Makes its records.
+        metadata: What is known of it.
+        is_of_releases: Whether other projects have the name too, see `held_back`.
+    """
 
     load: Loader
     metadata: Metadata
+    is_of_releases: bool
 
 
 _own: dict[str, Entry] = {}
+_are_held_back: ContextVar[bool] = ContextVar("are_held_back", default=False)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Datasets that are kept inside have names of releases: they are not published at once."""
+    token = _are_held_back.set(True)
+    try:
+        yield
+    finally:
+        _are_held_back.reset(token)
 
 
 def keep(name: str, load: Loader, values: Mapping[str, Any]) -> None:
     """Takes a dataset, in the place of an earlier one of ours of that name, wherever that is.
 
-    A name that no release can have, as those of users, is published at once.
+    It is published at once where its name is free and not `held_back`.
 
     Args:
         name: Of the dataset.
         load: Makes its records.
         values: Metadata, as Detectron2 has it.
     """
-    if _is_published(name):
+    was_published = _is_published(name)
+    if was_published:
         DatasetCatalog.remove(name)
-        is_wanted = True
-    else:
-        is_wanted = not name.startswith(RELEASE_PREFIXES)
-    _own[name] = Entry(load, Metadata(name=name).set(**values))
-    if is_wanted and name not in DatasetCatalog.list():
+    is_of_releases = _are_held_back.get() or name in _names_of_releases()
+    _own[name] = Entry(load, Metadata(name=name).set(**values), is_of_releases)
+    if (was_published or not is_of_releases) and name not in DatasetCatalog.list():
         _register(name)
 
 
@@ -78,26 +94,21 @@ def kept(name: str) -> Entry:
     return _own[name]
 
 
-def publish(names: Iterable[str] | None = None) -> dict[str, str]:
-    """Puts datasets of ours into Detectron2's catalogues, where their names are free.
+def take_dataset_names() -> Iterator[tuple[str, str]]:
+    """Puts our datasets under the names of releases, where these are free.
 
-    Args:
-        names: Those that releases use when None.
-
-    Returns:
-        The names that are taken, each with the module that has it.
+    Yields:
+        Each name that is taken, and the module that has it.
     """
-    taken = {}
-    for name in _names_of_releases() if names is None else names:
+    for name in _names_of_releases():
         if _is_published(name):
             continue
         if name in DatasetCatalog.list():
-            taken[name] = _holder_of(name)
+            yield name, _holder_of(name)
         elif name in MetadataCatalog.list() and _values_of(MetadataCatalog.get(name)):
-            taken[name] = _UNKNOWN
+            yield name, _UNKNOWN
         else:
             _register(name)
-    return taken
 
 
 _UNKNOWN = "another project"
@@ -111,7 +122,7 @@ def own_entry(name: str) -> Entry | None:
     if name in DatasetCatalog.list():
         is_detectron2s = name in BUILTIN and _holder_of(name).startswith("detectron2.")
         return entry if is_detectron2s else None
-    return entry if name.startswith(RELEASE_PREFIXES) else None  # others were removed there
+    return entry if entry.is_of_releases else None  # others were removed there
 
 
 def dataset_metadata(name: str) -> Metadata:
@@ -131,7 +142,7 @@ def dataset_names() -> list[str]:
 
 
 def _names_of_releases() -> list[str]:
-    return [name for name in _own if name.startswith(RELEASE_PREFIXES)]
+    return [name for name, entry in _own.items() if entry.is_of_releases]
 
 
 def _holder_of(name: str) -> str:

@@ -88,11 +88,8 @@ def _explained(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as error:  # yaml, yacs and Detectron2 have many ways to say no
-        known = get_cfg()
-        add_freeseg_config(known)
-        raise ValueError(
-            f"cannot use {place}: {mistake_in(error, known) or reason_of(error)}"
-        ) from error
+        reason = mistake_in(error, completed(get_cfg())) or reason_of(error)
+        raise ValueError(f"cannot use {place}: {reason}") from error
 
 
 def load_config(source: str | os.PathLike[str]) -> CfgNode:

@@ -88,7 +88,7 @@ def build_model(cfg: CfgNode) -> Any:
     return build_registered(cfg)
 
 
-def take_release_names() -> Iterator[tuple[str, str]]:
+def take_component_names() -> Iterator[tuple[str, str]]:
     """Puts our components under the names of releases, where these are free.
 
     Yields:

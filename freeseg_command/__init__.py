@@ -19,5 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run_command(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        sys.stderr.write("freeseg: interrupted\n")
-        return 130
+        from freeseg_command.messages import INTERRUPTED, complain
+
+        complain("interrupted")
+        return INTERRUPTED

@@ -98,7 +98,7 @@ def alone() -> dict[str, str]:
     return run("import guest_project; print(json.dumps(dump()))")
 
 
-@pytest.fixture(scope="module", params=["guest_project, freeseg", "freeseg, guest_project"])
+@pytest.fixture(scope="module", params=["guest_project, freeseg", "freeseg.cli, guest_project"])
 def found(request) -> dict[str, Any]:
     return run(f"import {request.param}\n{FINDINGS}")
 

@@ -38,8 +38,7 @@ from freeseg.inference import AugmentedSemantic, SlidingWindow
 from freeseg.release_names import register_release_names
 from freeseg.resources import config_address
 from freeseg.zoo import holds_model, weights_path
-
-INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
+from freeseg_command.messages import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 

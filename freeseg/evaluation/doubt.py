@@ -51,10 +51,7 @@ def signs_of(class_logits: Tensor, mask_logits: Tensor) -> dict[str, float]:
     energy = class_logits[:, :-1].logsumexp(-1)  # [Q]
     return {
         USED: photo_certainty(class_logits, mask_logits),
-        "largest class share at a pixel (max softmax)": float(shares.amax(0).mean()),
-        "minus entropy of the classes at a pixel": float(
-            (shares * shares.clamp(min=1e-9).log()).sum(0).mean()
-        ),
+        **_signs_of_shares(shares),
         "energy of a pixel's query": float(energy[owner].mean()),
         "largest logit of a pixel's query": float(class_logits[:, :-1].amax(-1)[owner].mean()),
         'mean probability of not being "no object"': float(1 - probs[:, -1].mean()),
@@ -68,16 +65,21 @@ def dense_signs_of(logits: Tensor, scale: float) -> dict[str, float]:
         logits: [K, h, w], cosines times `scale`.
         scale: What a cosine of 1 has as its logit.
     """
-    shares = logits.float().softmax(0)
     two = logits.float().topk(min(2, len(logits)), 0).values
     return {
         USED: dense_certainty(logits, scale),
-        "largest class share at a pixel (max softmax)": float(shares.amax(0).mean()),
-        "minus entropy of the classes at a pixel": float(
-            (shares * shares.clamp(min=1e-9).log()).sum(0).mean()
-        ),
+        **_signs_of_shares(logits.float().softmax(0)),
         "largest logit at a pixel": float(two[0].mean()),
         "largest logit less the second": float((two[0] - two[-1]).mean()),
+    }
+
+
+def _signs_of_shares(shares: Tensor) -> dict[str, float]:
+    """Of the classes' shares [K, h, w] of every pixel."""
+    entropy = -(shares * shares.clamp(min=1e-9).log()).sum(0)
+    return {
+        "largest class share at a pixel (max softmax)": float(shares.amax(0).mean()),
+        "minus entropy of the classes at a pixel": float(-entropy.mean()),
     }
 
 

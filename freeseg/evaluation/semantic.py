@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from detectron2.evaluation import SemSegEvaluator
-from freeseg.catalog import publish
 from freeseg.data.annotation_files import read_class_map
 from freeseg.data.datasets.catalog import register
 from freeseg.data.panoptic import LabelMap
@@ -57,7 +56,6 @@ class SemanticEvaluator(SemSegEvaluator):
                 "ignore_label": truth.ignore_label,
             },
         )
-        publish([view])
         super().__init__(view, output_dir=str(folder), sem_seg_loading_fn=self._read)
         self._logger = logging.Logger("", logging.WARNING)  # else all results come in one line
 

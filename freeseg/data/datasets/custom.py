@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from freeseg.catalog import dataset_names, publish
+from freeseg.catalog import dataset_names
 from freeseg.data.categories import from_json
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.datasets.instances import register_instances
@@ -65,7 +65,6 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
                 f"DATASETS.CUSTOM: {name!r} is the name of a built-in dataset; choose another"
             )
         _register_row(*row)
-        publish([name])
         _registered[name] = tuple(row)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from freeseg.catalog import dataset_names
+from freeseg.catalog import dataset_names, held_back
 from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
@@ -28,14 +28,15 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
             generated (Shapes) goes to the user's cache folder.
     """
     folder = Path(root).expanduser() if root else datasets_root()
-    register_coco(folder)
-    register_ade20k(folder)
-    register_cityscapes(folder)
-    register_mapillary(folder)
-    register_voc(folder)
+    with held_back():
+        register_coco(folder)
+        register_ade20k(folder)
+        register_cityscapes(folder)
+        register_mapillary(folder)
+        register_voc(folder)
+        register_published_splits()
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
-    register_published_splits()
     register_fold_training_sets()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import Metadata
-from freeseg.catalog import amend, dataset_metadata, kept, publish
+from freeseg.catalog import amend, dataset_metadata, kept
 from freeseg.data.datasets.catalog import (
     IGNORED_KEY,
     STUFF_KEY,
@@ -114,7 +114,6 @@ def register_seen(name: str, source: str, unseen: Collection[str]) -> None:
         )
     metadata = dataset_metadata(source)
     _register(name, metadata, lambda problems: load_records(source, problems), unseen)
-    publish([name])
 
 
 def _register(name: str, metadata: Metadata, load: Loader, unseen: Collection[str]) -> None:
