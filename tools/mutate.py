@@ -77,8 +77,8 @@ def _in_a_copy(args: argparse.Namespace) -> int:
             if (ROOT / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, copy / name)
-        for library in ROOT.glob("freeseg/ops/*.so"):
-            shutil.copy2(library, copy / "freeseg/ops" / library.name)
+        if (ROOT / "freeseg/ops/lib").is_dir():  # what was compiled
+            shutil.copytree(ROOT / "freeseg/ops/lib", copy / "freeseg/ops/lib")
         if (ROOT.parent / "shared").is_dir():
             Path(folder, "shared").symlink_to((ROOT.parent / "shared").resolve())
         environment = os.environ | {

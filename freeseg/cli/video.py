@@ -57,7 +57,9 @@ def segment_video(
         for count, result in enumerate(
             segmenter.stream(_images(source, args.every, times), args.task), start=1
         ):
-            found.update({entry["name"] for entry in summarize(result)[result.tasks[0]]})
+            found.update(
+                {entry["name"] for entry in summarize(result, args.min_score)[result.tasks[0]]}
+            )
             num_unsure += result.is_unsure
             time = times.popleft()
             if writer is not None:

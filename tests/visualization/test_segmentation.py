@@ -161,7 +161,7 @@ def test_saving_returns_the_paths_of_all_that_was_written(result, tmp_path: Path
     np.testing.assert_array_equal(stored, result.overlay("panoptic"))
 
 
-@pytest.mark.parametrize(("num_classes", "kind"), [(4, np.uint8), (255, np.uint8), (300, "16 bit")])
+@pytest.mark.parametrize(("num_classes", "kind"), [(4, np.uint8), (255, np.uint8), (256, "16 bit")])
 def test_label_maps_keep_every_class(num_classes: int, kind, tmp_path: Path) -> None:
     labels = np.arange(num_classes, dtype=np.int64).reshape(1, -1)
     vocabulary = Vocabulary(tuple(map(str, range(num_classes))), (False,) * num_classes)

@@ -6,13 +6,15 @@ import json
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
+# Lines of a function are looked at in so many of its calls per test.
+ENOUGH = 100
 Lines = dict[str, dict[int, list[str]]]
 
 
@@ -74,6 +76,7 @@ class Tracer:
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
         self.test = ""
+        self.calls: Counter[CodeType] = Counter()
 
     def reach(self) -> Reach:
         """What was seen."""
@@ -88,6 +91,7 @@ class Tracer:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         """Traces one test with its fixtures."""
         self.test = item.nodeid
+        self.calls.clear()
         began = time.perf_counter()
         threading.settrace(self._call)
         sys.settrace(self._call)
@@ -104,6 +108,9 @@ class Tracer:
     def _call(self, frame: FrameType, event: str, _: Any) -> Any:
         file = frame.f_code.co_filename
         if not file.startswith(self.folders):
+            return None
+        self.calls[frame.f_code] += 1
+        if self.calls[frame.f_code] > ENOUGH:
             return None
         rows, test = self.lines[file], self.test
         rows[frame.f_lineno].add(test)
