@@ -4,9 +4,10 @@
 tools/mutate.py freeseg/training/matcher.py
 tools/mutate.py freeseg/training freeseg/text --sample 0.2 --seed 1 --reach output/reach.json
 
-Every change (a comparison, a sign, a limit, two arguments swapped, a statement left out ...) is tried on the tests that
-run its line, those of the mirrored test file first. Which tests run which line is measured once and kept in --reach;
-measure again after tests have changed. Not part of the test-suite: Linux and Python 3.11 or newer.
+Every change (a comparison, a sign, a limit, two arguments swapped, a statement left out ...) is
+tried on the tests that run its line, those of the mirrored test file first. Which tests run which
+line is measured once and kept in --reach; measure again after tests have changed (--measure).
+Not part of the test-suite: it needs Linux and Python 3.11 or newer, and minutes per file.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from mutation.changes import Mutant, mutants
@@ -43,12 +46,10 @@ def main() -> int:
         "--sample",
         type=float,
         default=1.0,
-        help="share of the changes that is tried, drawn by --seed",
+        help="share that is tried",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument(
-        "--patience", type=float, default=60, help="seconds of tests that one change may take"
-    )
+    parser.add_argument("--patience", type=float, default=60, help="seconds of tests per change")
     parser.add_argument(
         "--reach", type=Path, default=Path("output/reach.json"), help="which test runs which line"
     )
@@ -69,95 +70,80 @@ def _in_a_copy(args: argparse.Namespace) -> int:
         arguments += ["--record", str(args.record.resolve())]
     with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
         copy = Path(folder, "main")
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, copy / name)
-        if (ROOT / "freeseg/ops/lib").is_dir():  # what was compiled
-            shutil.copytree(ROOT / "freeseg/ops/lib", copy / "freeseg/ops/lib")
-        if (ROOT.parent / "shared").is_dir():
-            Path(folder, "shared").symlink_to((ROOT.parent / "shared").resolve())
+        _copy_repository(copy)
         environment = os.environ | {
-            "PYTHONPATH": f"{copy}:{copy / 'd2lite'}", "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1", "TMPDIR": folder,
-        }  # fmt: skip
-        command = [sys.executable, str(copy / "tools/mutate.py"), "--root", str(copy)]
+            "PYTHONPATH": f"{copy}:{copy / 'd2lite'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": folder,
+        }
+        command = [sys.executable, str(copy / "tools/mutate.py"), "--root", str(copy), *arguments]
+        code = 0
         if args.measure or not args.reach.is_file():
-            code = subprocess.run(
-                [*command, *arguments, "--measure"], cwd=copy, env=environment
-            ).returncode
-            if code or args.measure:
-                return code
-        return subprocess.run([*command, *arguments], cwd=copy, env=environment).returncode
+            code = subprocess.run([*command, "--measure"], cwd=copy, env=environment).returncode
+        if not (code or args.measure):
+            code = subprocess.run(command, cwd=copy, env=environment).returncode
+    return code
+
+
+def _copy_repository(copy: Path) -> None:
+    """What git knows or would add, what was compiled, and the data beside the repository."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    if (ROOT / "freeseg/ops/lib").is_dir():
+        shutil.copytree(ROOT / "freeseg/ops/lib", copy / "freeseg/ops/lib")
+    if (ROOT.parent / "shared").is_dir():
+        (copy.parent / "shared").symlink_to((ROOT.parent / "shared").resolve())
 
 
 def _measure(args: argparse.Namespace) -> int:
-    import pytest  # noqa: PLC0415 (after the environment is set)
-
     tracer = Tracer(args.root, args.paths)
     pytest.main([*QUIET, *args.tests], plugins=[tracer])
     reach = tracer.reach()
     args.reach.parent.mkdir(parents=True, exist_ok=True)
     reach.write(args.reach)
-    print(
-        f"{len(reach.seconds)} tests, {len(reach.lines)} files of {', '.join(args.paths)}: {args.reach}"
-    )
+    print(f"{len(reach.seconds)} tests run {len(reach.lines)} of the files: {args.reach}")
     if tracer.failed:
         print("failed without a change, not used:", *sorted(tracer.failed), sep="\n  ")
     return 0
 
 
 def _try(args: argparse.Namespace) -> int:
-    import pytest  # noqa: PLC0415
-
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
         outcomes.append(outcome)
         if outcome.fate != KILLED:
-            print(
-                f"{outcome.file}:{outcome.mutant.line}: {outcome.fate}: {outcome.mutant.change}",
-                flush=True,
-            )
+            place = f"{outcome.file}:{outcome.mutant.line}"
+            print(f"{place}: {outcome.fate}: {outcome.mutant.change}", flush=True)
         if args.record:
             with args.record.open("a") as record:
                 record.write(json.dumps(asdict(outcome)) + "\n")
 
     reach = Reach.read(args.reach)
-    files = sorted(
-        {
-            test.split("::")[0]
-            for rows in reach.lines.values()
-            for tests in rows.values()
-            for test in tests
-        }
-    )
-    plugin = Trials(args.root, list(_changes(args)), reach, args.patience, tell)
-    pytest.main([*QUIET, "-s", "--no-header", "--no-summary", *files], plugins=[plugin])
+    plugin = Trials(args.root, _changes(args), reach, args.patience, tell)
+    pytest.main([*QUIET, "-s", "--no-header", "--no-summary", *reach.files()], plugins=[plugin])
     _print_table(outcomes)
     return 1 if any(outcome.fate != KILLED for outcome in outcomes) else 0
 
 
 def _changes(args: argparse.Namespace) -> list[tuple[str, Mutant]]:
-    files = sorted(
-        path.relative_to(args.root).as_posix()
-        for given in args.paths
-        for path in (
-            [args.root / given] if given.endswith(".py") else (args.root / given).rglob("*.py")
-        )
-    )
+    """The sample; a change is in it or not whatever else a file holds."""
+    paths = [args.root / given for given in args.paths]
+    files = {file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))}
     drawn = []
-    for file in files:
-        chance = random.Random(f"{args.seed} {file}")
-        drawn += [
-            (file, mutant)
-            for mutant in mutants((args.root / file).read_text())
-            if chance.random() < args.sample
-        ]
+    for file in sorted(files):
+        name = file.relative_to(args.root).as_posix()
+        seen: Counter[str] = Counter()
+        for mutant in mutants(file.read_text()):
+            seen[mutant.change] += 1
+            key = f"{args.seed} {name} {mutant.change} {seen[mutant.change]}"
+            if zlib.crc32(key.encode()) < args.sample * 2**32:
+                drawn.append((name, mutant))
     return drawn
 
 

@@ -1,1 +1,1 @@
-"""Small changes of behaviour of one file, and the tests that notice them; `tools/mutate.py` runs them."""
+"""Small changes of a file's behaviour and the tests that notice them, for `tools/mutate.py`."""

@@ -1,7 +1,7 @@
 """The changes: one operator, limit, argument or statement of a file is another one.
 
-What is only said (docstrings, annotations, messages of errors, logs) is left alone, for no test should read it; so is
-`device=`, which nothing notices where there is one device.
+What is only said (docstrings, annotations, messages of errors, logs) is left alone, for no test
+should read it; so is `device=`, which nothing notices where there is one device.
 """
 
 from __future__ import annotations
@@ -12,44 +12,30 @@ from dataclasses import dataclass
 
 Edit = Callable[[], ast.AST]
 
-COMPARISONS = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
-ARITHMETIC = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
 }  # fmt: skip
 NAMES = {
-    "min": "max", "any": "all", "floor": "ceil", "argmax": "argmin", "amax": "amin", "maximum": "minimum",
-    "zeros": "ones", "zeros_like": "ones_like", "add": "discard",
+    "min": "max", "any": "all", "floor": "ceil", "argmax": "argmin", "amax": "amin",
+    "maximum": "minimum", "zeros": "ones", "zeros_like": "ones_like", "add": "discard",
 }  # fmt: skip
 OTHER_NAME = NAMES | {second: first for first, second in NAMES.items()}
 # x.clamp(...) becomes x.
 WITHOUT = {
-    "clamp",
-    "abs",
-    "sigmoid",
-    "softmax",
-    "lower",
-    "strip",
-    "log",
-    "exp",
-    "round",
-    "sqrt",
+    "clamp", "abs", "sigmoid", "softmax", "log", "exp", "round", "sqrt", "lower", "strip",
     "resolve",
-}
+}  # fmt: skip
+# Calls whose arguments people read.
 SAID = {
-    "debug",
-    "info",
-    "warning",
-    "error",
-    "warn",
-    "print",
-    "exception",
-    "log_first_n",
-    "log_every_n",
-}
+    "debug", "info", "warning", "error", "warn", "print", "exception", "log_first_n", "log_every_n",
+}  # fmt: skip
 ALIKE = {"isinstance", "issubclass"}
 
 
@@ -100,51 +86,68 @@ def edits(node: ast.AST) -> list[Edit]:
 
 
 def _edits(node: ast.AST) -> Iterator[Edit]:
+    if isinstance(node, ast.stmt):
+        yield from _statement_edits(node)
+    elif isinstance(node, ast.Constant):
+        yield from _constant_edits(node)
+    elif isinstance(node, ast.Call):
+        yield from _call_edits(node)
+    elif isinstance(node, (ast.Name, ast.Attribute)):
+        yield from _name_edits(node)
+    else:
+        yield from _operator_edits(node)
+
+
+def _operator_edits(node: ast.AST) -> Iterator[Edit]:
     match node:
         case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
             yield lambda: ast.Compare(node.left, [COMPARISONS[type(op)]()], node.comparators)
-        case ast.BinOp(op=op) if (
-            type(op) in ARITHMETIC and not _is_text(node.left) and not _is_text(node.right)
-        ):
+        case ast.BinOp(op=op) if type(op) in ARITHMETIC and not _joins_text(node):
             yield lambda: ast.BinOp(node.left, ARITHMETIC[type(op)](), node.right)
-        case ast.AugAssign(op=op) if type(op) in ARITHMETIC:
-            yield lambda: ast.AugAssign(node.target, ARITHMETIC[type(op)](), node.value)
         case ast.BoolOp(op=op):
-            yield lambda: ast.BoolOp(
-                ast.Or() if isinstance(op, ast.And) else ast.And(), node.values
-            )
+            other = ast.Or() if isinstance(op, ast.And) else ast.And()
+            yield lambda: ast.BoolOp(other, node.values)
         case ast.UnaryOp(op=ast.Not() | ast.USub()):
             yield lambda: node.operand
-        case ast.Constant(value=bool(value)):
-            yield lambda: ast.Constant(not value)
-        case ast.Constant(value=int(value)):
-            yield lambda: ast.Constant(value + 1)
-        case ast.Constant(value=float(value)):
-            yield lambda: ast.Constant(value * 2 or 1.0)
         case ast.IfExp():
             yield lambda: ast.IfExp(node.test, node.orelse, node.body)
-        case ast.If(test=ast.Name() | ast.Call() | ast.Attribute()):
-            yield lambda: ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
         case ast.Dict(values=[first, second, *rest]) if _differ(first, second):
             yield lambda: ast.Dict(node.keys, [second, first, *rest])
         case ast.Tuple(elts=[first, second, *rest]) if _differ(first, second):
             yield lambda: ast.Tuple([second, first, *rest], node.ctx)
+
+
+def _statement_edits(node: ast.stmt) -> Iterator[Edit]:
+    match node:
+        case ast.AugAssign(op=op) if type(op) in ARITHMETIC:
+            yield lambda: ast.AugAssign(node.target, ARITHMETIC[type(op)](), node.value)
+        case ast.If(test=ast.Name() | ast.Call() | ast.Attribute()):
+            yield lambda: ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
         case ast.Expr(value=ast.Call()) | ast.Raise():
             yield ast.Pass
-        case ast.Return(value=ast.expr() as value) if not (
-            isinstance(value, ast.Constant) and value.value is None
-        ):
+        case ast.Return(value=ast.expr() as value) if not _is_none(value):
             yield lambda: ast.Return(ast.Constant(None))
         case ast.Continue():
             yield ast.Break
         case ast.Break():
             yield ast.Continue
-        case ast.Name(id=name, ctx=ast.Load()) if name in OTHER_NAME:
-            yield lambda: ast.Name(OTHER_NAME[name], node.ctx)
-        case ast.Attribute(attr=name, ctx=ast.Load()) if name in OTHER_NAME:
-            yield lambda: ast.Attribute(node.value, OTHER_NAME[name], node.ctx)
-        case ast.Call():
-            yield from _call_edits(node)
+
+
+def _constant_edits(node: ast.Constant) -> Iterator[Edit]:
+    if isinstance(node.value, bool):
+        yield lambda: ast.Constant(not node.value)
+    elif isinstance(node.value, int):
+        yield lambda: ast.Constant(node.value + 1)
+    elif isinstance(node.value, float):
+        yield lambda: ast.Constant(node.value * 2 or 1.0)
+
+
+def _name_edits(node: ast.Name | ast.Attribute) -> Iterator[Edit]:
+    if isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Name) and node.id in OTHER_NAME:
+            yield lambda: ast.Name(OTHER_NAME[node.id], node.ctx)
+        if isinstance(node, ast.Attribute) and node.attr in OTHER_NAME:
+            yield lambda: ast.Attribute(node.value, OTHER_NAME[node.attr], node.ctx)
 
 
 def _call_edits(node: ast.Call) -> Iterator[Edit]:
@@ -167,48 +170,59 @@ def _call_edits(node: ast.Call) -> Iterator[Edit]:
 
 
 def _said(tree: ast.Module) -> Iterator[ast.AST]:
-    """What is text for people, or types, or does nothing."""
+    """What is text for people, or types, or is only looked up."""
     for node in ast.walk(tree):
+        yield from _types(node)
+        yield from _messages(node)
         match node:
-            case ast.Expr(value=ast.Constant()):
-                yield node
-            case ast.JoinedStr() | ast.Import() | ast.ImportFrom():
-                yield node
-            case ast.arg(annotation=ast.expr() as annotation):
-                yield annotation
-            case ast.FunctionDef():
-                yield from ([node.returns] if node.returns else [])
-                yield from node.decorator_list
-            case ast.ClassDef():
-                yield from node.decorator_list
-            case ast.AnnAssign():
-                yield node.annotation
-            case ast.Raise():
-                yield from (child for child in (node.exc, node.cause) if child)
-            case ast.Assert():
-                yield node
-            case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))) if (
-                name in SAID
-            ):
-                yield node
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                yield node
-            case ast.Assign(targets=[ast.Name(id="__all__" | "logger")]):
-                yield node
             case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Tuple() as row]):
-                yield row
-            case ast.Call(func=ast.Name(id=name)) if name in {*ALIKE, "cast"}:
-                yield from node.args[:1] if name == "cast" else node.args[1:]
+                yield row  # its order says nothing
+            case ast.Call(func=ast.Name(id=name)) if name in ALIKE:
+                yield from node.args[1:]
+
+
+def _types(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            yield node
+        case ast.FunctionDef():
+            yield from [*node.decorator_list, *filter(None, [node.returns])]
+        case ast.ClassDef():
+            yield from node.decorator_list
+        case ast.arg(annotation=ast.expr() as annotation):
+            yield annotation
+        case ast.AnnAssign():
+            yield node.annotation
+        case ast.Assign(targets=[ast.Name(id="__all__" | "logger")]):
+            yield node
+        case ast.Call(func=ast.Name(id="cast")):
+            yield node.args[0]
+
+
+def _messages(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.JoinedStr() | ast.Assert():
+            yield node
+        case ast.Raise():
+            yield from filter(None, [node.exc, node.cause])
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))):
+            yield from [node] if name in SAID else []
 
 
 def _differ(first: ast.AST, second: ast.AST) -> bool:
     return ast.dump(first) != ast.dump(second)
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.JoinedStr) or (
-        isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _joins_text(node: ast.BinOp) -> bool:
+    return any(
+        isinstance(side, ast.JoinedStr)
+        or (isinstance(side, ast.Constant) and isinstance(side.value, str))
+        for side in (node.left, node.right)
     )
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _is_module(node: ast.AST) -> bool:

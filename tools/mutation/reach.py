@@ -1,4 +1,4 @@
-"""Which tests reach which line: every test once, under a tracer that looks at the files in question alone."""
+"""Which tests run which line: every test once, under a tracer that looks at some folders alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -54,10 +55,15 @@ class Reach:
         }
         path.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
 
-    def tests(self, file: str, span: range) -> list[str]:
-        """Tests that run a line of the span, the quickest first."""
+    def files(self) -> list[str]:
+        """Files of tests that run any of the lines."""
+        rows = (tests for lines in self.lines.values() for tests in lines.values())
+        return sorted({test.split("::")[0] for tests in rows for test in tests})
+
+    def tests(self, file: str, lines: Iterable[int]) -> list[str]:
+        """Tests that run any of the lines, the quickest first."""
         rows = self.lines.get(file, {})
-        found = {test for line in span for test in rows.get(line, ()) if test in self.seconds}
+        found = {test for line in lines for test in rows.get(line, ()) if test in self.seconds}
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
 

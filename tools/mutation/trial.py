@@ -1,6 +1,7 @@
-"""Tries changes one after another: a copy of the collected test session for each, with the function's code replaced.
+"""Tries changes one after another, each in a copy of a pytest session whose tests are collected.
 
-PyTorch is imported and the tests are collected once; a change costs a fork and the tests that reach it.
+PyTorch is imported and the tests are collected once; a change costs a fork, another code object in
+a function that is there, and the tests that run its line.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -22,10 +23,18 @@ from types import CodeType, FunctionType
 import pytest
 
 from mutation.changes import Mutant
+from mutation.place import Place, place_of
 from mutation.reach import Reach
 
 KILLED, SURVIVED, UNREACHED = "killed", "survived", "unreached"
-Key = tuple[str, str, int]
+# Parts that mostly run in processes of their own, where the tracer does not see them.
+IN_PROCESSES = {
+    "freeseg/engine/launch.py",
+    "freeseg/bulk/processes.py",
+    "freeseg/bulk/worker.py",
+}
+FAULT = 70  # exit code of a child that could not try the change
+Functions = dict[tuple[str, str, int], list[FunctionType]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Outcome:
     """What came of a change.
 
     Attributes:
+        file: relative to the repository.
         fate: killed, survived, or unreached: no test runs the line.
         tests: how many tests were to notice it.
         seconds: how long they took.
@@ -45,6 +55,17 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """One change, where it is, and the tests that are to notice it."""
+
+    path: Path
+    tree: ast.Module
+    place: Place
+    items: list[pytest.Item]
+    allowed: float  # seconds
+
+
 class Trials:
     """A pytest plugin that, instead of running the tests, tries changes on them.
 
@@ -52,18 +73,20 @@ class Trials:
         root: a copy of the repository that may be written into; the tests run in it.
         changes: (file relative to the root, change) in the order to try them.
         reach: which tests run which line.
-        patience: a change's tests may take this many seconds by their own durations; the slowest are left out.
+        patience: of a change's tests, the slowest are left out beyond so many seconds.
         tell: is told every outcome.
     """
 
-    def __init__(self, root, changes, reach: Reach, patience: float, tell) -> None:  # type: ignore[no-untyped-def]
-        self.root, self.changes, self.reach, self.patience, self.tell = (
-            root,
-            changes,
-            reach,
-            patience,
-            tell,
-        )
+    def __init__(
+        self,
+        root: Path,
+        changes: Sequence[tuple[str, Mutant]],
+        reach: Reach,
+        patience: float,
+        tell: Callable[[Outcome], None],
+    ) -> None:
+        self.root, self.changes, self.reach = root, changes, reach
+        self.patience, self.tell = patience, tell
         self.failed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -73,118 +96,107 @@ class Trials:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tries every change; True tells pytest that the tests were run."""
         items = {item.nodeid: item for item in session.items}
-        functions = _functions(self.root)
+        functions = _functions(f"{self.root}/freeseg")
         for file, mutant in self.changes:
-            source = (self.root / file).read_text()
-            tests = self._tests(file, mutant, source, items)
             began = time.perf_counter()
-            fate = UNREACHED
-            if tests:
-                with _written(self.root / file, ast.unparse(mutant.tree(source))):
-                    noticed = self._noticed(
-                        file, mutant, source, [items[test] for test in tests], functions
-                    )
-                fate = KILLED if noticed else SURVIVED
-            self.tell(
-                Outcome(file, mutant, fate, len(tests), round(time.perf_counter() - began, 2))
-            )
+            path = self.root / file
+            source = path.read_text()
+            place, tree = place_of(source, mutant.place), mutant.tree(source)
+            tests = [items[test] for test in self._tests(file, place) if test in items]
+            allowed = 20 + 4 * sum(self.reach.seconds[item.nodeid] for item in tests)
+            runs = place.function is None or self.reach.tests(file, place.lines)
+            fate = SURVIVED if runs else UNREACHED
+            if tests and self._is_noticed(_Trial(path, tree, place, tests, allowed), functions):
+                fate = KILLED
+            seconds = round(time.perf_counter() - began, 2)
+            self.tell(Outcome(file, mutant, fate, len(tests), seconds))
         return True
 
-    def _tests(
-        self, file: str, mutant: Mutant, source: str, items: dict[str, pytest.Item]
-    ) -> list[str]:
-        span, function = _span(source, mutant)
-        mirrored = _mirrored(file)
-        reached = self.reach.tests(file, span)
-        if function is None:  # runs on import: whatever uses the file may notice
-            rows = self.reach.lines.get(file, {})
-            reached = self.reach.tests(file, range(min(rows, default=0), max(rows, default=0) + 1))
-        own = [
-            test
-            for test in self.reach.seconds
-            if test.split("::")[0] == mirrored and test not in reached
-        ]
-        if not reached or _in_processes(file):
-            reached = reached + own
+    def _tests(self, file: str, place: Place) -> list[str]:
+        """Those of the mirrored file first, then the quickest."""
+        mirrored = str(Path("tests", *Path(file).parts[1:-1], f"test_{Path(file).name}"))
+        # What runs on import may be noticed by whatever uses the file.
+        lines = self.reach.lines.get(file, {}) if place.function is None else place.lines
+        reached = self.reach.tests(file, lines)
+        if not reached or file in IN_PROCESSES:
+            own = (test for test in self.reach.seconds if test.split("::")[0] == mirrored)
+            reached += [test for test in own if test not in reached]
         reached.sort(key=lambda test: not test.startswith(mirrored))
-        chosen, spent = [], 0.0
+        chosen: list[str] = []
+        spent = 0.0
         for test in reached:
             spent += self.reach.seconds[test]
-            if test in items and (spent <= self.patience or not chosen):
+            if spent <= self.patience or not chosen:
                 chosen.append(test)
         return chosen
 
-    def _noticed(self, file, mutant, source, items, functions) -> bool:  # type: ignore[no-untyped-def]
-        allowed = 20 + 4 * sum(self.reach.seconds[item.nodeid] for item in items)
-        with _folder(self.root.parent / "tmp") as folder:
+    def _is_noticed(self, trial: _Trial, functions: Functions) -> bool:
+        folder = self.root.parent / "tmp"
+        folder.mkdir()
+        with _written(trial.path, ast.unparse(trial.tree)):
             child = os.fork()
             if child == 0:
-                self._child(file, mutant, source, items, functions, folder, allowed)
-            status = _wait(child, allowed)
+                self._run_child(trial, functions, folder)
+            status = _wait(child, trial.allowed)
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == FAULT:
+            raise RuntimeError(f"{trial.path}: {trial.place} could not be tried")
         return status != 0
 
-    def _child(self, file, mutant, source, items, functions, folder: Path, allowed: float) -> None:  # type: ignore[no-untyped-def]
-        os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nothing, stream)
-        code = 1
+    def _run_child(self, trial: _Trial, functions: Functions, folder: Path) -> None:
+        code = FAULT
         try:
-            if _replaced(self.root / file, mutant, source, functions):
-                config = items[0].config
-                config._tmp_path_factory._basetemp = folder  # noqa: SLF001 (a child's files are its own)
-                code = self._run(items)
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            if _is_replaced(trial, functions):
+                trial.items[0].config._tmp_path_factory._basetemp = folder
+                code = self._run(trial.items)
             else:
                 command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-                names = [item.nodeid for item in items]
-                code = subprocess.run(
-                    [*command, f"--basetemp={folder}", *names], timeout=allowed
-                ).returncode
+                command += [f"--basetemp={folder}", *(item.nodeid for item in trial.items)]
+                code = subprocess.run(command, check=False).returncode and 1
+        except (KeyboardInterrupt, pytest.exit.Exception):  # the change's doing
+            code = 1
         finally:
             os._exit(code)
 
     def _run(self, items: list[pytest.Item]) -> int:
-        for item, following in zip(items, [*items[1:], None]):
+        for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failed:
                 return 1
         return 0
 
 
-def _replaced(
-    path: Path, mutant: Mutant, source: str, functions: dict[Key, list[FunctionType]]
-) -> bool:
-    """Puts the change into the functions that are there; False: it needs a new process."""
-    _, function = _span(source, mutant)
-    if not any(
-        getattr(loaded, "__file__", None) == str(path) for loaded in list(sys.modules.values())
-    ):
+def _is_replaced(trial: _Trial, functions: Functions) -> bool:
+    """Puts the change into the functions that are there; False: it takes a new process."""
+    modules = list(sys.modules.values())
+    if not any(getattr(module, "__file__", None) == str(trial.path) for module in modules):
         return True  # not imported yet: the file on disk is the changed one
-    if function is None:
+    if trial.place.function is None:
         return False
-    key = (str(path), *function)
-    code = _codes(compile(mutant.tree(source), str(path), "exec")).get(function)
-    if code is None or key not in functions:
+    known = functions.get((str(trial.path), *trial.place.function), [])
+    code = _codes(compile(trial.tree, str(trial.path), "exec")).get(trial.place.function)
+    if code is None or not known:
         return False
     try:
-        for found in functions[key]:
-            found.__code__ = code
+        for function in known:
+            function.__code__ = code
     except ValueError:  # other free variables
         return False
     return True
 
 
-def _functions(root: Path) -> dict[Key, list[FunctionType]]:
-    """Every function of the repository that is in memory, by file, name and line."""
-    found: dict[Key, list[FunctionType]] = {}
+def _functions(root: str) -> Functions:
+    """Every function in memory whose file is below the root, by file, name and line."""
+    found: Functions = {}
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(
-            f"{root}/freeseg"
-        ):
+        if type(thing) is FunctionType and thing.__code__.co_filename.startswith(root):
             code = thing.__code__
-            found.setdefault((code.co_filename, code.co_qualname, code.co_firstlineno), []).append(
-                thing
-            )
+            key = (code.co_filename, code.co_qualname, code.co_firstlineno)
+            found.setdefault(key, []).append(thing)
     return found
 
 
@@ -195,52 +207,6 @@ def _codes(code: CodeType) -> dict[tuple[str, int], CodeType]:
             found[(constant.co_qualname, constant.co_firstlineno)] = constant
             found.update(_codes(constant))
     return found
-
-
-def _span(source: str, mutant: Mutant) -> tuple[range, tuple[str, int] | None]:
-    """The lines of the changed statement; name and first line of the outermost function it is in."""
-    tree = ast.parse(source)
-    target = list(ast.walk(tree))[mutant.place]
-    chain = _chain(tree, target)
-    statement = next(node for node in reversed(chain) if isinstance(node, ast.stmt))
-    body = getattr(statement, "body", None)
-    end = body[0].lineno - 1 if body else statement.end_lineno
-    span = range(statement.lineno, max(end or statement.lineno, statement.lineno) + 1)
-    names: list[str] = []
-    for node, inside in zip(chain, [*chain[1:], target]):
-        if isinstance(node, ast.ClassDef):
-            names.append(node.name)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if inside not in node.body:
-                return span, None
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return span, (".".join([*names, node.name]), first)
-    return span, None
-
-
-def _chain(tree: ast.AST, target: ast.AST) -> list[ast.AST]:
-    """From the file down to the node, both included."""
-    for child in ast.iter_child_nodes(tree):
-        if child is target:
-            return [tree, child]
-        below = _chain(child, target)
-        if below:
-            return [tree, *below]
-    return []
-
-
-def _mirrored(file: str) -> str:
-    path = Path(file)
-    return str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
-
-
-def _in_processes(file: str) -> bool:
-    """Parts that mostly run in processes of their own, where the tracer does not see them."""
-    return file in {
-        "freeseg/engine/launch.py",
-        "freeseg/bulk/processes.py",
-        "freeseg/bulk/worker.py",
-    }
 
 
 @contextmanager
@@ -255,35 +221,22 @@ def _written(path: Path, text: str) -> Iterator[None]:
         kept.replace(path)
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    path.mkdir(parents=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _wait(child: int, allowed: float) -> int:
-    """The child's exit status; a child that takes too long is killed, with all it began."""
+    """The child's exit status; one that takes too long is killed, with all it began."""
     until = time.monotonic() + allowed
     pause = 0.005
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > until:
+        if not done and time.monotonic() > until:
             _kill(child)
-            _, status = os.waitpid(child, 0)
-            break
+            done, status = os.waitpid(child, 0)
+        if done:
+            _kill(child)
+            return status
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
-    _kill(child)
-    return status
 
 
 def _kill(group: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
