@@ -119,6 +119,7 @@ setup(
             "pre-commit",
             "pytest",
             "pytest-xdist",
+            "ray[data]",
             "ruff",
             "scikit-learn",
             "submitit",

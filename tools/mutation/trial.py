@@ -146,7 +146,7 @@ class Trials:
     def _run_child(self, trial: _Trial, functions: Functions, folder: Path) -> None:
         code = FAULT
         try:
-            os.setsid()
+            os.setpgrp()
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
