@@ -18,7 +18,7 @@ from freeseg.config import add_freeseg_config, completed
 from freeseg.config_mistakes import mistake_in
 from freeseg.config_unused import refuse_unsupported
 from freeseg.names import plain_name
-from freeseg.resources import config_address, local_path
+from freeseg.resources import config_address, expand_home, local_path
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def read_config(
     cfg.MODEL.IS_TRAIN = False  # what only training needs is not built
     with _explained("the overrides"), accepts_auto(cfg):
         cfg.merge_from_list(overrides)
+    expand_home(cfg)
     with _explained(name):
         refuse_unsupported(cfg)
         is_cuda = torch.device(cfg.MODEL.DEVICE).type == "cuda"

@@ -1,4 +1,4 @@
-"""Configurations and weights that come along, in a checkout and in an installed package."""
+"""Where files are: what comes along, in a checkout and in an installed package, and "~"."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathHandler, PathManager
 
 PREFIX = "freeseg://"
@@ -30,14 +31,24 @@ def resource(relative: str) -> Path:
 def local_path(path: str | os.PathLike[str]) -> str:
     """Returns where a path is on this machine: ``freeseg://configs/...`` is a file of this project.
 
+    "~" is the user's folder, as it is to shells.
+
     Raises:
         FileNotFoundError: When it is not a part of this installation.
     """
     name = os.fspath(path)
     _, prefix, relative = name.rpartition(PREFIX)
     if not prefix:
-        return name
+        return os.path.expanduser(name)
     return relative if os.path.isabs(relative) else str(resource(relative))
+
+
+def expand_home(cfg: CfgNode) -> None:
+    """Puts the user's folder in place of the "~" of OUTPUT_DIR and weights, as shells do."""
+    encoder = cfg.MODEL.get("TEXT_ENCODER", CfgNode())  # a configuration of others may lack it
+    for node, key in ((cfg, "OUTPUT_DIR"), (cfg.MODEL, "WEIGHTS"), (encoder, "WEIGHTS")):
+        if isinstance(node.get(key), str):
+            node[key] = os.path.expanduser(node[key])
 
 
 def config_address(path: str | os.PathLike[str]) -> str:

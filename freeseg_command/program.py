@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from freeseg_command import __version__
@@ -228,7 +229,19 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.complete()
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(found).items():
+            setattr(found, name, _at_home(value))
+        return found, rest
+
+
+def _at_home(value: Any) -> Any:
+    """An argument with the user's folder for "~", which shells leave in quotes and behind "="."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_at_home(part) for part in value)
+    if isinstance(value, PurePath):
+        return type(value)(os.path.expanduser(value))
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _imported(name: str) -> Callable[..., Any]:

@@ -36,7 +36,7 @@ from freeseg.engine.trainer import Trainer
 from freeseg.evaluation import judged_tasks
 from freeseg.inference import AugmentedSemantic, SlidingWindow
 from freeseg.release_names import register_release_names
-from freeseg.resources import config_address
+from freeseg.resources import config_address, expand_home
 from freeseg.zoo import holds_model, weights_path
 from freeseg_command.messages import INTERRUPTED
 
@@ -113,6 +113,7 @@ def load_config(args: argparse.Namespace) -> CfgNode:
             cfg.merge_from_file(config_address(args.config_file))
     with accepts_auto(cfg):  # also over the file's number
         cfg.merge_from_list(args.opts or [])
+    expand_home(cfg)
     refuse_unsupported(cfg)
     choose_test_datasets(cfg)
     if args.eval_only:
