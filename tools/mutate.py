@@ -28,6 +28,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from mutation.changes import Mutant, mutants
+from mutation.fresh import FreshProcesses
 from mutation.reach import Reach, Tracer
 from mutation.trial import KILLED, SURVIVED, UNREACHED, Outcome, Trials
 
@@ -125,7 +126,8 @@ def _try(args: argparse.Namespace) -> int:
                 record.write(json.dumps(asdict(outcome)) + "\n")
 
     reach = Reach.read(args.reach)
-    plugin = Trials(args.root, _changes(args), reach, args.patience, tell)
+    fresh = FreshProcesses()
+    plugin = Trials(args.root, _changes(args), reach, args.patience, fresh, tell)
     pytest.main([*QUIET, "-s", "--no-header", "--no-summary", *reach.files()], plugins=[plugin])
     _print_table(outcomes)
     return 1 if any(outcome.fate != KILLED for outcome in outcomes) else 0

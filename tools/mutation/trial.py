@@ -10,12 +10,10 @@ import ast
 import gc
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -23,6 +21,8 @@ from types import CodeType, FunctionType
 import pytest
 
 from mutation.changes import Mutant
+from mutation.child import FAULT, silenced, wait
+from mutation.fresh import FreshProcesses
 from mutation.place import Place, place_of
 from mutation.reach import Reach
 
@@ -33,7 +33,6 @@ IN_PROCESSES = {
     "freeseg/bulk/processes.py",
     "freeseg/bulk/worker.py",
 }
-FAULT = 70  # exit code of a child that could not try the change
 Functions = dict[tuple[str, str, int], list[FunctionType]]
 
 
@@ -74,6 +73,7 @@ class Trials:
         changes: (file relative to the root, change) in the order to try them.
         reach: which tests run which line.
         patience: of a change's tests, the slowest are left out beyond so many seconds.
+        fresh: for what runs on import.
         tell: is told every outcome.
     """
 
@@ -83,10 +83,11 @@ class Trials:
         changes: Sequence[tuple[str, Mutant]],
         reach: Reach,
         patience: float,
+        fresh: FreshProcesses,
         tell: Callable[[Outcome], None],
     ) -> None:
         self.root, self.changes, self.reach = root, changes, reach
-        self.patience, self.tell = patience, tell
+        self.patience, self.fresh, self.tell = patience, fresh, tell
         self.failed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -134,33 +135,31 @@ class Trials:
         folder = self.root.parent / "tmp"
         folder.mkdir()
         with _written(trial.path, ast.unparse(trial.tree)):
-            child = os.fork()
-            if child == 0:
-                self._run_child(trial, functions, folder)
-            status = _wait(child, trial.allowed)
+            replacement = _replacement(trial, functions)
+            if replacement is None:
+                names = [item.nodeid for item in trial.items]
+                status = self.fresh.run(names, folder, trial.allowed)
+            else:
+                child = os.fork()
+                if child == 0:
+                    self._run_child(trial, folder, replacement)
+                status = wait(child, trial.allowed)
         shutil.rmtree(folder, ignore_errors=True)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == FAULT:
             raise RuntimeError(f"{trial.path}: {trial.place} could not be tried")
         return status != 0
 
-    def _run_child(self, trial: _Trial, functions: Functions, folder: Path) -> None:
-        code = FAULT
-        try:
-            os.setpgrp()
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(nothing, stream)
-            if _is_replaced(trial, functions):
-                trial.items[0].config._tmp_path_factory._basetemp = folder
-                code = self._run(trial.items)
-            else:
-                command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-                command += [f"--basetemp={folder}", *(item.nodeid for item in trial.items)]
-                code = subprocess.run(command, check=False).returncode and 1
-        except (KeyboardInterrupt, pytest.exit.Exception):  # the change's doing
-            code = 1
-        finally:
-            os._exit(code)
+    def _run_child(
+        self, trial: _Trial, folder: Path, replacement: list[tuple[FunctionType, CodeType]]
+    ) -> None:
+        with silenced():
+            for function, code in replacement:
+                function.__code__ = code
+            trial.items[0].config._tmp_path_factory._basetemp = folder
+            try:
+                os._exit(self._run(trial.items))
+            except (KeyboardInterrupt, pytest.exit.Exception):  # the change's doing
+                os._exit(1)
 
     def _run(self, items: list[pytest.Item]) -> int:
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -170,23 +169,17 @@ class Trials:
         return 0
 
 
-def _is_replaced(trial: _Trial, functions: Functions) -> bool:
-    """Puts the change into the functions that are there; False: it takes a new process."""
+def _replacement(trial: _Trial, functions: Functions) -> list[tuple[FunctionType, CodeType]] | None:
+    """Functions that are there and their changed code; None where only a new import will do."""
     modules = list(sys.modules.values())
     if not any(getattr(module, "__file__", None) == str(trial.path) for module in modules):
-        return True  # not imported yet: the file on disk is the changed one
+        return []  # not imported yet: the file on disk is the changed one
     if trial.place.function is None:
-        return False
+        return None
+    code = _codes(compile(trial.tree, str(trial.path), "exec"))[trial.place.function]
     known = functions.get((str(trial.path), *trial.place.function), [])
-    code = _codes(compile(trial.tree, str(trial.path), "exec")).get(trial.place.function)
-    if code is None or not known:
-        return False
-    try:
-        for function in known:
-            function.__code__ = code
-    except ValueError:  # other free variables
-        return False
-    return True
+    fits = all(code.co_freevars == function.__code__.co_freevars for function in known)
+    return [(function, code) for function in known] if known and fits else None
 
 
 def _functions(root: str) -> Functions:
@@ -219,24 +212,3 @@ def _written(path: Path, text: str) -> Iterator[None]:
         yield
     finally:
         kept.replace(path)
-
-
-def _wait(child: int, allowed: float) -> int:
-    """The child's exit status; one that takes too long is killed, with all it began."""
-    until = time.monotonic() + allowed
-    pause = 0.005
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if not done and time.monotonic() > until:
-            _kill(child)
-            done, status = os.waitpid(child, 0)
-        if done:
-            _kill(child)
-            return status
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
-
-
-def _kill(group: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
