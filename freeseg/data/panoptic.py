@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 VOID_ID = 0  # COCO's segment id for pixels without a label
 MAX_SEGMENT_ID = 256**3 - 1
@@ -76,6 +75,8 @@ def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
     """Area and [x, y, width, height] box of every segment except void, in one pass over the map."""
     present, inverse = unique_labels(ids)
     areas = np.bincount(inverse.ravel(), minlength=len(present))
+    from scipy import ndimage  # slow to import
+
     windows = ndimage.find_objects(inverse + 1)  # numbers from 1 on, so none is its background
     geometry: dict[int, tuple[int, list[int]]] = {}
     for segment_id, area, (rows, columns) in zip(present.tolist(), areas.tolist(), windows):

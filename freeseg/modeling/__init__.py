@@ -1,12 +1,11 @@
 """Backbones, pixel decoders, query decoders and heads."""
 
-from freeseg.modeling.backbone import (
-    D2ConvNeXt,
-    D2DiNAT,
-    D2SwinTransformer,
-    DPTBackbone,
-    TimmBackbone,
-)
+from __future__ import annotations
+
+from typing import Any
+
+from freeseg.modeling import backbone
+from freeseg.modeling.backbone import D2SwinTransformer
 from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.clip_adapter import ClipAdapter
 from freeseg.modeling.decoder import (
@@ -29,6 +28,13 @@ from freeseg.modeling.regions import (
     region_features,
     require_image_tower,
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name in backbone.__all__:  # imported when they are asked for
+        return getattr(backbone, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",

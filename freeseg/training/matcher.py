@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -83,6 +82,8 @@ class HungarianMatcher(nn.Module):
 
 def _assign(cost: npt.NDArray[np.float32]) -> Assignment:
     """The cheapest pairs of a matrix [Q, T]."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and training's alone
+
     queries, chosen = linear_sum_assignment(cost)
     return torch.as_tensor(queries), torch.as_tensor(chosen)
 

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import Backbone
 from freeseg.config import completed
-from freeseg.names import register
 
 NAMES = ("res2", "res3", "res4", "res5")
 
 
-@register(BACKBONE_REGISTRY)
 class D2ConvNeXt(Backbone):
     """Feature pyramid of a ConvNeXt, each map with a layer norm of its own."""
 

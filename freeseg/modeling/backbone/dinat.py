@@ -15,16 +15,14 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import Backbone
 from freeseg.config import completed
-from freeseg.names import register
 
 NAMES = ("res2", "res3", "res4", "res5")
 BIAS_ARGUMENTS = ("rel_pos_bias", "bias")  # what natten 0.15 to 0.17 and 0.14 call it
 WANTED = "install a natten from 0.14 to 0.17 that fits your PyTorch (https://natten.org)"
 
 
-@register(BACKBONE_REGISTRY)
 class D2DiNAT(Backbone):
     """Feature pyramid of a DiNAT under the parameter names of OneFormer's release."""
 

@@ -17,16 +17,14 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import Backbone
 from freeseg.config import completed
 from freeseg.config_lseg import vit_arguments
-from freeseg.names import register
 
 STRIDES = (4, 8, 16, 32)  # of the maps, for a patch size that is a power of two
 READOUTS = ("project", "add", "ignore")
 
 
-@register(BACKBONE_REGISTRY)
 class DPTBackbone(Backbone):
     """Any ViT of timm, tapped after four blocks, as maps ``res2`` to ``res5``.
 

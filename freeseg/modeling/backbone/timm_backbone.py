@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import Backbone
 from freeseg.config import completed
-from freeseg.names import register
 
 
-@register(BACKBONE_REGISTRY)
 class TimmBackbone(Backbone):
     """Feature pyramid of a timm model, named as Detectron2's ResNet names it.
 
