@@ -8,8 +8,14 @@ from freeseg.layers.attention import (
 )
 from freeseg.layers.deformable import DeformableEncoderLayer, MSDeformAttn, pixel_centres
 from freeseg.layers.detr import DetrDecoderLayer
+from freeseg.layers.fourier import FourierPosition
 from freeseg.layers.mlp import MLP
-from freeseg.layers.position import projected_sine_position, sine_position
+from freeseg.layers.position import (
+    padded_sine_position,
+    projected_sine_position,
+    sine_position,
+    sines,
+)
 
 __all__ = [
     "MLP",
@@ -17,10 +23,13 @@ __all__ = [
     "DeformableEncoderLayer",
     "DetrDecoderLayer",
     "FeedForwardLayer",
+    "FourierPosition",
     "MSDeformAttn",
     "MultiheadAttention",
     "SelfAttentionLayer",
+    "padded_sine_position",
     "pixel_centres",
     "projected_sine_position",
     "sine_position",
+    "sines",
 ]

@@ -1,4 +1,4 @@
-"""Multi-scale deformable self-attention over a flattened feature pyramid (arXiv 2010.04159).
+"""Multi-scale deformable attention to a flattened feature pyramid (arXiv 2010.04159).
 
 Shapes: B images, S summed pixels of all levels, C channels, M heads, L levels, P points.
 """
@@ -54,29 +54,67 @@ class MSDeformAttn(nn.Module):
         source: Tensor,
         spatial_shapes: Tensor,
         level_start_index: Tensor,
+        padding: Tensor | None = None,
     ) -> Tensor:
         """Attends from `query` [B, Q, C] to `source` [B, S, C].
 
         Args:
-            reference_points: [Q, 2], (x, y) in [0, 1] of every query, the same on every level.
+            query: Decides where to look and what counts.
+            reference_points: Where every query looks around, in [0, 1] of a level: [Q, 2], (x, y),
+                the same of all images and levels; [B, Q, L, 2]; or boxes [B, Q, L, 4], (centre x,
+                centre y, width, height), of which the farthest point of a fresh layer is half the
+                size away from the centre.
+            source: What is read.
             spatial_shapes: int64 [L, 2], (height, width) of every level.
             level_start_index: int64 [L].
+            padding: Bool [B, S], True for pixels that are read as zeros.
 
         Returns:
             [B, Q, C].
+
+        Raises:
+            ValueError: The reference points have another shape.
         """
         per_sample = (self.num_heads, self.num_levels, self.num_points)
-        value = self.value_proj(source).unflatten(-1, (self.num_heads, -1))  # [B, S, M, C/M]
+        value = self.value_proj(source)
+        if padding is not None:
+            value = value.masked_fill(padding[..., None], 0)
+        value = value.unflatten(-1, (self.num_heads, -1))  # [B, S, M, C/M]
         weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
         weights = _softmax_over_few(weights).unflatten(-1, per_sample[1:])  # [B, Q, M, L, P]
-        offsets = self.sampling_offsets(query)  # in pixels, [B, Q, M * L * P * 2]
-        pixel_sizes = spatial_shapes.flip(-1).to(offsets).reciprocal()  # [L, 2], (width, height)
-        per_offset = pixel_sizes[:, None].expand(*per_sample, 2).flatten()  # [M * L * P * 2]
-        references = reference_points.repeat(1, math.prod(per_sample))  # as long: many times faster
-        # rounded twice, as in the releases: addcmul would round once, which decoders amplify
-        locations = (references + offsets * per_offset).unflatten(-1, (*per_sample, 2))
+        offsets = self.sampling_offsets(query)  # [B, Q, M * L * P * 2]
+        if reference_points.dim() == 2:
+            pixel_sizes = _pixel_sizes(spatial_shapes, offsets)
+            per_offset = pixel_sizes[:, None].expand(*per_sample, 2).flatten()  # [M * L * P * 2]
+            references = reference_points.repeat(1, math.prod(per_sample))  # many times faster
+            # rounded twice, as in the releases: addcmul would round once, which decoders amplify
+            locations = (references + offsets * per_offset).unflatten(-1, (*per_sample, 2))
+        else:
+            offsets = offsets.unflatten(-1, (*per_sample, 2))
+            locations = _around(reference_points, offsets, spatial_shapes)
         attended = ms_deform_attn(value, spatial_shapes, level_start_index, locations, weights)
         return self.output_proj(attended)
+
+
+def _pixel_sizes(spatial_shapes: Tensor, like: Tensor) -> Tensor:
+    """(width, height) [L, 2] of a level's pixel, in shares of the level."""
+    return spatial_shapes.flip(-1).to(like).reciprocal()
+
+
+def _around(references: Tensor, offsets: Tensor, spatial_shapes: Tensor) -> Tensor:
+    """Locations [B, Q, M, L, P, 2] around points [B, Q, L, 2] or in boxes [B, Q, L, 4]."""
+    batch, num_queries, _, num_levels, num_points, _ = offsets.shape
+    shape = tuple(references.shape)
+    if shape not in [(batch, num_queries, num_levels, size) for size in (2, 4)]:
+        raise ValueError(
+            f"wanted reference points [Q, 2], [B, Q, L, 2] or boxes [B, Q, L, 4] of B {batch}, "
+            f"Q {num_queries}, L {num_levels}, got {shape}"
+        )
+    places = references[:, :, None, :, None]  # [B, Q, 1, L, 1, 2 or 4]
+    if shape[-1] == 2:
+        return places + offsets * _pixel_sizes(spatial_shapes, offsets)[:, None]
+    centres, sizes = places.split(2, dim=-1)
+    return centres + offsets / num_points * sizes * 0.5
 
 
 def _softmax_over_few(logits: Tensor) -> Tensor:

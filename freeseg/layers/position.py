@@ -1,4 +1,4 @@
-"""Sine position encoding of a feature map (DETR, arXiv 2005.12872, appendix A.4, in 2-D)."""
+"""Sine position encoding (DETR, arXiv 2005.12872, appendix A.4) of feature maps and coordinates."""
 
 from __future__ import annotations
 
@@ -32,6 +32,51 @@ def sine_position(feature_map: Tensor, channels: int) -> Tensor:
     return _kept(_encode)(*feature_map.shape[-2:], channels, feature_map.device)
 
 
+def padded_sine_position(
+    padding: Tensor,
+    channels: int,
+    *,
+    temperatures: tuple[float, float] = (TEMPERATURE, TEMPERATURE),
+    is_normalised: bool = True,
+) -> Tensor:
+    """As `sine_position` where pictures of unlike sizes share a batch: padding is not counted.
+
+    Args:
+        padding: Bool [B, h, w], True where there is no picture.
+        channels: A multiple of 4.
+        temperatures: Of rows and of columns: the longest wave by the shortest.
+        is_normalised: Whether a picture is one turn; else a pixel is one radian.
+
+    Returns:
+        float32 [B, channels, h, w].
+
+    Raises:
+        ValueError: When `channels` is no multiple of 4.
+    """
+    if channels % 4:
+        raise ValueError(f"channels must be a multiple of 4, got {channels}")
+    halves = []
+    for axis, temperature in zip((1, 2), temperatures):
+        steps = (~padding).cumsum(axis, dtype=torch.float32)  # [B, h, w]
+        if is_normalised:
+            last = steps.narrow(axis, steps.shape[axis] - 1, 1)
+            steps = steps / (last + EPSILON) * (2 * math.pi)
+        halves.append(sines(steps, channels // 2, temperature))
+    return torch.cat(halves, dim=-1).permute(0, 3, 1, 2)  # [B, C, h, w]
+
+
+def sines(angles: Tensor, channels: int, temperature: float = TEMPERATURE) -> Tensor:
+    """Waves of angles: [...] to [..., channels], sine and cosine interleaved, the shortest first.
+
+    Args:
+        angles: In radians; a coordinate in [0, 1] is one turn when it is multiplied by 2 pi.
+        channels: An even number.
+        temperature: The longest wave by the shortest, but for the last step.
+    """
+    waves = angles[..., None] / _wavelengths(channels, temperature, angles)
+    return torch.stack([waves.sin(), waves.cos()], dim=-1).flatten(-2)
+
+
 def projected_sine_position(feature_map: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """What a linear layer makes of `sine_position`, from h + w products instead of h * w.
 
@@ -62,11 +107,16 @@ def _encode(height: int, width: int, channels: int, device: torch.device) -> Ten
 @torch.inference_mode(False)
 def _waves(length: int, channels: int, device: torch.device) -> Tensor:
     """[channels / 2, length], sine and cosine interleaved."""
-    exponent = torch.arange(channels // 4, dtype=torch.float32, device=device)
-    wavelength = TEMPERATURE ** (exponent * 4 / channels)  # [channels / 4]
     steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
-    angle = steps / (length + EPSILON) * (2 * math.pi) / wavelength[:, None]
+    wavelengths = _wavelengths(channels // 2, TEMPERATURE, steps)
+    angle = steps / (length + EPSILON) * (2 * math.pi) / wavelengths[:, None]
     return torch.stack([angle.sin(), angle.cos()], dim=1).flatten(0, 1)
+
+
+def _wavelengths(channels: int, temperature: float, like: Tensor) -> Tensor:
+    """Of every pair of channels, [channels / 2]; 1 is the shortest."""
+    exponent = torch.arange(channels // 2, dtype=torch.float32, device=like.device)
+    return temperature ** (exponent * 2 / channels)
 
 
 def _kept(compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
