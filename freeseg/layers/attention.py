@@ -74,9 +74,27 @@ class SelfAttentionLayer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.pre_norm = pre_norm
 
-    def forward(self, content: Tensor, position: Tensor, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        content: Tensor,
+        position: Tensor,
+        visible: Tensor | None = None,
+        tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Refines `content` [B, Q, C].
+
+        Args:
+            content: The queries.
+            position: [B, Q, C], or what broadcasts to it; added where queries are compared.
+            visible: Bool [B, Q, Q], or [B, Q, Q + K] with tokens; None when all see all.
+            tokens: [B, K, C], seen beside the queries, each its own position; not refined.
+        """
         x = self.norm(content) if self.pre_norm else content
-        attended = content + self.self_attn(x + position, x + position, x, visible)
+        keys, values = x + position, x
+        if tokens is not None:
+            keys = torch.cat([keys, 2 * tokens], dim=1)  # content and position
+            values = torch.cat([values, tokens], dim=1)
+        attended = content + self.self_attn(x + position, keys, values, visible)
         return attended if self.pre_norm else self.norm(attended)
 
 

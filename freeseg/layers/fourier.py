@@ -17,6 +17,8 @@ class FourierPosition(nn.Module):
         generator: Of the draw; the global one when None. Checkpoints replace what is drawn.
     """
 
+    positional_encoding_gaussian_matrix: Tensor  # [2, channels / 2]
+
     def __init__(
         self, *, channels: int, scale: float = 1.0, generator: torch.Generator | None = None
     ) -> None:

@@ -15,7 +15,7 @@ from freeseg.structures.predictions import (
     LayerPrediction,
     MaskPrediction,
 )
-from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet
+from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet, TokenGroup
 from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
 from freeseg.structures.targets import SegmentationTarget, labels_in
 from freeseg.structures.tasks import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, TASKS
@@ -42,6 +42,7 @@ __all__ = [
     "Segment",
     "SegmentationResult",
     "SegmentationTarget",
+    "TokenGroup",
     "Vocabulary",
     "class_rows",
     "labels_in",

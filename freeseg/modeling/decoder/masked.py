@@ -5,7 +5,7 @@ Shapes: B images, Q queries, C channels, M heads, h w feature size, H W mask siz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import fvcore.nn.weight_init as weight_init
 import torch
@@ -143,8 +143,9 @@ class MaskedQueryDecoder(nn.Module):
         if len(features.levels) != NUM_LEVELS:
             raise ValueError(f"wanted {NUM_LEVELS} feature levels, got {len(features.levels)}")
         content, position = queries.content(), queries.position()  # [B, Q, C]
-        visible, reads_image = queries.visibility(), queries.reads_image()
+        visible, reads_image = _by_level(queries), queries.reads_image()
         sources, source_positions = self._flatten(features.levels)
+        guides = _guides(queries, sizes_of(features.levels))
         yield content
 
         for index, (cross, own, feed_forward) in enumerate(
@@ -155,13 +156,15 @@ class MaskedQueryDecoder(nn.Module):
             )
         ):
             level = index % NUM_LEVELS
-            seen = cross(
-                content, position, sources[level], source_positions[level], inside(content, level)
-            )
+            looks = inside(content, level)
+            for rows, guide in guides[level]:
+                looks[:, rows] = guide
+            seen = cross(content, position, sources[level], source_positions[level], looks)
             content = (
                 seen if reads_image is None else torch.where(reads_image[:, None], seen, content)
             )
-            content = feed_forward(own(content, position, visible))
+            content = own(content, position, visible[level], queries.tokens(level))
+            content = feed_forward(content)
             yield content
 
     def _predict(self, content: Tensor, mask_features: Tensor) -> LayerPrediction:
@@ -183,6 +186,28 @@ def learned_queries(content: nn.Embedding, position: nn.Embedding, batch_size: i
     """The queries of two tables [Q, C], repeated for every image, as the group "object"."""
     rows = [table.weight.expand(batch_size, -1, -1) for table in (content, position)]
     return QuerySet([QueryGroup("object", rows[0], rows[1])])
+
+
+def _by_level(queries: QuerySet) -> list[Tensor | None]:
+    """Who sees whom beside the tokens of every level."""
+    if queries.token_groups:
+        return [queries.visibility(level) for level in range(NUM_LEVELS)]
+    return [queries.visibility()] * NUM_LEVELS
+
+
+def _guides(
+    queries: QuerySet, sizes: Sequence[tuple[int, int]]
+) -> list[list[tuple[slice, Tensor]]]:
+    """For every level the rows that look inside given masks, and where: Bool [B, Q_g, h*w]."""
+    guides: list[list[tuple[slice, Tensor]]] = [[] for _ in sizes]
+    first = 0
+    for group in queries.groups:
+        rows = slice(first, first + len(group))
+        first = rows.stop
+        if group.guide is not None:
+            for found, size in zip(guides, sizes):
+                found.append((rows, mask_visibility(group.guide, size)))
+    return guides
 
 
 def mask_visibility(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
