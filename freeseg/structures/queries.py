@@ -102,7 +102,8 @@ class QuerySet:
     """
 
     def __init__(self, groups: Sequence[QueryGroup], tokens: Sequence[TokenGroup] = ()) -> None:
-        names = [group.name for group in (*groups, *tokens)]
+        members: list[QueryGroup | TokenGroup] = [*groups, *tokens]
+        names = [member.name for member in members]
         if not groups or len(set(names)) != len(names):
             raise ValueError(f"wanted at least one group, each with its own name, got {names}")
         for group in groups:
@@ -110,6 +111,7 @@ class QuerySet:
             if unknown:
                 raise ValueError(f"group {group.name!r} reads {sorted(unknown)}, known: {names}")
         self.groups, self.token_groups = tuple(groups), tuple(tokens)
+        self._all_see_all = all(_is_open(member) for member in members)
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -137,7 +139,7 @@ class QuerySet:
         Args:
             level: Of the pyramid, which tokens depend on.
         """
-        if all(_is_open(group) for group in (*self.groups, *self.token_groups)):
+        if self._all_see_all:
             return None
         seen = [(group.name, _rows(group)) for group in self.groups]
         seen += [(group.name, _token_rows(group, level)) for group in self.token_groups]
