@@ -4,16 +4,7 @@ opencv is needed but not listed: its four PyPI distributions (with and without G
 the same `cv2` module and break each other when installed together, so the installer chooses one.
 """
 
-from pathlib import Path
-
 from setuptools import find_packages, setup
-
-ZOO = Path(__file__).resolve().parent / "detectron2/model_zoo"
-ZOO_FILES = [
-    p.relative_to(ZOO).as_posix()
-    for kind in ("yaml", "py")
-    for p in ZOO.rglob(f"configs/**/*.{kind}")
-]
 
 setup(
     name="detectron2",
@@ -23,7 +14,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["detectron2", "detectron2.*"]),
-    package_data={"detectron2": ["*.json"], "detectron2.model_zoo": ["*.json", *ZOO_FILES]},
+    package_data={"detectron2": ["*.json"]},
     # The lower bounds are what `make oldest` installs and tries, with freeseg.
     install_requires=[
         "torch>=2.5.0",

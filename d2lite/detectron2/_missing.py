@@ -1,7 +1,7 @@
 """What the real Detectron2 has and this distribution leaves out.
 
-`upstream_names.json` lists the public names of the real package, what it registers, its configs,
-and the datasets that are not registered here. A module or name that is not here can still be
+`upstream_names.json` lists the public names of the real package, what it registers, and the
+datasets that are not registered here. A module or name that is not here can still be
 imported and subclassed, so that an extension which mentions it in passing works; using it (calling,
 instantiating, reading an attribute, iterating) raises an error that says its name.
 """

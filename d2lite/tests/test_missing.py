@@ -76,8 +76,8 @@ def test_modules_can_be_looked_at(module):
 
 def test_the_package_can_be_walked():
     walked = {found.name for found in pkgutil.walk_packages(detectron2.__path__, "detectron2.")}
-    assert "detectron2.layers.nms" in walked
-    assert "def nms_rotated" in inspect.getsource(importlib.import_module("detectron2.layers.nms"))
+    assert "detectron2.layers.aspp" in walked
+    assert "class ASPP" in inspect.getsource(importlib.import_module("detectron2.layers.aspp"))
     assert importlib.util.find_spec("detectron2.utils.nothing") is None
 
 

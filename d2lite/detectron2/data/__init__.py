@@ -8,7 +8,6 @@ from .build import (
     build_detection_test_loader,
     build_detection_train_loader,
     get_detection_dataset_dicts,
-    load_proposals_into_dataset,
     print_instances_class_histogram,
 )
 from .catalog import DatasetCatalog, Metadata, MetadataCatalog
@@ -31,7 +30,6 @@ __all__ = [
     "build_detection_train_loader",
     "datasets",
     "get_detection_dataset_dicts",
-    "load_proposals_into_dataset",
     "print_instances_class_histogram",
     "samplers",
     "transforms",

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
-import pickle
 from typing import Any, Sequence
 
 import numpy as np
 from tabulate import tabulate
 from termcolor import colored
 
-from detectron2.structures import BoxMode
-from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
 
 logger = logging.getLogger(__name__)
@@ -47,36 +44,6 @@ def filter_images_with_few_keypoints(
         "Removed %d images with fewer than %d keypoints.", num_removed, min_keypoints_per_image
     )
     return kept
-
-
-def load_proposals_into_dataset(dataset_dicts: list[dict], proposal_file: str) -> list[dict]:
-    """Add precomputed proposals to the dicts, best first.
-
-    Args:
-        dataset_dicts: changed in place.
-        proposal_file: a pickled dict with "ids" (image ids), "boxes" ([N, 4] for each image),
-            "objectness_logits" ([N] for each) and perhaps "bbox_mode", absolute xyxy by
-            default. Detectron's names "indexes" and "scores" are understood too. As any
-            pickle it can run code, so it must come from a source that is trusted.
-    """
-    logger.info("Loading proposals from: %s", proposal_file)
-    with PathManager.open(proposal_file, "rb") as file:
-        proposals = pickle.load(file, encoding="latin1")
-    for old_name, name in (("indexes", "ids"), ("scores", "objectness_logits")):
-        if old_name in proposals:
-            proposals[name] = proposals.pop(old_name)
-    mode = BoxMode(proposals.get("bbox_mode", BoxMode.XYXY_ABS))
-
-    # Ids are numbers in some files and strings in others.
-    row_of = {str(image_id): row for row, image_id in enumerate(proposals["ids"])}
-    for image in dataset_dicts:
-        row = row_of[str(image["image_id"])]
-        logits = proposals["objectness_logits"][row]
-        best_first = logits.argsort()[::-1]
-        image["proposal_boxes"] = proposals["boxes"][row][best_first]
-        image["proposal_objectness_logits"] = logits[best_first]
-        image["proposal_bbox_mode"] = mode
-    return dataset_dicts
 
 
 def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:

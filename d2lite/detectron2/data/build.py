@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils import data as torchdata
 
+from detectron2._missing import missing
 from detectron2.config import configurable
 from detectron2.utils.comm import get_world_size
 from detectron2.utils.env import seed_all_rng
@@ -19,7 +20,6 @@ from detectron2.utils.logger import _log_api_usage
 from ._dataset_dicts import (
     filter_images_with_few_keypoints,
     filter_images_with_only_crowd_annotations,
-    load_proposals_into_dataset,
     print_instances_class_histogram,
 )
 from .catalog import DatasetCatalog, MetadataCatalog
@@ -40,7 +40,6 @@ __all__ = [
     "filter_images_with_few_keypoints",
     "filter_images_with_only_crowd_annotations",
     "get_detection_dataset_dicts",
-    "load_proposals_into_dataset",
     "print_instances_class_histogram",
     "trivial_batch_collator",
     "worker_init_reset_seed",
@@ -62,7 +61,7 @@ def get_detection_dataset_dicts(
         names: one or several names.
         filter_empty: leave out images without objects, or with crowds only.
         min_keypoints: leave out images with fewer labelled keypoints.
-        proposal_files: a file of proposals for each name.
+        proposal_files: only upstream reads them.
         check_consistency: check that the datasets have the same classes, and log how many
             objects of each there are.
 
@@ -82,8 +81,7 @@ def get_detection_dataset_dicts(
     for name, dicts in zip(names, loaded):
         assert len(dicts), f"Dataset '{name}' is empty!"
     if proposal_files is not None:
-        assert len(proposal_files) == len(names), "one file of proposals is needed per dataset"
-        loaded = list(map(load_proposals_into_dataset, loaded, proposal_files))
+        raise missing("proposals that were made before (MODEL.LOAD_PROPOSALS)")
     dataset_dicts = list(itertools.chain.from_iterable(loaded))
     if "annotations" in dataset_dicts[0]:
         if filter_empty:

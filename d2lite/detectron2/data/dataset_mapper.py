@@ -9,6 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
+from detectron2._missing import missing
 from detectron2.config import configurable
 
 from . import detection_utils as utils
@@ -48,18 +49,18 @@ class DatasetMapper:
             use_keypoint: keep keypoints.
             instance_mask_format: "polygon" or "bitmask".
             keypoint_hflip_indices: see ``detection_utils.create_keypoint_hflip_indices``.
-            precomputed_proposal_topk: how many of the dict's proposals to keep; None ignores
-                them.
+            precomputed_proposal_topk: only upstream keeps proposals.
             recompute_boxes: replace boxes by the bounding boxes of the masks, which are
                 tighter after cropping.
         """
+        if precomputed_proposal_topk is not None:
+            raise missing("proposals that were made before (MODEL.LOAD_PROPOSALS)")
         assert use_instance_mask or not recompute_boxes, "recompute_boxes needs instance masks"
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.use_instance_mask, self.instance_mask_format = use_instance_mask, instance_mask_format
         self.use_keypoint, self.keypoint_hflip_indices = use_keypoint, keypoint_hflip_indices
-        self.proposal_topk = precomputed_proposal_topk
         self.recompute_boxes = recompute_boxes
         logging.getLogger(__name__).info(
             "[DatasetMapper] Augmentations used in %s: %s",
@@ -109,10 +110,6 @@ class DatasetMapper:
         dataset_dict["image"] = torch.as_tensor(pixels)
         if aug_input.sem_seg is not None:
             dataset_dict["sem_seg"] = torch.as_tensor(aug_input.sem_seg.astype(np.int64))
-        if self.proposal_topk is not None:
-            utils.transform_proposals(
-                dataset_dict, image_shape, transforms, proposal_topk=self.proposal_topk
-            )
         if not self.is_train:
             dataset_dict.pop("annotations", None)
         elif "annotations" in dataset_dict:

@@ -16,7 +16,6 @@ from detectron2.structures import (
     Instances,
     Keypoints,
     PolygonMasks,
-    RotatedBoxes,
     polygons_to_bitmask,
 )
 
@@ -41,7 +40,6 @@ __all__ = [
     "SizeMismatchError",
     "_apply_exif_orientation",
     "annotations_to_instances",
-    "annotations_to_instances_rotated",
     "build_augmentation",
     "build_transform_gen",
     "check_image_size",
@@ -56,38 +54,7 @@ __all__ = [
     "read_image",
     "transform_instance_annotations",
     "transform_keypoint_annotations",
-    "transform_proposals",
 ]
-
-
-def transform_proposals(
-    dataset_dict: dict[str, Any],
-    image_shape: tuple[int, int],
-    transforms: T.TransformList,
-    *,
-    proposal_topk: int,
-    min_box_size: int = 0,
-) -> None:
-    """Replace the proposal arrays of a dict, if it has any, by an ``Instances`` "proposals".
-
-    Args:
-        dataset_dict: changed in place.
-        image_shape: (height, width) after the transforms.
-        transforms: applied to the boxes.
-        proposal_topk: how many of the first proposals to keep.
-        min_box_size: drop boxes with a side at most this long.
-    """
-    if "proposal_boxes" not in dataset_dict:
-        return
-    mode = dataset_dict.pop("proposal_bbox_mode")
-    boxes = BoxMode.convert(dataset_dict.pop("proposal_boxes"), mode, BoxMode.XYXY_ABS)
-    boxes = Boxes(transforms.apply_box(boxes))
-    boxes.clip(image_shape)
-    logits = dataset_dict.pop("proposal_objectness_logits").astype(np.float32)
-
-    proposals = Instances(image_shape, proposal_boxes=boxes)
-    proposals.objectness_logits = torch.as_tensor(logits)
-    dataset_dict["proposals"] = proposals[boxes.nonempty(threshold=min_box_size)][:proposal_topk]
 
 
 def get_bbox(annotation: dict[str, Any]) -> Sequence[float]:
@@ -235,17 +202,6 @@ def _to_bitmask(segmentation: Any, image_size: tuple[int, int]) -> np.ndarray:
         f"cannot make a mask of type {type(segmentation)}; supported are polygons as a list of "
         "lists or arrays, COCO's RLE as a dict, and a mask as an array [H, W]"
     )
-
-
-def annotations_to_instances_rotated(
-    annos: Sequence[dict[str, Any]], image_size: tuple[int, int]
-) -> Instances:
-    """Collect gt_boxes, which are ``RotatedBoxes``, and gt_classes of one image."""
-    boxes = RotatedBoxes([obj["bbox"] for obj in annos])
-    boxes.clip(image_size)
-    target = Instances(image_size, gt_boxes=boxes)
-    target.gt_classes = torch.tensor([obj["category_id"] for obj in annos], dtype=torch.int64)
-    return target
 
 
 def filter_empty_instances(

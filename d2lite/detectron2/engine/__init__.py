@@ -11,7 +11,6 @@ from .defaults import (
     default_writers,
 )
 from .hooks import (
-    AutogradProfiler,
     BestCheckpointer,
     CallbackHook,
     EvalHook,
@@ -20,8 +19,6 @@ from .hooks import (
     PeriodicCheckpointer,
     PeriodicWriter,
     PreciseBN,
-    TorchMemoryStats,
-    TorchProfiler,
 )
 from .launch import DEFAULT_TIMEOUT, launch
 from .train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
@@ -29,7 +26,6 @@ from .train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 __all__ = [
     "DEFAULT_TIMEOUT",
     "AMPTrainer",
-    "AutogradProfiler",
     "BestCheckpointer",
     "CallbackHook",
     "DefaultPredictor",
@@ -42,8 +38,6 @@ __all__ = [
     "PeriodicWriter",
     "PreciseBN",
     "SimpleTrainer",
-    "TorchMemoryStats",
-    "TorchProfiler",
     "TrainerBase",
     "create_ddp_model",
     "default_argument_parser",

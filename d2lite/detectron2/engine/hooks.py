@@ -21,11 +21,9 @@ from detectron2.solver import LRMultiplier
 from detectron2.solver import LRScheduler as _TorchLRScheduler
 from detectron2.utils.events import EventStorage, EventWriter
 
-from ._profiling import AutogradProfiler, TorchMemoryStats, TorchProfiler
 from .train_loop import HookBase
 
 __all__ = [
-    "AutogradProfiler",
     "BestCheckpointer",
     "CallbackHook",
     "EvalHook",
@@ -34,8 +32,6 @@ __all__ = [
     "PeriodicCheckpointer",
     "PeriodicWriter",
     "PreciseBN",
-    "TorchMemoryStats",
-    "TorchProfiler",
 ]
 
 

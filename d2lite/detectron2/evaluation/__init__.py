@@ -9,7 +9,6 @@ from .evaluator import (
     inference_on_dataset,
 )
 from .panoptic_evaluation import COCOPanopticEvaluator
-from .pascal_voc_evaluation import PascalVOCDetectionEvaluator
 from .sem_seg_evaluation import SemSegEvaluator
 from .testing import print_csv_format, verify_results
 
@@ -20,7 +19,6 @@ __all__ = [
     "CityscapesSemSegEvaluator",
     "DatasetEvaluator",
     "DatasetEvaluators",
-    "PascalVOCDetectionEvaluator",
     "SemSegEvaluator",
     "inference_context",
     "inference_on_dataset",

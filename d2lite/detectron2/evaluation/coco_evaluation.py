@@ -1,4 +1,4 @@
-"""COCO average precision of boxes, instance masks and keypoints, and recall of proposals."""
+"""COCO average precision of boxes, instance masks and keypoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 import os
-import pickle
 from collections import OrderedDict
 
 import numpy as np
@@ -16,10 +15,10 @@ import torch
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
+from detectron2._missing import missing
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_json
-from detectron2.evaluation._box_proposals import evaluate_box_proposals as _evaluate_box_proposals
 from detectron2.evaluation._coco_truth import load_truth
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.evaluation.fast_eval_api import COCOeval_opt
@@ -38,7 +37,7 @@ _DEFAULT_MAX_DETS = [1, 10, 100]
 
 
 class COCOEvaluator(DatasetEvaluator):
-    """Scores "instances" by AP and "proposals" by AR, in percent; nan where undefined.
+    """Scores "instances" by AP, in percent; nan where undefined.
 
     Args:
         dataset_name: a dataset with json_file metadata, or any in the standard format, which
@@ -101,18 +100,15 @@ class COCOEvaluator(DatasetEvaluator):
         self._predictions = []
 
     def process(self, inputs, outputs):
-        """Take in one batch; outputs are dicts with "instances" or "proposals"."""
+        """Take in one batch; outputs are dicts with "instances"."""
         for image, output in zip(inputs, outputs):
             image_id = image["image_id"]
-            on_cpu = {
-                kind: output[kind].to(self._cpu_device)
-                for kind in ("instances", "proposals")
-                if kind in output
-            }
-            if "instances" in on_cpu:  # as RLE, since masks of a whole dataset do not fit
-                on_cpu["instances"] = instances_to_coco_json(on_cpu["instances"], image_id)
-            if on_cpu:
-                self._predictions.append({"image_id": image_id, **on_cpu})
+            if "proposals" in output:
+                raise missing("the evaluation of box proposals")
+            if "instances" in output:  # as RLE, since masks of a whole dataset do not fit
+                instances = output["instances"].to(self._cpu_device)
+                rows = instances_to_coco_json(instances, image_id)
+                self._predictions.append({"image_id": image_id, "instances": rows})
 
     def evaluate(self, img_ids=None):
         """Return {task: scores}, {} on other than the main rank.
@@ -135,11 +131,7 @@ class COCOEvaluator(DatasetEvaluator):
                 torch.save(predictions, f)
 
         self._results = OrderedDict()
-        kinds = predictions[0].keys()
-        if "proposals" in kinds:
-            self._eval_box_proposals(predictions)
-        if "instances" in kinds:
-            self._eval_predictions(predictions, img_ids=img_ids)
+        self._eval_predictions(predictions, img_ids=img_ids)
         return copy.deepcopy(self._results)
 
     def _open_output(self, name, mode):
@@ -195,30 +187,6 @@ class COCOEvaluator(DatasetEvaluator):
                 f" predicted class ids must be in [0, {num_classes - 1}]"
             )
             result["category_id"] = to_dataset[predicted]
-
-    def _eval_box_proposals(self, predictions):
-        """Score proposals into ``self._results``."""
-        if self._output_dir:
-            proposals = [p["proposals"] for p in predictions]
-            content = {
-                "boxes": [p.proposal_boxes.tensor.numpy() for p in proposals],
-                "objectness_logits": [p.objectness_logits.numpy() for p in proposals],
-                "ids": [p["image_id"] for p in predictions],
-                "bbox_mode": BoxMode.XYXY_ABS.value,
-            }
-            with self._open_output("box_proposals.pkl", "wb") as f:
-                pickle.dump(content, f)
-        if not self._do_evaluation:
-            self._logger.info("Annotations are not available for evaluation.")
-            return
-
-        scores = {}
-        areas = {"all": "", "small": "s", "medium": "m", "large": "l"}
-        for limit, (area, suffix) in itertools.product((100, 1000), areas.items()):
-            recall = _evaluate_box_proposals(predictions, self._coco_api, area=area, limit=limit)
-            scores[f"AR{suffix}@{limit}"] = float(recall["ar"] * 100)
-        self._logger.info("Proposal metrics: \n" + create_small_table(scores))
-        self._results["box_proposals"] = scores
 
     def _derive_coco_results(self, coco_eval, iou_type, class_names=None):
         """Read the scores off a summarised COCOeval.

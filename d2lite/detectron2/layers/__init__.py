@@ -10,11 +10,6 @@ from detectron2.layers.batch_norm import (
     get_norm,
 )
 from detectron2.layers.blocks import CNNBlockBase, DepthwiseSeparableConv2d
-from detectron2.layers.losses import ciou_loss, diou_loss
-from detectron2.layers.mask_ops import paste_masks_in_image
-from detectron2.layers.nms import batched_nms, batched_nms_rotated, nms, nms_rotated
-from detectron2.layers.roi_align import ROIAlign, roi_align
-from detectron2.layers.roi_align_rotated import roi_align_rotated  # noqa: F401  hides its module
 from detectron2.layers.shape_spec import ShapeSpec
 from detectron2.layers.wrappers import (
     BatchNorm2d,
@@ -41,22 +36,13 @@ __all__ = [
     "FrozenBatchNorm2d",
     "Linear",
     "NaiveSyncBatchNorm",
-    "ROIAlign",
     "ShapeSpec",
-    "batched_nms",
-    "batched_nms_rotated",
     "cat",
-    "ciou_loss",
     "cross_entropy",
-    "diou_loss",
     "empty_input_loss_func_wrapper",
     "get_norm",
     "interpolate",
     "move_device_like",
-    "nms",
-    "nms_rotated",
     "nonzero_tuple",
-    "paste_masks_in_image",
-    "roi_align",
     "shapes_to_tensor",
 ]

@@ -12,9 +12,7 @@ import pycocotools.mask as mask_util
 import torch
 from torch import device  # by this name torchscript finds the type of a property
 
-from detectron2.layers.roi_align import ROIAlign
 from detectron2.structures.boxes import Boxes
-from detectron2.utils.memory import retry_if_cuda_oom
 
 
 def polygon_area(x: np.ndarray, y: np.ndarray) -> float:
@@ -28,15 +26,6 @@ def polygons_to_bitmask(polygons: List[np.ndarray], height: int, width: int) -> 
         return np.zeros((height, width), dtype=bool)  # COCO's code does not take none
     runs = mask_util.frPyObjects(polygons, height, width)
     return mask_util.decode(mask_util.merge(runs)).astype(bool)
-
-
-def rasterize_polygons_within_box(
-    polygons: List[np.ndarray], box: np.ndarray, mask_size: int
-) -> torch.Tensor:
-    """Draw the part of polygons inside a box, stretched to [S, S]: bool."""
-    size = np.maximum(box[2:] - box[:2], 0.1)  # keeps the division sane
-    stretched = [((p.reshape(-1, 2) - box[:2]) * (mask_size / size)).ravel() for p in polygons]
-    return torch.from_numpy(polygons_to_bitmask(stretched, mask_size, mask_size))
 
 
 class BitMasks:
@@ -95,19 +84,6 @@ class BitMasks:
         for mask, polygons in zip(masks, polygon_masks):
             mask[:] = polygons_to_bitmask(polygons, height, width)
         return BitMasks(torch.from_numpy(masks))
-
-    @staticmethod
-    def from_roi_masks(roi_masks: "ROIMasks", height: int, width: int) -> "BitMasks":
-        return roi_masks.to_bitmasks(height, width)
-
-    def crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
-        """Return bool [N, S, S]: each mask's part inside its box [N, 4], resampled."""
-        assert len(boxes) == len(self), f"{len(boxes)} != {len(self)}"
-        device = self.tensor.device
-        image_index = torch.arange(len(boxes), device=device, dtype=boxes.dtype)[:, None]
-        regions = torch.cat([image_index, boxes.to(device)], dim=1)
-        pool = ROIAlign((mask_size, mask_size), spatial_scale=1.0, sampling_ratio=0, aligned=True)
-        return pool(self.tensor[:, None].float(), regions)[:, 0] >= 0.5
 
     def get_bounding_boxes(self) -> Boxes:
         """Return the tight box around each mask; all zero for an empty one."""
@@ -190,14 +166,6 @@ class PolygonMasks:
     def __len__(self) -> int:
         return len(self.polygons)
 
-    def crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
-        """Return bool [N, S, S]: each instance's part inside its box [N, 4], drawn at that size."""
-        assert len(boxes) == len(self), f"{len(boxes)} != {len(self)}"
-        drawn = torch.empty(len(boxes), mask_size, mask_size, dtype=torch.bool)
-        for mask, instance, box in zip(drawn, self.polygons, boxes.cpu().numpy()):
-            mask.copy_(rasterize_polygons_within_box(instance, box, mask_size))
-        return drawn.to(device=boxes.device)
-
     def area(self) -> torch.Tensor:
         """Return the area [N]: the sum of the polygons' own areas."""
         return torch.tensor(
@@ -234,46 +202,3 @@ def _positions(index: torch.Tensor) -> List[int]:
     elif index.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"Unsupported tensor dtype={index.dtype} for indexing!")
     return index.tolist()
-
-
-class ROIMasks:
-    """Small masks [N, S, S], each to be pasted into its instance's box."""
-
-    def __init__(self, tensor: torch.Tensor):
-        if tensor.dim() != 3:
-            raise ValueError("ROIMasks must take a masks of 3 dimension.")
-        self.tensor = tensor
-
-    def __len__(self) -> int:
-        return self.tensor.shape[0]
-
-    def __getitem__(self, item) -> "ROIMasks":
-        """Select by a slice, or an integer or bool tensor."""
-        selected = self.tensor[item]
-        if selected.dim() != 3:
-            raise ValueError(
-                f"Indexing on ROIMasks with {item} returns a tensor with shape {selected.shape}!"
-            )
-        return ROIMasks(selected)
-
-    @property
-    def device(self) -> device:
-        return self.tensor.device
-
-    def to(self, device: torch.device) -> "ROIMasks":
-        return ROIMasks(self.tensor.to(device=device))
-
-    @torch.jit.unused
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(num_instances={len(self.tensor)})"
-
-    @torch.jit.unused
-    def to_bitmasks(self, boxes: Any, height: Any, width: Any, threshold: float = 0.5) -> BitMasks:
-        """Paste into an image of this size; see `paste_masks_in_image`."""
-        from detectron2.layers.mask_ops import _paste_masks_tensor_shape, paste_masks_in_image
-
-        paste = retry_if_cuda_oom(paste_masks_in_image)
-        if torch.jit.is_tracing():
-            is_traced_size = isinstance(height, torch.Tensor)
-            paste = _paste_masks_tensor_shape if is_traced_size else paste_masks_in_image
-        return BitMasks(paste(self.tensor, boxes.tensor, (height, width), threshold=threshold))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import math
 
 import cv2
 import matplotlib.colors as mplc
@@ -126,48 +125,6 @@ class _Canvas:
             linewidth=max(self._default_font_size / 4, 1) * self.output.scale,
         )
         self.output.ax.add_patch(outline)
-        return self.output
-
-    def draw_rotated_box_with_label(
-        self, rotated_box, alpha=0.5, edge_color="g", line_style="-", label=None
-    ):
-        """Draw a box (centre x, y, width, height, degrees CCW); its top edge is dashed.
-
-        Args:
-            rotated_box: the five numbers.
-            alpha: unused, as upstream.
-            edge_color: any matplotlib colour.
-            line_style: of the other three edges.
-            label: text at the box's own top-left corner, or None.
-        """
-        center_x, center_y, width, height, angle = rotated_box
-        is_small = width * height < _SMALL_OBJECT_AREA_THRESH * self.output.scale
-        linewidth = self._default_font_size / (6 if is_small else 3)
-        sin, cos = math.sin(math.radians(angle)), math.cos(math.radians(angle))
-
-        def corner(right, down):
-            dx, dy = right * width / 2, down * height / 2
-            return center_x + cos * dx + sin * dy, center_y - sin * dx + cos * dy
-
-        bottom_left, top_left = corner(-1, 1), corner(-1, -1)
-        top_right, bottom_right = corner(1, -1), corner(1, 1)
-        for start, end, style in (
-            (bottom_left, top_left, line_style),
-            (top_left, top_right, "--"),
-            (top_right, bottom_right, line_style),
-            (bottom_right, bottom_left, line_style),
-        ):
-            xs, ys = zip(start, end)
-            self.draw_line(xs, ys, color=edge_color, linestyle=style, linewidth=linewidth)
-
-        if label is not None:
-            self.draw_text(
-                label,
-                top_left,
-                color=self._change_color_brightness(edge_color, brightness_factor=0.7),
-                font_size=self._label_font_size(height),
-                rotation=angle,
-            )
         return self.output
 
     def draw_circle(self, circle_coord, color, radius=3):

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from detectron2._missing import missing
 from detectron2.data import MetadataCatalog
-from detectron2.structures import BitMasks, Boxes, BoxMode, Keypoints, PolygonMasks, RotatedBoxes
+from detectron2.structures import BitMasks, Boxes, BoxMode, Keypoints, PolygonMasks
 from detectron2.utils._vis_canvas import (
     _BLACK,
     _LARGE_MASK_AREA_THRESH,
@@ -234,10 +235,10 @@ class Visualizer(_Canvas):
         """Draw N objects, the largest first.
 
         Args:
-            boxes: ``Boxes``, ``RotatedBoxes``, or array [N, 4] xyxy or [N, 5] rotated.
+            boxes: ``Boxes``, or array [N, 4] xyxy.
             labels: N texts.
             masks: ``PolygonMasks``, ``BitMasks``, or N of: list of polygons, binary array,
-                RLE dict, ``GenericMask``. Rotated boxes are drawn without masks.
+                RLE dict, ``GenericMask``.
             keypoints: ``Keypoints`` or array [N, K, 3] of x, y, visibility or score.
             assigned_colors: N matplotlib colours; default random.
             alpha: opacity of the masks.
@@ -253,7 +254,7 @@ class Visualizer(_Canvas):
         if count == 0:
             return self.output
         if boxes is not None and boxes.shape[1] == 5:
-            return self.overlay_rotated_instances(boxes, labels, assigned_colors)
+            raise missing("the drawing of rotated boxes")
 
         order = _largest_first(boxes, masks, count)
         for index in order:
@@ -299,20 +300,6 @@ class Visualizer(_Canvas):
             return position
         return (right, top) if bottom >= self.output.height - 5 else (left, bottom)
 
-    def overlay_rotated_instances(self, boxes=None, labels=None, assigned_colors=None):
-        """Draw N rotated boxes [N, 5] (centre, size, degrees CCW), the largest first."""
-        if assigned_colors is None:
-            assigned_colors = [random_color(rgb=True, maximum=1) for _ in range(len(boxes))]
-        if len(boxes) == 0:
-            return self.output
-        for index in np.argsort(-boxes[:, 2] * boxes[:, 3]):
-            self.draw_rotated_box_with_label(
-                boxes[index],
-                edge_color=assigned_colors[index],
-                label=None if labels is None else labels[index],
-            )
-        return self.output
-
     def _stuff_color(self, label):
         """Return the class colour in 0..1, or None where the metadata has none."""
         try:
@@ -332,7 +319,7 @@ class Visualizer(_Canvas):
         return grey
 
     def _convert_boxes(self, boxes):
-        if isinstance(boxes, (Boxes, RotatedBoxes)):
+        if isinstance(boxes, Boxes):
             return boxes.tensor.detach().numpy()
         return np.asarray(boxes)
 

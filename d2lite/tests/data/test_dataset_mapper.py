@@ -108,14 +108,6 @@ def test_boxes_are_recomputed_from_what_is_left_of_a_mask(sample):
     assert tight.gt_boxes.tensor.tolist() == [[20, 0, 35, 10]]
 
 
-def test_proposals_follow_the_image(sample):
-    sample["proposal_boxes"] = np.array([[10.0, 10, 20, 20], [0, 0, 5, 5]])
-    sample["proposal_objectness_logits"] = np.array([2.0, 1.0])
-    sample["proposal_bbox_mode"] = BoxMode.XYXY_ABS
-    output = mapper([T.HFlipTransform(60)], precomputed_proposal_topk=1)(sample)
-    assert output["proposals"].proposal_boxes.tensor.tolist() == [[40, 10, 50, 20]]
-
-
 def test_a_wrong_size_is_found(sample):
     sample["width"] = 61
     with pytest.raises(ValueError, match=r"image\.png"):
@@ -140,9 +132,10 @@ def test_from_a_config(sample):
     assert max(test(sample)["image"].shape) == 1200
     cfg.INPUT.CROP.ENABLED = False
     cfg.MODEL.KEYPOINT_ON = True
-    cfg.MODEL.LOAD_PROPOSALS = True
     cfg.DATASETS.TRAIN = ("keypoints_coco_2017_train",)
     keypoints = DatasetMapper(cfg)
     assert keypoints.is_train
     assert len(keypoints.keypoint_hflip_indices) == 17
-    assert keypoints.proposal_topk == cfg.DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN
+    cfg.MODEL.LOAD_PROPOSALS = True
+    with pytest.raises(NotImplementedError, match="LOAD_PROPOSALS"):
+        DatasetMapper(cfg)

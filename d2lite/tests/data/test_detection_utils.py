@@ -169,16 +169,6 @@ def test_no_annotations_make_empty_instances():
     assert not instances.has("gt_masks")
 
 
-def test_rotated_annotations():
-    objs = [
-        {"bbox": [5, 5, 4, 2, 30], "category_id": 1},
-        {"bbox": [3, 3, 1, 1, 0], "category_id": 0},
-    ]
-    instances = detection_utils.annotations_to_instances_rotated(objs, (10, 10))
-    assert instances.gt_classes.tolist() == [1, 0]
-    assert instances.gt_boxes.tensor[0].tolist() == [5, 5, 4, 2, 30]
-
-
 def test_keypoints_flip_to_the_other_side():
     names = MetadataCatalog.get("keypoints_coco_2017_train").keypoint_names
     indices = detection_utils.create_keypoint_hflip_indices("keypoints_coco_2017_train")
@@ -203,23 +193,6 @@ def test_keypoints_outside_and_unlabelled_ones_are_zero():
         [1, 2, 2, 30, 4, 1, 3, 3, 0, 10, 10, 1], double, (20, 20)
     )
     assert moved.tolist() == [[2, 4, 2], [0, 0, 0], [0, 0, 0], [20, 20, 1]]
-
-
-def test_proposals_are_transformed_clipped_and_cut():
-    item = {
-        "proposal_boxes": np.array([[1.0, 1, 5, 5], [30, 0, 40, 5], [0, 0, 50, 50], [2, 2, 4, 4]]),
-        "proposal_bbox_mode": BoxMode.XYXY_ABS,
-        "proposal_objectness_logits": np.array([4.0, 3, 2, 1]),
-    }
-    flip = T.TransformList([T.HFlipTransform(20)])
-    detection_utils.transform_proposals(item, (20, 20), flip, proposal_topk=2)
-    assert set(item) == {"proposals"}
-    proposals = item["proposals"]
-    assert proposals.proposal_boxes.tensor.tolist() == [[15, 1, 19, 5], [0, 0, 20, 20]]
-    assert proposals.objectness_logits.tolist() == [4, 2]
-    nothing = {}
-    detection_utils.transform_proposals(nothing, (20, 20), flip, proposal_topk=2)
-    assert nothing == {}
 
 
 def test_empty_objects_are_dropped():

@@ -21,13 +21,11 @@ from detectron2.data import (
     build_detection_test_loader,
     build_detection_train_loader,
     get_detection_dataset_dicts,
-    load_proposals_into_dataset,
     print_instances_class_histogram,
 )
 from detectron2.data.build import filter_images_with_few_keypoints
 from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.data.samplers import InferenceSampler, TrainingSampler
-from detectron2.structures import BoxMode
 
 NUM_IMAGES = 12
 
@@ -316,15 +314,3 @@ def test_histogram_refuses_ids_without_a_name():
         dicts = [{"annotations": [{"category_id": category_id}]}]
         with pytest.raises(AssertionError, match=str(category_id)):
             print_instances_class_histogram(dicts, ["a", "b"])
-
-
-def test_proposals_are_matched_by_id_and_sorted(tmp_path):
-    path = tmp_path / "proposals.pkl"
-    boxes = [np.arange(8.0).reshape(2, 4), np.zeros((1, 4)), np.ones((1, 4))]
-    scores = [np.array([0.1, 0.9]), np.array([0.5]), np.array([0.2])]
-    path.write_bytes(pickle.dumps({"indexes": [7, 8, 9], "boxes": boxes, "scores": scores}))
-    first, second = load_proposals_into_dataset([{"image_id": "8"}, {"image_id": 7}], str(path))
-    assert first["proposal_boxes"].tolist() == [[0, 0, 0, 0]]
-    assert second["proposal_boxes"].tolist() == [[4, 5, 6, 7], [0, 1, 2, 3]]
-    assert second["proposal_objectness_logits"].tolist() == [0.9, 0.1]
-    assert second["proposal_bbox_mode"] == BoxMode.XYXY_ABS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -335,19 +334,3 @@ def test_flips_have_one_direction():
         T.RandomFlip(horizontal=True, vertical=True)
     with pytest.raises(ValueError, match="horiz"):
         T.RandomFlip(horizontal=False)
-
-
-def test_rotated_boxes_follow_flips_and_resizes():
-    box = np.array([[40.0, 30.0, 20.0, 10.0, 25.0]])
-    flipped = T.HFlipTransform(WIDTH).apply_rotated_box(box.copy())
-    assert flipped.tolist() == [[WIDTH - 40, 30, 20, 10, -25]]
-    doubled = T.ResizeTransform(HEIGHT, WIDTH, 2 * HEIGHT, 2 * WIDTH).apply_rotated_box(box.copy())
-    assert np.allclose(doubled, [[80, 60, 40, 20, 25]])
-    stretch = T.TransformList([T.NoOpTransform(), T.ResizeTransform(10, 10, 30, 20)])
-    upright = stretch.apply_rotated_box(np.array([[5.0, 5.0, 4.0, 2.0, 0.0]]))
-    assert np.allclose(upright, [[10, 15, 8, 6, 0]])
-    # The second side of the box keeps its direction and its length among the stretched points.
-    tilted = stretch.apply_rotated_box(np.array([[5.0, 5.0, 4.0, 2.0, 30.0]]))[0]
-    corners = cv2.boxPoints(((5.0, 5.0), (4.0, 2.0), -30.0)) * [2, 3]
-    sides = np.linalg.norm(np.roll(corners, 1, axis=0) - corners, axis=1)
-    assert np.allclose(sorted(tilted[2:4]), sorted(sides[:2]), rtol=1e-5)

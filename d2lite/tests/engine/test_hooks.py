@@ -230,20 +230,6 @@ def test_precise_batch_norm_runs_at_the_end():
     assert calls == [2, 5, 6]
 
 
-def test_profiler_writes_chosen_iterations(tmp_path):
-    loop = trainer(
-        hooks.TorchProfiler(lambda t: t.iter == 1, str(tmp_path), save_tensorboard=False)
-    )
-    loop.train(0, 3)
-    (trace,) = tmp_path.iterdir()
-    assert trace.name == "profiler-trace-iter1.json"
-    assert "traceEvents" in json.loads(trace.read_text())
-
-
-def test_memory_statistics_do_nothing_without_cuda():
-    trainer(hooks.TorchMemoryStats(period=1)).train(0, 2)
-
-
 def test_metrics_of_the_evaluation_are_in_the_last_line(tmp_path):
     path = tmp_path / "metrics.json"
     trainer(

@@ -341,33 +341,6 @@ def test_fast_api_equals_pycocotools(noisy, task, params):
     np.testing.assert_allclose(fast.stats, reference.stats, atol=1e-12)
 
 
-def test_proposals_recall(tmp_path, register):
-    """Two boxes, one covered exactly and one with IoU 0.62, beside a better-scored miss."""
-    annotations = [
-        {"id": 1, "image_id": 0, "category_id": 3, "bbox": [0, 0, 20, 20], "area": 400},
-        {"id": 2, "image_id": 0, "category_id": 7, "bbox": [50, 0, 100, 100], "area": 10_000},
-    ]
-    for a in annotations:
-        a["iscrowd"] = 0
-    name = register(json_file=write_json(tmp_path / "gt.json", annotations, 1))
-    proposals = Instances(SIZE)
-    proposals.proposal_boxes = Boxes(
-        torch.tensor([[0.0, 90, 10, 99], [50, 0, 150, 62], [0, 0, 20, 20]])
-    )
-    proposals.objectness_logits = torch.tensor([3.0, 2.0, 1.0])
-    evaluator = COCOEvaluator(name, output_dir=str(tmp_path))
-    evaluator.reset()
-    evaluator.process([{"image_id": 0}], [{"proposals": proposals}])
-    scores = evaluator.evaluate()["box_proposals"]
-    assert list(scores)[:4] == ["AR@100", "ARs@100", "ARm@100", "ARl@100"]
-    # 0.62 passes the thresholds 0.5, 0.55 and 0.6, of ten
-    assert scores["ARl@100"] == pytest.approx(30)
-    assert scores["ARs@100"] == pytest.approx(100)
-    assert scores["AR@1000"] == pytest.approx(65)
-    assert np.isnan(scores["ARm@100"])
-    assert (tmp_path / "box_proposals.pkl").is_file()
-
-
 def test_real_instances_against_themselves(shared_data, tmp_path, register):
     """Loaded, predicted as they are and evaluated: AP is 100."""
     json_file = shared_data / "fruits_nuts/trainval.json"

@@ -16,7 +16,6 @@ from detectron2.modeling import (
     build_backbone,
     make_stage,
 )
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, BottleneckBlock
 
 CONV_KEYS = ["weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"]
@@ -214,39 +213,6 @@ def test_backbone_defaults():
 
 def small_fpn(**kwargs):
     return FPN(small_resnet(), ["res2", "res3"], 8, **kwargs)
-
-
-def test_fpn_output_is_upstreams():
-    net = fill(small_fpn(top_block=LastLevelP6P7(32, 8, in_feature="res3"), fuse_type="avg"))
-    with torch.no_grad():
-        features = net(image(40, 56 + 8))
-    assert list(features) == ["p2", "p3", "p4", "p5"]
-    for name, expected in FPN_AVG.items():
-        assert summary(features[name]) == pytest.approx(expected, rel=1e-4, abs=1e-5), name
-
-
-def test_fpn_names_and_constraints():
-    net = small_fpn(square_pad=64)
-    assert [k for k in net.state_dict() if not k.startswith("bottom_up")] == [
-        f"fpn_{part}{level}.{kind}"
-        for level in (2, 3)
-        for part in ("lateral", "output")
-        for kind in ("weight", "bias")
-    ]
-    assert net.size_divisibility == 8
-    assert net.padding_constraints == {"square_size": 64}
-    assert net.output_shape()["p3"] == ShapeSpec(channels=8, stride=8)
-
-
-def test_fpn_max_pool_takes_every_second_value():
-    level = torch.arange(16.0).view(1, 1, 4, 4)
-    (pooled,) = LastLevelMaxPool()(level)
-    assert pooled.flatten().tolist() == [0, 2, 8, 10]
-
-
-def test_fpn_wants_doubling_strides():
-    with pytest.raises(AssertionError):
-        FPN(small_resnet(), ["res3", "res2"], 8)
 
 
 def small_swin(**kwargs):

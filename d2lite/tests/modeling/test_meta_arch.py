@@ -18,7 +18,6 @@ from detectron2.modeling import (
     DatasetMapperTTA,
     SemanticSegmentor,
     build_model,
-    build_proposal_generator,
     build_sem_seg_head,
 )
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
@@ -152,23 +151,11 @@ def test_head_and_model_are_found_by_name():
         build_model(cfg)
 
 
-def test_precomputed_proposals_need_no_generator():
-    cfg = get_cfg()
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
-    assert build_proposal_generator(cfg, {}) is None
-
-
 @pytest.mark.parametrize(
     ("registry", "name"),
     [
-        ("ANCHOR_GENERATOR_REGISTRY", "DefaultAnchorGenerator"),
-        ("BACKBONE_REGISTRY", "build_resnet_fpn_backbone"),
-        ("META_ARCH_REGISTRY", "GeneralizedRCNN"),
-        ("PROPOSAL_GENERATOR_REGISTRY", "RPN"),
-        ("ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead"),
-        ("ROI_HEADS_REGISTRY", "StandardROIHeads"),
-        ("ROI_MASK_HEAD_REGISTRY", "MaskRCNNConvUpsampleHead"),
-        ("RPN_HEAD_REGISTRY", "StandardRPNHead"),
+        ("BACKBONE_REGISTRY", "build_resnet_backbone"),
+        ("META_ARCH_REGISTRY", "SemanticSegmentor"),
         ("SEM_SEG_HEADS_REGISTRY", "SemSegFPNHead"),
     ],
 )

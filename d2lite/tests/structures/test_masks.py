@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from detectron2.structures import BitMasks, Boxes, PolygonMasks, ROIMasks, polygons_to_bitmask
+from detectron2.structures import BitMasks, Boxes, PolygonMasks, polygons_to_bitmask
 from detectron2.structures.masks import polygon_area
 
 SQUARE = [2.0, 1, 6, 1, 6, 5, 2, 5]
@@ -106,32 +106,3 @@ def test_bad_polygons(bad):
 def test_polygon_area_is_the_shoelace_formula():
     assert polygon_area(np.array(SQUARE[::2]), np.array(SQUARE[1::2])) == 16
     assert polygon_area(np.array(TRIANGLE[::-2]), np.array(TRIANGLE[-2::-2])) == 32
-
-
-def test_polygon_crop_stretches_the_box_to_the_mask():
-    masks = PolygonMasks([[SQUARE], [SQUARE]])
-    boxes = torch.tensor([[2.0, 1, 6, 5], [0, 1, 8, 5]])
-    crops = masks.crop_and_resize(boxes, 8)
-    assert crops.dtype == torch.bool
-    assert crops[0].all()
-    expected = torch.zeros(8, 8, dtype=torch.bool)
-    expected[:, 2:6] = True
-    assert torch.equal(crops[1], expected)
-    assert PolygonMasks([]).crop_and_resize(torch.zeros(0, 4), 8).shape == (0, 8, 8)
-
-
-def test_roi_masks():
-    tensor = torch.ones(2, 4, 4)
-    masks = ROIMasks(tensor)
-    boxes = Boxes([[1, 2, 5, 6], [0, 0, 3, 3]])
-    pasted = masks.to_bitmasks(boxes, 8, 9)
-    assert isinstance(pasted, BitMasks)
-    expected = torch.zeros(2, 8, 9, dtype=torch.bool)
-    expected[0, 2:6, 1:5] = True
-    expected[1, 0:3, 0:3] = True
-    assert torch.equal(pasted.tensor, expected)
-    assert len(masks[:1]) == 1
-    with pytest.raises(ValueError, match="3 dimension"):
-        ROIMasks(tensor[0])
-    with pytest.raises(ValueError, match="shape"):
-        masks[0]

@@ -16,7 +16,6 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.memory import retry_if_cuda_oom
 from detectron2.utils.registry import Registry, locate
 from detectron2.utils.serialize import PicklableWrapper
-from detectron2.utils.testing import assert_instances_allclose, random_boxes
 from detectron2.utils.torch_version_utils import min_torch_version
 
 
@@ -120,29 +119,6 @@ def test_dummies_raise_import_error():
     for use in (dummy, lambda: dummy.attribute, create_dummy_func("run", ["a", "b"])):
         with pytest.raises(ImportError, match="not available"):
             use()
-
-
-def test_random_boxes_have_area():
-    boxes = random_boxes(50, max_coord=40)
-    assert boxes.shape == (50, 4)
-    assert (boxes[:, 2:] - boxes[:, :2] >= 1 - 1e-5).all()  # sums are rounded
-    assert boxes.max() <= 40
-
-
-def test_assert_instances_allclose():
-    from detectron2.structures import Boxes, Instances
-
-    boxes = torch.rand(2, 4)
-    one = Instances((3, 4), boxes=Boxes(boxes), scores=torch.tensor([1.0, 2]))
-    same = Instances((3, 4), boxes=Boxes(boxes + 1e-6), scores=torch.tensor([1.0, 2]))
-    assert_instances_allclose(one, same)
-    same.scores = torch.tensor([1.0, 2.1])
-    with pytest.raises(AssertionError, match="scores"):
-        assert_instances_allclose(one, same)
-    with pytest.raises(AssertionError, match="image_size"):
-        assert_instances_allclose(one, Instances((4, 4), **one.get_fields()))
-    with pytest.raises(AssertionError, match="Fields"):
-        assert_instances_allclose(one, Instances((3, 4), boxes=Boxes(boxes)))
 
 
 def test_collect_env_info_names_versions():

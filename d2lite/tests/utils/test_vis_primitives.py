@@ -123,7 +123,6 @@ class TestPrimitives:
             v.draw_circle((9, 9), "r"),
             v.draw_line([1, 9], [1, 9], "r"),
             v.draw_polygon(corners, "r"),
-            v.draw_rotated_box_with_label((30, 30, 20, 10, 45), label="x"),
             v.draw_binary_mask(block(0, 0, 9, 9)),
             v.draw_soft_mask(np.ones((H, W))),
             v.get_output(),
@@ -174,11 +173,3 @@ class TestPrimitives:
         assert box.get_bbox().extents == pytest.approx([10, 20, 40, 50])
         assert not box.get_fill()
 
-    def test_rotated_box_corners(self):
-        v = Visualizer(grey())
-        v.draw_rotated_box_with_label((40, 30, 20, 10, 90), label="up")
-        corners = {tuple(np.round(p, 6)) for line in v.output.ax.lines for p in line.get_xydata()}
-        assert corners == {(35, 20), (45, 20), (35, 40), (45, 40)}
-        (text,) = v.output.ax.texts
-        assert text.get_position() == pytest.approx((35, 40))  # its own top left
-        assert text.get_rotation() == 90

@@ -22,7 +22,6 @@ from detectron2.structures import (
     Instances,
     Keypoints,
     PolygonMasks,
-    RotatedBoxes,
 )
 from detectron2.utils.visualizer import (
     ColorMode,
@@ -148,13 +147,6 @@ class TestOverlay:
         with pytest.raises(AssertionError):
             v.overlay_instances(boxes=np.zeros((2, 4)), masks=[block(0, 0, 5, 5)])
         assert v.overlay_instances() is v.output
-
-    def test_rotated_boxes(self):
-        v = Visualizer(grey())
-        boxes = RotatedBoxes(torch.tensor([[30.0, 30, 20, 10, 0], [50, 30, 30, 20, 30]]))
-        v.overlay_instances(boxes=boxes, labels=["a", "b"])
-        assert texts(v) == ["b", "a"]
-        assert len(v.output.ax.lines) == 8
 
     def test_keypoints_are_connected(self, metadata):
         names = ["nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip", "tail"]
@@ -296,16 +288,6 @@ class TestDatasetDict:
         (box,) = patches(v, Rectangle)
         assert box.get_bbox().extents == pytest.approx([10, 10, 40, 50])
 
-    def test_rotated_annotation(self, metadata):
-        annotation = {
-            "bbox": [40, 30, 20, 10, 45.0],
-            "bbox_mode": BoxMode.XYWHA_ABS,
-            "category_id": 0,
-        }
-        v = Visualizer(grey(), metadata)
-        v.draw_dataset_dict({"annotations": [annotation]})
-        assert texts(v) == ["cat"]
-        assert len(v.output.ax.lines) == 4
 
     def test_real_panoptic_sample(self):
         repository = Path(__file__).resolve().parents[3]

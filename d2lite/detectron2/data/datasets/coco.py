@@ -18,7 +18,7 @@ from fvcore.common.timer import Timer
 from iopath.common.file_io import file_lock
 
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Boxes, BoxMode, PolygonMasks, RotatedBoxes
+from detectron2.structures import Boxes, BoxMode, PolygonMasks
 from detectron2.utils.file_io import PathManager
 
 __all__ = ["convert_to_coco_json", "load_coco_json", "load_sem_seg", "register_coco_instances"]
@@ -292,7 +292,7 @@ def _area(obj: dict[str, Any], bbox: list[float]) -> float:
     if "segmentation" in obj:
         raise TypeError(f"Unknown segmentation type {type(segmentation)}!")
     if len(bbox) == 5:
-        return RotatedBoxes([bbox]).area()[0].item()
+        return bbox[2] * bbox[3]
     return Boxes([BoxMode.convert(bbox, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)]).area()[0].item()
 
 

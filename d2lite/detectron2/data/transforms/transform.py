@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from fvcore.transforms.transform import (
     CropTransform,
-    HFlipTransform,
     NoOpTransform,
     Transform,
     TransformList,
@@ -237,36 +236,3 @@ class PILColorTransform(ColorTransform):
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         return np.asarray(self.op(Image.fromarray(img)))
-
-
-def HFlip_rotated_box(transform: HFlipTransform, rotated_boxes: np.ndarray) -> np.ndarray:  # noqa: N802
-    """Flip boxes (x_center, y_center, width, height, angle in degrees), in place."""
-    rotated_boxes[:, 0] = transform.width - rotated_boxes[:, 0]
-    rotated_boxes[:, 4] *= -1
-    return rotated_boxes
-
-
-def Resize_rotated_box(transform: ResizeTransform, rotated_boxes: np.ndarray) -> np.ndarray:  # noqa: N802
-    """Resize boxes (x_center, y_center, width, height, angle in degrees), in place.
-
-    A rotated rectangle becomes a parallelogram when the axes scale differently; this is the
-    rectangle with its side lengths and the direction of its second side, see
-    ``RotatedBoxes.scale``.
-    """
-    scale_x, scale_y = transform.new_w / transform.w, transform.new_h / transform.h
-    radians = np.deg2rad(rotated_boxes[:, 4])
-    cosine, sine = np.cos(radians), np.sin(radians)
-    rotated_boxes[:, :2] *= scale_x, scale_y
-    rotated_boxes[:, 2] *= np.hypot(scale_x * cosine, scale_y * sine)
-    rotated_boxes[:, 3] *= np.hypot(scale_x * sine, scale_y * cosine)
-    rotated_boxes[:, 4] = np.rad2deg(np.arctan2(scale_x * sine, scale_y * cosine))
-    return rotated_boxes
-
-
-def _unchanged(transform: NoOpTransform, rotated_boxes: np.ndarray) -> np.ndarray:
-    return rotated_boxes
-
-
-HFlipTransform.register_type("rotated_box", HFlip_rotated_box)
-ResizeTransform.register_type("rotated_box", Resize_rotated_box)
-NoOpTransform.register_type("rotated_box", _unchanged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY, build_backbone
-from .fpn import FPN
 from .resnet import (
     BasicStem,
     BottleneckBlock,
@@ -17,7 +16,6 @@ from .swin import SwinTransformer
 
 __all__ = [
     "BACKBONE_REGISTRY",
-    "FPN",
     "Backbone",
     "BasicStem",
     "BottleneckBlock",
