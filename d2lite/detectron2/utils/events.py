@@ -119,7 +119,7 @@ class EventStorage:
             window_size: number of iterations, counted back from the last value, to take it over.
         """
         latest = {}
-        for name, (value, iteration) in self._latest_scalars.items():
+        for name, (value, iteration) in list(self._latest_scalars.items()):  # threads add some
             if self._smoothing_hints[name]:
                 value = self._history[name].median(self.count_samples(name, window_size))
             latest[name] = (value, iteration)
@@ -303,11 +303,12 @@ class CommonMetricPrinter(EventWriter):
         self.logger.info("".join(parts))
 
     def _medians(self, storage, part):
-        return "  ".join(
-            f"{name}: {history.median(storage.count_samples(name, self._window_size)):.4g}"
-            for name, history in storage.histories().items()
+        medians = {
+            name: storage.history(name).median(storage.count_samples(name, self._window_size))
+            for name in list(storage.latest())  # threads add some
             if part in name
-        )
+        }
+        return "  ".join(f"{name}: {median:.4g}" for name, median in medians.items())
 
     def _get_eta(self, storage):
         """Return the time left as text, or None while it is not known."""

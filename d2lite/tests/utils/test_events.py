@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -170,3 +172,26 @@ def test_writer_base_class():
     with pytest.raises(NotImplementedError):
         EventWriter().write()
     assert EventWriter().close() is None
+
+
+def test_a_thread_may_put_scalars_while_they_are_read():
+    """As the trainers' async_write_metrics does: names that are new must not break a reader."""
+    storage = EventStorage()
+    is_done = threading.Event()
+
+    def write():
+        for number in range(3000):
+            storage.put_scalar(f"loss_{number}", number)
+        is_done.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        writer = threading.Thread(target=write)
+        writer.start()
+        while not is_done.is_set():
+            storage.latest_with_smoothing_hint(1)
+        writer.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(storage.latest_with_smoothing_hint(1)) == 3000

@@ -172,4 +172,3 @@ class TestPrimitives:
         (box,) = patches(v, Rectangle)
         assert box.get_bbox().extents == pytest.approx([10, 20, 40, 50])
         assert not box.get_fill()
-

@@ -288,7 +288,6 @@ class TestDatasetDict:
         (box,) = patches(v, Rectangle)
         assert box.get_bbox().extents == pytest.approx([10, 10, 40, 50])
 
-
     def test_real_panoptic_sample(self):
         repository = Path(__file__).resolve().parents[3]
         shared = Path(os.environ.get("FREESEG_SHARED", repository / "../shared"))
