@@ -16,6 +16,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from freeseg import add_freeseg_config, build_model
 from freeseg.data import SegmentationMapper
+from freeseg.names import with_own_names
 from freeseg.structures import SegmentationTarget
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -185,7 +186,7 @@ def test_detectron2s_trainer_trains_with_its_own_mapper(records, loader, tmp_pat
     cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"  # its own optimizer and schedule know fewer
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"
     cfg.OUTPUT_DIR = str(tmp_path)
-    trainer = DefaultTrainer(cfg)
+    trainer = DefaultTrainer(with_own_names(cfg))
     trainer.train()
     assert np.isfinite(trainer.storage.latest()["total_loss"][0])
 
