@@ -9,6 +9,8 @@ from freeseg.structures.class_rows import (
     vocabulary_of_rows,
 )
 from freeseg.structures.features import ImageFeatures, sizes_of
+from freeseg.structures.frame import Frame
+from freeseg.structures.marks import Marks
 from freeseg.structures.predictions import (
     DecoderOutput,
     EmbeddedMasks,
@@ -32,9 +34,11 @@ __all__ = [
     "ClassEntry",
     "DecoderOutput",
     "EmbeddedMasks",
+    "Frame",
     "ImageFeatures",
     "InstanceSet",
     "LayerPrediction",
+    "Marks",
     "MaskPrediction",
     "PanopticMap",
     "QueryGroup",
