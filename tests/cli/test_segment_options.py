@@ -168,3 +168,21 @@ def test_every_parameter_of_the_page_s_request_is_tried_and_reaches_the_answer(f
         assert answer() == first
         for name, more in tried.items():
             assert answer(**more) != first, name
+
+
+def test_photos_are_numbered_and_a_video_s_line_says_what_was_found(files, capsys) -> None:
+    model = ["--model", str(files["folder"]), "--out", str(files["out"])]
+    photos = [str(files["photo"]), str(files["other"])]
+    assert main(["segment", *photos, *model, "--format", "coco", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["results"]
+    assert [entry["image_id"] for entry in entries] == [1, 2]
+    for entry in entries:
+        content = json.loads(Path(entry["files"]["panoptic_json"]).read_text())
+        assert [row["image_id"] for row in content["annotations"]] == [entry["image_id"]]
+        assert [row["id"] for row in content["images"]] == [entry["image_id"]]
+    for task, found in (("panoptic", "green field, red ball, blue sky"), ("instance", "red ball")):
+        assert main(["segment", str(files["video"]), *model, "--task", task]) == 0
+        line = capsys.readouterr().out.splitlines()[-2]
+        assert line.startswith(f"{files['video']}: 6 frames: ")
+        names = line.split(": ", 2)[2].split(" -> ")[0]
+        assert sorted(names.split(", ")) == sorted(found.split(", "))

@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 from freeseg.structures import Vocabulary
 from freeseg.visualization import Segmentation, class_colors
 from freeseg.visualization.drawing import FILL_OPACITY
-from freeseg.visualization.overlay import _legend_rows, regions_of
+from freeseg.visualization.overlay import _font_size, _legend_rows, regions_of
 from freeseg.visualization.palette import shade
 
 NAMES = ("car", "tree", "dog", "road", "sea")
@@ -162,3 +162,31 @@ def test_the_least_score_drawn_is_the_one_asked_for() -> None:
     result = result_of(masks, labels, scores)
     for limit, count in ((0.25, 9), (0.250001, 6), (0.5, 6), (0.75, 3), (0.750001, 0)):
         assert len(regions_of(result, "instance", limit)) == count
+
+
+def test_regions_are_named_as_their_classes_and_things_are_things() -> None:
+    result, _ = stuff_result(1)
+    assert [(region.caption, region.is_thing) for region in regions_of(result, "panoptic", 0)] == [
+        (segment.name, segment.is_thing) for segment in result.panoptic.segments
+    ]
+    masks, labels, scores = random_instances(1)
+    instances = regions_of(result_of(masks, labels, scores), "instance", 0)
+    best_first = np.argsort(-scores)
+    assert [region.caption for region in instances] == [
+        f"{NAMES[labels[index]]} {round(100 * float(scores[index]))}%" for index in best_first
+    ]
+    assert all(region.is_thing for region in instances)
+    maps = np.eye(len(NAMES), dtype=np.float32)[np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 3]
+    output = {"sem_seg": torch.from_numpy(maps).permute(2, 0, 1)}
+    semantic = Segmentation.from_detectron2(
+        result.image, output, Vocabulary(NAMES, (False,) * len(NAMES))
+    )
+    assert [region.caption for region in regions_of(semantic, "semantic", 0)] == list(NAMES[:3])
+
+
+@pytest.mark.parametrize(
+    ("size", "font"), [((10, 10), 11), ((600, 1000), 20), ((1000, 600), 20), ((9000, 9000), 96)]
+)
+def test_letters_grow_with_the_picture_between_two_limits(size, font) -> None:
+    """2.6 % of the side of a square of its area."""
+    assert _font_size(np.zeros((*size, 3), np.uint8)) == font
