@@ -337,7 +337,7 @@ def test_voc(tmp_path, random):
         with open(lists / f"{split}.txt", "a") as file:
             file.write(f"{stem}\n")
     voc.prepare_semantic(Job(source, output))
-    made = [path for path in output.rglob("*.png")]
+    made = list(output.rglob("*.png"))
     assert len(made) == 6
     for path in made:
         labels = read(source / "SegmentationClass" / path.name)
