@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from detectron2.data import DatasetCatalog
 from freeseg.catalog import dataset_metadata
