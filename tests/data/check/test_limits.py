@@ -16,7 +16,8 @@ from freeseg.data.check import CheckSettings, photos
 from freeseg.data.check.maps import check_maps
 from freeseg.data.check.objects import count_objects
 from freeseg.data.check.photos import check_photos, look_at_photo
-from freeseg.data.datasets.catalog import STUFF_KEY
+from freeseg.data.datasets.catalog import LABELS_KEY, STUFF_KEY
+from freeseg.data.label_table import LabelTable, packed_color
 from freeseg.data.problems import Problems
 from freeseg.image_headers import ImageHeader
 from freeseg.structures import Vocabulary
@@ -245,12 +246,63 @@ def test_stuff_pngs_are_looked_at_and_may_lack_classes(tmp_path, problems):
     assert "has the label 3 in 2 pixels" in problems.errors[0]
 
 
+def test_one_class_is_said_with_those_that_are_never_there(tmp_path, problems):
+    """Of two classes one is never there, of one none."""
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "a.png")
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / "a.png")}
+    check_maps("set", [record], {}, CLASSES, 255, problems)
+    check_maps("set", [record], {}, Vocabulary(("all",), (False,)), 255, problems)
+    two, one = problems.warnings
+    assert "; never there: leaf. Give the rest a class of its own" in two
+    assert "never there" not in one
+    assert "all others are" not in two + one
+
+
+GREYS = [(0, 0, 0), (10, 10, 10), (20, 20, 20)]
+
+
+@pytest.mark.parametrize(("values", "expected"), [((0, 10, 20), {0, 1}), ((0, 10, 30), None)])
+def test_grey_pictures_have_the_colours_of_a_table_where_all_are_known(
+    tmp_path, problems, values, expected
+):
+    """Else they are ids in three channels: 30 is the first class, 10 none."""
+    table = LabelTable({99: None, 30: 0, 40: 1}, dict(zip(map(packed_color, GREYS), (None, 0, 1))))
+    pixels = np.resize(np.array(values, np.uint8), (3, 6))
+    Image.fromarray(np.stack([pixels] * 3, -1)).save(tmp_path / "a.png")
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / "a.png"), LABELS_KEY: table}
+    check_maps("set", [record], {}, CLASSES, 255, problems)
+    assert problems.warnings == []
+    said = [line.split("a.png ")[1] for line in problems.errors]
+    wrong = ["has the label 0 in 6 pixels, which is that of no category"]
+    assert said == ([] if expected else wrong)
+
+
+def test_labels_beyond_the_classes_are_counted_and_0_tells_from_where(tmp_path, problems):
+    for number, values in enumerate([(1, 2), (0, 2), (255, 2)]):
+        pixels = np.resize(np.array(values, np.uint8), (3, 4))
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    records = [
+        {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / f"{number}.png")}
+        for number in range(3)
+    ]
+    check_maps("set", records, {}, CLASSES, 255, problems)
+    hints = [line.endswith(": are they counted from 1?") for line in problems.errors]
+    assert hints == [True, False, True]
+    assert all("has the label 2 in 6 pixels, but the 2 classes" in line for line in problems.errors)
+
+
 # tasks
 
 TRUTH = {  # keys of a record, and the tasks that it has truth for
     "annotations": {"semantic", "instance", "panoptic"},
     "sem_seg_file_name": {"semantic", "panoptic"},
     "pan_seg_file_name": {"semantic", "instance", "panoptic"},
+    STUFF_KEY: set(),
+}
+WANTED = {
+    "semantic": "sem_seg_file_name or pan_seg_file_name or annotations",
+    "instance": "annotations or pan_seg_file_name",
+    "panoptic": "pan_seg_file_name or annotations or sem_seg_file_name",
 }
 
 
@@ -270,4 +322,13 @@ def test_records_need_truth_for_every_task(checked, tmp_path, key, with_json):
     refused = [each for each in tasks if f"for the {each} task" in " ".join(said)]
     has_truth = TRUTH[key] | ({"instance"} if with_json else set())
     assert refused == [each for each in tasks if each not in has_truth]
-    assert all(line.endswith("wanted annotations or pan_seg_file_name") for line in said)
+    assert [line.split("wanted ")[1] for line in said] == [WANTED[each] for each in refused]
+
+
+def test_a_set_without_class_names_counts_its_photos_alone(checked, tmp_path):
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
+    rows = [{"category_id": 0, "segmentation": None}]
+    checked([{"file_name": str(tmp_path / "a.png"), "annotations": rows}])
+    summary = checked.summary
+    assert (len(summary.photos), summary.objects, summary.classes) == (1, 0, 0)
+    assert count_objects("set", [], 2, Problems()).most == (0, "")

@@ -260,6 +260,16 @@ def test_a_label_for_void_is_a_whole_number(loader, label):
     assert len(problems.errors) == 1
 
 
+def test_the_first_of_several_faults_is_told(loader):
+    problems = Problems()
+    size = {"file_name": "a.png", "height": None, "width": None}
+    rows = [{"file_name": "a.png", "segments_info": [{}]}, {"file_name": "b", "segments_info": [3]}]
+    own_records(loader([size, *rows]), problems)
+    assert [line.split("needs ")[1].split(",")[0] for line in problems.errors] == [
+        "'height'", "'id'", "'id'"
+    ]  # fmt: skip
+
+
 # photos of other names
 
 

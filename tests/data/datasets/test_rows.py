@@ -320,6 +320,8 @@ def test_names_that_look_alike_are_proposed():
         ValueError, match=r"as 'coco_2017_vall'; did you mean coco_2017_val, .*\? d"
     ):
         check_registered(["coco_2017_val", "coco_2017_vall"])
+    with pytest.raises(ValueError, match=r"did you mean shapes_val_panoptic\?"):
+        check_registered(["my shapes value"])  # a little more than half of it
     with pytest.raises(ValueError, match="registered as '#'; data of your own need their row"):
         check_registered(["#"])
     check_registered([])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from freeseg.data.prepare import ade20k, camvid, cityscapes, coco, mapillary, preparations, voc
+from freeseg.data.prepare import job as prepare_job
 from freeseg.data.prepare import shapes as prepare_shapes
 from freeseg.data.prepare.job import (
     Job,
@@ -18,6 +19,7 @@ from freeseg.data.prepare.job import (
     add_options,
     copy_if_changed,
     is_fresh,
+    parallel_map,
     require,
     run,
 )
@@ -234,3 +236,50 @@ def test_preparations_say_where_they_work(monkeypatch):
         "otherwise; safe to rerun. 'Datasets' in the documentation says what must be there."
     )
     assert made["shapes"].description.startswith(f"{made['shapes'].title}. Writes $DETECTRON2")
+
+
+@pytest.mark.parametrize(
+    ("workers", "items", "processes", "chunk"),
+    [(8, 3, 3, 1), (3, 8, 3, 1), (2, 100, 2, 12), (2, 520, 2, 64), (2, 504, 2, 63)],
+)
+def test_work_is_shared_by_no_more_processes_than_there_are_items(
+    monkeypatch, capsys, workers, items, processes, chunk
+):
+    """Each process gets its items in four or more parts, so that none waits long at the end."""
+    asked = []
+
+    class Pool:
+        def __init__(self, number):
+            asked.append(number)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def imap(self, work, given, chunksize):
+            asked.append(chunksize)
+            return map(work, given)
+
+    monkeypatch.setattr(prepare_job.multiprocessing, "Pool", Pool)
+    assert parallel_map(abs, range(-items, 0), workers, "the title") == list(range(items, 0, -1))
+    assert asked == [processes, chunk]
+    assert f"{items}/{items}" in capsys.readouterr().err.split("the title")[-1]
+    asked.clear()
+    assert parallel_map(abs, [-3], workers, "of one") == [3]
+    assert parallel_map(abs, [-3, -4, -5], 1, "alone") == [3, 4, 5]
+    assert asked == [], "neither needs a process"
+    said = capsys.readouterr().err
+    assert "of one: 100%" in said
+    assert "3/3" in said.split("alone")[-1]
+
+
+@pytest.mark.parametrize("number", [150, 151, 0, 255])
+def test_ade20k_s_labels_end_at_150(tmp_path, number):
+    source = tmp_path / "annotations" / "training"
+    source.mkdir(parents=True)
+    Image.fromarray(np.full((3, 5), number, np.uint8)).save(source / "a.png")
+    ade20k.prepare_semantic(Job(tmp_path, tmp_path / "out", splits=["train"]))
+    made = Image.open(tmp_path / "out/annotations_detectron2/training/a.png")
+    assert np.unique(made).tolist() == [149 if number == 150 else 255]

@@ -211,6 +211,7 @@ def test_mapillary(tmp_path, random):
         number = np.where(np.vectorize(lambda each: is_thing.get(each, False))(category), number, 0)
         truth[split][stem] = (f"{stem}.jpg", np.where(category == 66, -1, category), number)
         assert name
+    (tmp_path / "out" / "training" / "panoptic").mkdir(parents=True)
     mapillary.prepare_panoptic(Job(source, tmp_path / "out"))
     for split in SIZES:
         folder = tmp_path / "out" / FOLDERS[split] / "panoptic"
@@ -294,9 +295,14 @@ def test_coco(tmp_path, random):
     source, output = tmp_path / "in", tmp_path / "out"
     truth = coco_tree(source, random)
     job = Job(source, output)
-    coco.prepare_panoptic_semantic(job)
     coco.prepare_panoptic_instances(job)
-    coco.prepare_stuff(job)
+    val = output / "annotations" / "panoptic2instances_val2017.json"
+    val.unlink()
+    for _ in range(2):  # a rerun makes what is not there, and may find all
+        coco.prepare_panoptic_semantic(job)
+        coco.prepare_panoptic_instances(job)
+        coco.prepare_stuff(job)
+    assert val.is_file()
     class_of = {row["id"]: number for number, row in enumerate(COCO_CATEGORIES)}
     stuff_of = {row.id - 1: number for number, row in enumerate(load_categories("coco_stuff"))}
     assert 11 not in stuff_of, "an id that the table does not have"

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from freeseg.data.datasets.shapes import SPLITS
 from freeseg.data.shapes import ShapesSplit, ensure_split, generate
 from freeseg.data.shapes.scene import render_scene
 from freeseg.data.shapes.textures import stuff_tiles
@@ -111,6 +112,7 @@ def test_another_process_that_was_faster_wins(tmp_path, monkeypatch):
 
     def race(split):
         def generate_split(folder: Path, own: ShapesSplit) -> None:
+            assert folder.name.startswith(".tiny-"), "not to be taken for a set"
             made(folder, own)
             target = tmp_path / "tiny"
             target.mkdir()
@@ -157,3 +159,11 @@ def test_a_split_whose_note_is_damaged_is_made_anew(tmp_path):
         (target / "split.json").write_bytes(damage)
         ensure_split(target, TINY)
         assert json.loads((target / "split.json").read_text())["seed"] == 1
+
+
+def test_the_registered_splits_are_those_of_the_documentation():
+    assert (
+        ShapesSplit("train", 2000, 1), ShapesSplit("val", 200, 2),
+        ShapesSplit("seen_train", 2000, 3, with_unseen=False),
+        ShapesSplit("many_seen_train", 8 * 2000, 4, with_unseen=False),
+    ) == SPLITS  # fmt: skip
