@@ -289,3 +289,18 @@ def test_records_of_camvid(root, split):
             "sem_seg_file_name": f"{root}/{files[2]}", "image_id": image_id, **of_size(size),
             "segments_info": segments(2, 7),
         }  # fmt: skip
+
+
+def test_a_set_of_labels_says_what_is_missing(root):
+    """The folder, PNGs in it, or the photo of the first of them."""
+    folder = root / "VOC2012" / "sem_seg_detectron2" / "val"
+    for add, missing in (
+        (lambda: None, rf"^{folder} does not exist; see Pascal VOC"),
+        (lambda: folder.mkdir(parents=True), rf"^no PNGs in {folder}; see Pascal VOC"),
+        (lambda: put(folder, "a.png"), r"JPEGImages/a\.jpg does not exist; see Pascal VOC"),
+    ):
+        add()
+        with pytest.raises(FileNotFoundError, match=missing):
+            kept("voc_2012_sem_seg_val").load()
+    put(root, "VOC2012/JPEGImages/a.jpg")
+    assert len(kept("voc_2012_sem_seg_val").load()) == 1

@@ -174,6 +174,25 @@ def test_empty_folders_are_missing_files(tmp_path, prepare, folders, missing):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("prepare", "missing"),
+    [
+        (ade20k.prepare_semantic, "annotations/training"),
+        (ade20k.prepare_panoptic, "images/training"),
+        (camvid.prepare_camvid, "train"),
+        (cityscapes.prepare_semantic, "gtFine/train"),
+        (coco.prepare_stuff, "stuffthingmaps/train2017"),
+        (coco.prepare_panoptic_instances, "annotations/panoptic_train2017.json"),
+        (coco.prepare_panoptic_semantic, "annotations/panoptic_train2017.json"),
+        (mapillary.prepare_panoptic, "training/images"),
+    ],
+)
+def test_folders_that_are_not_there_are_named(tmp_path, prepare, missing):
+    with pytest.raises(MissingFilesError) as error:
+        prepare(Job(tmp_path / "in", tmp_path / "out", splits=["train"]))
+    assert str(error.value).splitlines()[1] == f"  {tmp_path}/in/{missing}"
+
+
 def test_an_empty_list_of_voc_is_named(tmp_path):
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)

@@ -220,7 +220,7 @@ def test_mapillary(tmp_path, random):
         mapillary.panoptic_from_instances(np.full((2, 3), 66 * 256))
 
 
-def test_camvid_and_the_suffixes_of_its_photos(tmp_path, random):
+def test_camvid_and_the_suffixes_of_its_photos(tmp_path, random, capsys):
     names = [row.name for row in load_categories("camvid")]
     ids = [row.id for row in load_categories("camvid")]
     source, truth = tmp_path / "in", {split: {} for split in SIZES}
@@ -243,11 +243,17 @@ def test_camvid_and_the_suffixes_of_its_photos(tmp_path, random):
             name, np.where(classes == 255, -1, np.array([*ids, 0])[np.minimum(classes, 11)]), number
         )  # fmt: skip
     camvid.prepare_camvid(Job(source, tmp_path / "out"))
+    assert "camvid train: 100%" in capsys.readouterr().err
     for split in SIZES:
         folder = tmp_path / "out" / f"panoptic_{split}"
         photos = {name for part, name, _, _ in each_photo() if part == split}
         assert {path.name for path in (tmp_path / "out" / split).iterdir()} == photos
         for name in photos:
+            labels = read(source / f"{split}annot" / f"{Path(name).stem}.png")
+            semantic = read(tmp_path / "out" / f"sem_seg_{split}" / f"{Path(name).stem}.png")
+            assert semantic.dtype == np.uint8
+            assert np.array_equal(semantic, np.array(
+                [*map(names.index, camvid.LABEL_NAMES), 255])[labels])  # fmt: skip
             copy = tmp_path / "out" / split / name
             assert copy.read_bytes() == (source / split / name).read_bytes()
         content = json.loads(folder.with_suffix(".json").read_text())
@@ -295,6 +301,7 @@ def test_coco(tmp_path, random):
     source, output = tmp_path / "in", tmp_path / "out"
     truth = coco_tree(source, random)
     job = Job(source, output)
+    coco.prepare_panoptic_semantic(job)
     coco.prepare_panoptic_instances(job)
     val = output / "annotations" / "panoptic2instances_val2017.json"
     val.unlink()

@@ -23,9 +23,9 @@ SPLIT = ShapesSplit("few", num_images=4, seed=9, side=48, with_unseen=False)
 NAMES = [row.name for row in categories()]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes") / "deep" / "few"
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "deep" / "few"
     ensure_split(folder, SPLIT)
     return folder
 
@@ -95,7 +95,9 @@ def test_instances_as_pycocotools_reads_them(folder, scenes):
     assert len({row["id"] for row in truth.dataset["annotations"]}) == len(truth.anns)
 
 
-def test_a_split_is_readable_for_all_and_says_what_it_is(folder):
+def test_a_split_is_readable_for_all_and_says_what_it_is(folder, capsys):
+    ensure_split(folder.with_name("other"), TINY)
+    assert "shapes tiny: 100%" in capsys.readouterr().err
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert json.loads((folder / "split.json").read_text())["num_images"] == 4
     assert ShapesSplit("x", 1, 0).side == 128
@@ -155,7 +157,7 @@ def test_a_folder_that_is_filled_again_and_again_is_told(tmp_path, monkeypatch):
 def test_a_split_whose_note_is_damaged_is_made_anew(tmp_path):
     target = tmp_path / "tiny"
     ensure_split(target, TINY)
-    for damage in (b"", b"{", b"\xff\xfe"):
+    for damage in (b"", b"\xff\xfe"):
         (target / "split.json").write_bytes(damage)
         ensure_split(target, TINY)
         assert json.loads((target / "split.json").read_text())["seed"] == 1

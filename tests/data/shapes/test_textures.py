@@ -133,5 +133,6 @@ def test_objects_are_plain_striped_dotted_or_checked_and_lit_from_the_top_left()
         assert is_near.mean() > 0.99, "all but pixels on the border of two stripes"
         kinds.add(kind)
     assert kinds == {0, 1, 2, 3}
-    single, _ = pattern(np.random.default_rng(1), 1, 1)
-    assert textures.object_pattern(np.random.default_rng(1), (1, 1)) == pytest.approx(single)
+    for size in ((1, 1), (1, 2), (2, 1)):
+        small, _ = pattern(np.random.default_rng(1), *size)
+        assert textures.object_pattern(np.random.default_rng(1), size) == pytest.approx(small)
