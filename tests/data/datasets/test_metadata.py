@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from freeseg.catalog import dataset_metadata
+from freeseg.data import register_all
+from freeseg.data.datasets.roots import datasets_root, generated_root
 
 ADE, COCO, CITY = "ADEChallengeData2016", "coco", "cityscapes"
 VISTAS, VOC = "mapillary_vistas", "VOC2012"
@@ -119,3 +123,23 @@ def test_metadata_is_what_the_layout_says(root):
             for key, value in {"ignore_label": 255, **said}.items()
         }
     assert found == expected
+
+
+def test_folders_may_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value, both in (("~/data", tmp_path / "data"), ("/data", Path("/data"))):
+        monkeypatch.setenv("DETECTRON2_DATASETS", value)
+        assert (datasets_root(), generated_root()) == (both, both)
+    monkeypatch.setenv("DETECTRON2_DATASETS", "")
+    for cache, folder in (("~/kept", "kept"), ("", ".cache")):
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+        assert (datasets_root(), generated_root()) == (
+            Path("datasets"), tmp_path / folder / "freeseg"
+        )  # fmt: skip
+    try:
+        register_all("~/all")
+        for name in ("voc_2012_sem_seg_val", "shapes_val_panoptic", "camvid_val_panoptic"):
+            assert str(tmp_path / "all") in dataset_metadata(name).image_root
+    finally:
+        monkeypatch.undo()
+        register_all()
