@@ -7,6 +7,7 @@ from pathlib import Path
 from freeseg.catalog import dataset_metadata
 from freeseg.data import register_all
 from freeseg.data.datasets.roots import datasets_root, generated_root
+from freeseg.data.shapes import UNSEEN
 
 ADE, COCO, CITY = "ADEChallengeData2016", "coco", "cityscapes"
 VISTAS, VOC = "mapillary_vistas", "VOC2012"
@@ -123,6 +124,18 @@ def test_metadata_is_what_the_layout_says(root):
             for key, value in {"ignore_label": 255, **said}.items()
         }
     assert found == expected
+
+
+def test_shapes_say_which_classes_are_unseen(root):
+    for split in ("train", "val", "seen_train", "many_seen_train"):
+        metadata = dataset_metadata(f"shapes_{split}_panoptic")
+        names = metadata.stuff_classes
+        assert metadata.evaluation_set["unseen"] == list(UNSEEN)
+        assert metadata.evaluation_set["seen"] == [each for each in names if each not in UNSEEN]
+        flags = dict(zip(names, metadata.trainable_flag))
+        assert {name for name, flag in flags.items() if flag == 0} == set(UNSEEN)
+        assert set(flags.values()) == {0, 1}
+        assert metadata.image_root == f"{root}/shapes/{split}/images"
 
 
 def test_folders_may_begin_at_home(monkeypatch, tmp_path):

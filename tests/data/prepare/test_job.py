@@ -193,6 +193,22 @@ def test_folders_that_are_not_there_are_named(tmp_path, prepare, missing):
     assert str(error.value).splitlines()[1] == f"  {tmp_path}/in/{missing}"
 
 
+@pytest.mark.parametrize("lost", ["annotations", "annotations_instance"])
+def test_a_photo_of_ade20k_without_one_of_its_pngs_is_named(tmp_path, lost):
+    for folder in ("images", "annotations", "annotations_instance"):
+        for number in range(2):
+            suffix = "JPG" if folder == "images" else "png"
+            path = tmp_path / folder / "training" / f"{number}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (tmp_path / lost / "training" / "1.png").unlink()
+    for prepare in (ade20k.prepare_panoptic, ade20k.prepare_instances):
+        with pytest.raises(MissingFilesError) as error:
+            prepare(Job(tmp_path, tmp_path / "out", splits=["train"]))
+        assert str(error.value).splitlines()[1] == f"  {tmp_path}/{lost}/training/1.png"
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_list_of_voc_is_named(tmp_path):
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
