@@ -17,13 +17,17 @@ from freeseg.data.shapes.scene import Scene
 from freeseg.data.shapes.vocabulary import categories
 
 NAMES = [row.name for row in categories()]
-FILL = (0.2, 0.5, 0.9)
+FILL = (0.6, 0.2, 0.8)  # 153, 51 and 204
 HEIGHT, WIDTH = 40, 40
 
 
 def scene_of(number, names, sizes):
-    """Segments of these widths beside each other; each has a ramp of its own over its constant."""
+    """Segments of these widths beside each other; each has a ramp of its own over its constant.
+
+    The first one goes on above the others.
+    """
     ids = np.repeat(np.arange(1, len(names) + 1), sizes)[None].repeat(HEIGHT, 0)
+    ids[:8] = 1
     rows = np.arange(HEIGHT)[:, None] + 0 * ids
     image = np.stack([20 * ids + number, 3 * rows, 100 + 10 * ids], -1).astype(np.uint8)
     return Scene(image, ids.astype(np.int32), names, f"caption {number}")
@@ -77,18 +81,21 @@ def test_every_segment_arrives_with_its_class_alone_and_with_its_surroundings(gi
         draws = np.random.default_rng([3, number, 1])
         for segment, name in enumerate(scene.names, 1):
             mask = scene.ids == segment
-            columns = np.nonzero(mask[0])[0]
-            left, right = columns[0], columns[-1] + 1
+            left, top, right, bottom = box_of(mask)
             painted = np.where(mask[..., None], scene.image, 255 * np.array(FILL))
-            assert (found.masked[place] - resized(painted[:, left:right], 12)).abs().max() <= 1
+            window = painted[top:bottom, left:right]
+            assert (found.masked[place] - resized(window, 12)).abs().max() <= 1
+            if segment == 1:
+                assert found.masked[place][:, -1, -1].tolist() == [153, 51, 204]
             if name in ("sky", "sand", "brick"):
                 middle, half = draws.integers(mask.sum()), draws.integers(40 // 16, 40 // 5)
                 y, x = np.argwhere(mask)[middle]
                 top, left, bottom, right = y - half, x - half, y + half, x + half
             else:
                 more = (draws.uniform(1.0, 1.5) - 1) / 2
-                more_x, more_y = round(more * (right - left)), round(more * HEIGHT)
-                top, left, bottom, right = -more_y, left - more_x, 40 + more_y, right + more_x
+                more_x, more_y = round(more * (right - left)), round(more * (bottom - top))
+                top, left = top - more_y, left - more_x
+                bottom, right = bottom + more_y, right + more_x
             window = scene.image[max(0, top) : min(40, bottom), max(0, left) : min(40, right)]
             assert (found.plain[place] - resized(window, 12)).abs().max() <= 1, name
             place += 1

@@ -25,7 +25,7 @@ NAMES = [row.name for row in categories()]
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "deep" / "few"
+    folder = tmp_path / "deep" / "er" / "few"
     ensure_split(folder, SPLIT)
     return folder
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
+import freeseg.text
 from freeseg.data.shapes.phrases import FILLERS, SYNONYMS, TEMPLATES, random_phrase, words
 from freeseg.data.shapes.scene import _caption
 from freeseg.data.shapes.vocabulary import COLORS, SHAPES, STUFF, categories
@@ -22,6 +26,13 @@ def test_every_word_of_names_phrases_and_captions_is_listed_once():
     texts += [random_phrase(np.random.default_rng(seed), "red star") for seed in range(50)]
     said = {word for text in texts for word in re.findall(r"[a-z]+|\d|[,.:]", text)}
     assert said - {"?"} <= set(known)
+
+
+def test_the_words_are_those_that_the_weights_were_trained_with():
+    """In their order, which numbers them."""
+    path = Path(freeseg.text.__file__).with_name("toy_clip.safetensors")
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["words"]) == list(words())
 
 
 def phrases(name, count=2500):

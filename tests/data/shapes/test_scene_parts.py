@@ -141,6 +141,7 @@ def test_windows_of_a_texture_are_from_everywhere_and_half_are_mirrored():
         top, left = places[0, 0, 0], min(places[0, 0, 1], places[0, -1, 1])
         plain = tile[top : top + 8, left : left + 8]
         assert np.allclose(window, lights[-1] * (plain[:, ::-1] if is_mirrored else plain))
+        assert [top, left] == np.random.default_rng(seed).integers(0, 6, 2).tolist()
         starts[int(top), int(left)] += 1
         mirrored += is_mirrored
     assert {top for top, _ in starts} == {left for _, left in starts} == set(range(6))
