@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
@@ -91,7 +91,7 @@ class PanopticFiles:
     panoptic_json: Path
     sem_seg_root: Path | None = None
     instances_json: Path | None = None
-    hint: str = field(default="see 'Datasets' in the documentation", compare=False)
+    hint: str = "see 'Datasets' in the documentation"
 
     def photo_name(self, row: Mapping[str, Any], image: Mapping[str, Any]) -> str:
         """The photo of an annotation `row` and its `image` row ({} if the JSON lists none)."""

@@ -149,7 +149,7 @@ def read_field(row: Mapping[str, Any], field: str, kind: type, name: str) -> Any
     elif kind is Hashable:
         is_of_kind = is_of_kind and isinstance(value, (int, float, str))
     if value is None or not is_of_kind:
-        got = "nothing" if field not in row else f"{type(value).__name__} {row[field]!r:.40}"
+        got = "nothing" if field not in row else f"{type(row[field]).__name__} {row[field]!r:.40}"
         raise ValueError(f"{name} needs {field!r}, {TYPE_NAMES[kind]}, got {got}")
     return bool(value) if kind is bool else value
 

@@ -112,7 +112,7 @@ class PhotoFinder:
     def _files(self) -> dict[str, list[Path]]:
         """All files below the folder by their composed names."""
         files: dict[str, list[Path]] = {}
-        for folder, _, names in os.walk(self._folder):
+        for folder, _, names in sorted(os.walk(self._folder)):  # messages name the first
             for name in names:
                 files.setdefault(composed(name), []).append(Path(folder) / name)
         return files

@@ -49,7 +49,7 @@ def check_registered(names: Sequence[str]) -> None:
     known = dataset_names()
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(name, known, cutoff=0.5)
             similar = f"did you mean {', '.join(near)}? " if near else ""
             hint = f"{similar}data of your own need their row of DATASETS.CUSTOM"
             raise ValueError(f"no dataset is registered as {name!r}; {hint}")

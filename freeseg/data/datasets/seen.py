@@ -25,7 +25,7 @@ from freeseg.data.datasets.catalog import (
 from freeseg.data.splits import load_split, split_metadata
 
 # metadata that would lead around the filter, to files that still have all classes
-_UNFILTERED_FILES = ("json_file", "sem_seg_root")
+_UNFILTERED_FILES = ("json_file", "sem_seg_root", "panoptic_json", "panoptic_root", "gt_dir")
 
 
 @dataclass(frozen=True)

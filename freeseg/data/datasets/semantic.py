@@ -18,13 +18,9 @@ class SemanticFiles:
     image_root: Path
     sem_seg_root: Path
     hint: str
-    split_file: Path | None = None  # list of names, one per line; default: every PNG
 
     def names(self) -> list[str]:
-        """Image names without suffix, in a fixed order."""
-        if self.split_file is not None:
-            require_file(self.split_file, self.hint)
-            return self.split_file.read_text(encoding="utf-8").split()
+        """Names of the PNGs without suffix, in a fixed order."""
         if not self.sem_seg_root.is_dir():
             raise MissingDataError(f"{self.sem_seg_root} does not exist; {self.hint}")
         return sorted(path.stem for path in self.sem_seg_root.glob("*.png"))

@@ -17,6 +17,7 @@ from freeseg.data.coco_writer import encode_rle, write_json, write_png
 from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
 from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
+from freeseg.images import IMAGE_SUFFIXES
 
 FOLDERS = {"train": "training", "val": "validation"}
 SEMANTIC_HINT = (
@@ -35,6 +36,7 @@ class Files:
     """The files of one image."""
 
     image_id: str
+    photo: str  # its name
     semantic: Path
     instance: Path
 
@@ -122,10 +124,18 @@ def _all_files(job: Job) -> dict[str, list[Files]]:
         instance = job.source / "annotations_instance" / folder
         require([images, semantic], SEMANTIC_HINT)
         require([instance], INSTANCE_HINT)
-        names = sorted(path.stem for path in images.glob("*.jpg"))
-        if not names:
+        photos = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not photos:
             raise MissingFilesError([images / "*.jpg"], SEMANTIC_HINT)
-        files = [Files(name, semantic / f"{name}.png", instance / f"{name}.png") for name in names]
+        files = [
+            Files(
+                image_id=photo.stem,
+                photo=photo.name,
+                semantic=semantic / f"{photo.stem}.png",
+                instance=instance / f"{photo.stem}.png",
+            )
+            for photo in photos
+        ]
         require([file.semantic for file in files], SEMANTIC_HINT)
         require([file.instance for file in files], INSTANCE_HINT)
         result[split] = files
@@ -173,9 +183,4 @@ def _instances(instance: LabelMap) -> list[tuple[int, int]]:
 
 def _image_row(files: Files, labels: LabelMap) -> Json:
     height, width = labels.shape[:2]
-    return {
-        "id": files.image_id,
-        "file_name": f"{files.image_id}.jpg",
-        "height": height,
-        "width": width,
-    }
+    return {"id": files.image_id, "file_name": files.photo, "height": height, "width": width}

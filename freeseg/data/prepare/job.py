@@ -62,9 +62,9 @@ def add_options(
         folder: Default of --source and of --output, under $DETECTRON2_DATASETS.
     """
     source_help = "folder of the original files, only read (default: %(default)s)"
-    parser.add_argument("--source", type=Path, default=folder, help=source_help)
+    parser.add_argument("--source", type=_folder, default=folder, help=source_help)
     parser.add_argument(
-        "--output", type=Path, default=folder, help="folder to write into (default: %(default)s)"
+        "--output", type=_folder, default=folder, help="folder to write into (default: %(default)s)"
     )
     parser.add_argument(
         "--parts", nargs="+", choices=list(parts), default=list(parts), help="default: all"
@@ -73,6 +73,10 @@ def add_options(
     parser.add_argument(
         "--workers", type=int, default=min(os.cpu_count() or 1, 8), help="number of processes"
     )
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()  # of "--source=~/data" a shell leaves the ~
 
 
 def run(parts: Mapping[str, Callable[[Job], None]], options: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -87,3 +89,34 @@ def test_a_memory_that_cannot_be_written_costs_only_time(files, looked, tmp_path
     monkeypatch.setenv("FREESEG_CACHE", str(tmp_path / "no folder"))
     assert texts(files, looked) == texts(files, looked)
     assert len(looked.names) == 6
+
+
+@pytest.mark.parametrize(("others", "kept"), [(255, 255), (256, 255), (258, 255)])
+def test_the_latest_256_memories_are_kept(files, looked, own_memory, others, kept):
+    own_memory.mkdir(parents=True)
+    for number in range(others):
+        (own_memory / f"{number}.json").touch()
+        os.utime(own_memory / f"{number}.json", ns=(10**18 + number,) * 2)
+    (own_memory / "note.txt").touch()
+    texts(files, looked)
+    left = {path.stem for path in own_memory.glob("*.json")}
+    assert len(left) == kept + 1
+    assert {str(number) for number in range(others - kept, others)} <= left
+    assert (own_memory / "note.txt").exists()
+
+
+def test_a_terminal_sees_how_far_it_is_and_a_file_does_not(files, looked, monkeypatch, capsys):
+    texts(files, looked)
+    assert capsys.readouterr().err == ""
+    files[0].write_text("another text")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    texts(files, looked)
+    said = sys.stderr.getvalue()
+    assert said.count("texts: ") == said.count("%") >= 1, "stamps of files are taken in silence"
+    assert "0/1" in said
+    assert said.endswith("\r"), "the line is left to what comes next"
