@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from freeseg.bulk.parts import PartWriter, part_path, read_part
+from freeseg.bulk.photos import photos_of
 from freeseg.files import WriteError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -48,7 +49,9 @@ def test_lines_are_json(tmp_path):
 
 
 def test_a_shard_has_each_record_and_its_photo_under_one_key(tmp_path):
-    with tarfile.open(written(part_path(tmp_path, 0, "webdataset"))) as archive:
+    path = written(part_path(tmp_path, 0, "webdataset"))
+    assert [photo.error for photo in photos_of([str(path)])] == ["", ""], "it has its end mark"
+    with tarfile.open(path) as archive:
         found = [(one.name, archive.extractfile(one).read()) for one in archive]
     texts = [json.dumps(one).encode() for one in without_photos()]
     assert found == [

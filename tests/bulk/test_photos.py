@@ -75,3 +75,15 @@ def test_what_is_no_shard_is_one_error_and_the_others_go_on(tmp_path, name, cont
     error = f"{path}: is no tar file, or was cut off: {reason}"
     assert broken == Photo(str(path), None, error)
     assert after == Photo("after.jpg", "after.jpg")
+
+
+def test_one_block_of_the_end_mark_is_enough_and_less_is_not(tmp_path):
+    path = tmp_path / "s.tar"
+    content = Path(shard(path)).read_bytes()
+    end = len(content.rstrip(b"\0"))
+    end += -end % 512  # of the last photo
+    for length, error in ((end + 512, ""), (end + 511, "cut off"), (end, "it has no end mark")):
+        path.write_bytes(content[:length])
+        *_, last = photos_of([str(path)])
+        assert error in last.error
+        assert bool(last.error) == bool(error)

@@ -106,6 +106,15 @@ def test_tries_are_counted_for_each_piece(script):
     ]
 
 
+def test_a_piece_after_one_that_failed_is_tried_as_often(script):
+    full = "piece 8: [Errno 28] No space left on device"
+    assert [(done.chunk, done.error) for done in script([8, 3, 0], 1)] == [
+        (8, full),
+        (3, ""),
+        (0, ""),
+    ]
+
+
 def test_a_model_that_cannot_be_built_ends_the_job_at_once(script, tmp_path):
     (tmp_path / "unusable").touch()
     for num_processes in (0, 2):
