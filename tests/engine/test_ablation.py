@@ -162,7 +162,10 @@ def test_what_is_done_is_not_done_again(study, tmp_path):
 
 
 def test_unfinished_variants_have_no_numbers(study, tmp_path):
-    assert study.write_table(tmp_path / "out", [1]).splitlines()[2] == "| full | 0 | - | - |"
+    for _ in range(2):
+        table = study.write_table(tmp_path / "new/out", [1])
+        assert table.splitlines()[2] == "| full | 0 | - | - |"
+        assert (tmp_path / "new/out/table.md").read_text() == table + "\n"
 
 
 def test_a_part_of_the_study_brings_what_it_needs(study):

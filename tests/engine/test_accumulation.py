@@ -202,9 +202,9 @@ def test_counts_are_asked_of_the_whole_batch_of_the_bare_model():
     assert asked == [BATCHES[0]]
 
 
-@pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_the_forward_pass_alone_is_in_the_precision_that_is_asked_for(monkeypatch, precision):
-    entered, model = [], Scale()
+@pytest.fixture
+def autocast_on_cpu(monkeypatch):
+    """CUDA's mixed precision, on this machine."""
     plain = torch.autocast
 
     @contextlib.contextmanager
@@ -214,14 +214,29 @@ def test_the_forward_pass_alone_is_in_the_precision_that_is_asked_for(monkeypatc
             yield
 
     monkeypatch.setattr(torch, "autocast", on_cpu)
-    model.register_forward_hook(lambda *_: entered.append(torch.is_autocast_enabled("cpu")))
-    backward = []
+
+
+def precision_now():
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16])
+def test_the_forward_pass_alone_is_in_the_precision_that_is_asked_for(autocast_on_cpu, precision):
+    entered, backward, model = [], [], Scale()
+    model.register_forward_hook(lambda *_: entered.append(precision_now()))
     accumulate(
-        model, BATCHES[0], 2, lambda _: backward.append(torch.is_autocast_enabled("cpu")),
-        precision=precision,
-    )  # fmt: skip
-    assert entered == [precision is not None] * 2
-    assert backward == [False] * 2
+        *(model, BATCHES[0], 2, lambda _: backward.append(precision_now())), precision=precision
+    )
+    assert entered == [precision] * 2
+    assert backward == [None] * 2
+    trainer = AccumulatingAMPTrainer(
+        *(model, BATCHES, torch.optim.SGD(model.parameters(), lr=0.1)),
+        **{"grad_scaler": torch.amp.GradScaler("cpu"), "precision": precision, "num_parts": 3},
+    )
+    trainer.iter = 0
+    with EventStorage():
+        trainer.run_step()
+    assert entered[2:] == [precision] * 3
 
 
 @pytest.mark.parametrize(("num_parts", "is_taken"), [(0, False), (1, True), (6, True), (4, False)])

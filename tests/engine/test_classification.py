@@ -20,8 +20,6 @@ from freeseg.data.shapes.vocabulary import UNSEEN, categories
 from freeseg.engine import classification
 from freeseg.engine.classification import (
     KEY,
-    PIXEL_MEAN,
-    PIXEL_STD,
     ClassificationSettings,
     classification_accuracy,
     pretrain_classifier,
@@ -30,6 +28,8 @@ from freeseg.engine.classification import (
 from freeseg.modeling.backbone import TimmBackbone
 
 GREY = (0.5, 0.5, 0.5)
+PIXEL_MEAN = [255 * value for value in (0.485, 0.456, 0.406)]  # ImageNet's
+PIXEL_STD = [255 * value for value in (0.229, 0.224, 0.225)]
 
 
 @pytest.fixture(scope="module")
