@@ -107,7 +107,7 @@ def test_a_quarter_of_the_samples_is_without_surroundings():
     assert abs(is_masked.mean() - 0.25) < 6 * math.sqrt(0.1875 / count)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def places():
     """Where samples of two ramps and a constant come from: columns, rows, slopes, light."""
     side, count = 8, 4000
@@ -247,3 +247,10 @@ def test_a_pyramid_gets_what_it_has_at_half_precision(monkeypatch, tmp_path):
     del state["stem.w"], state["norm.n"]
     with pytest.raises(ValueError, match=r"no \['norm.n', 'stem.w'\]"):
         save_backbone("x", model, tmp_path / "c.safetensors", "of a test")
+
+
+def test_a_pretraining_is_this_long_unless_told():
+    assert vars(ClassificationSettings()) == {
+        **{"steps": 2000, "crops": 64, "learning_rate": 0.003, "warmup": 100},
+        **{"weight_decay": 0.05, "seed": 0},
+    }
