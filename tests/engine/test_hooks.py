@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from detectron2.utils.events import EventStorage
+from freeseg.engine import hooks as hooks_module
 from freeseg.engine.hooks import (
     BestCheckpointer,
     MetricHistory,
@@ -170,6 +171,20 @@ def test_the_best_is_the_first_of_the_highest(best, tmp_path):
     record = json.loads((tmp_path / "model_best.json").read_text())
     assert record == {"metric": "sem_seg/mIoU", "value": 5.0, "iteration": 2}
     assert hook.state_dict() == {"best_metric": 5.0, "best_iter": 2, "name": "sem_seg/mIoU"}
+
+
+def test_another_process_saves_with_the_main_one_and_writes_no_record(best, tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks_module.comm, "is_main_process", lambda: False)
+    given = iter([(4.0, 0), (3.0, 1), (6.0, 2), (5.0, 3), None])
+    monkeypatch.setattr(hooks_module.comm, "all_gather", lambda own: [next(given), own])
+    hook, saved = best()
+    (tmp_path / "model_best.json").write_text("the main process's")
+    loop = Loop(4).run(hook)
+    assert saved.seen == [("model_best", 0), ("model_best", 2)]
+    assert loop.storage.history("sem_seg/mIoU").values() == [
+        (4.0, 0), (3.0, 1), (6.0, 2), (5.0, 3)
+    ]  # fmt: skip
+    assert (tmp_path / "model_best.json").read_text() == "the main process's"
 
 
 def test_a_record_of_another_training_goes_with_the_first_step(best, tmp_path):
