@@ -96,7 +96,7 @@ def _in_a_copy(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    import pytest
+    import pytest  # noqa: PLC0415 (after the environment is set)
 
     tracer = Tracer(args.root, args.paths)
     pytest.main([*QUIET, *args.tests], plugins=[tracer])
@@ -112,7 +112,7 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _try(args: argparse.Namespace) -> int:
-    import pytest
+    import pytest  # noqa: PLC0415
 
     outcomes: list[Outcome] = []
 

@@ -132,7 +132,7 @@ class Trials:
         try:
             if _replaced(self.root / file, mutant, source, functions):
                 config = items[0].config
-                config._tmp_path_factory._basetemp = folder
+                config._tmp_path_factory._basetemp = folder  # noqa: SLF001 (a child's files are its own)
                 code = self._run(items)
             else:
                 command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
