@@ -208,6 +208,7 @@ def test_steps_are_those_of_the_loop_written_out(monkeypatch):
 
 def test_the_log_tells_every_hundredth_step_and_the_last(monkeypatch, caplog):
     monkeypatch.setattr(contrastive, "_logits", simple_logits)
+    monkeypatch.setattr(contrastive, "random_phrase", lambda _, name: name)
     monkeypatch.setattr(contrastive, "time", SimpleNamespace(perf_counter=iter(range(9)).__next__))
     settings = PretrainSettings(steps=102, crops=2, scenes=1, warmup=1)
     with caplog.at_level(logging.INFO, "freeseg"):

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 import pytest
-import yaml
 
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
@@ -69,4 +68,4 @@ def test_the_configuration_is_written_whole(cfg):
         write_config(cfg)
         text = Path(cfg.OUTPUT_DIR, "config.yaml").read_text()
         assert text == cfg.dump()
-        assert yaml.safe_load(text)["SOLVER"]["BASE_LR"] == value
+        assert f"\n  BASE_LR: {value}\n" in text

@@ -62,7 +62,7 @@ def periodic(last, log, evaluation, checkpoint):
 
 @pytest.mark.parametrize(
     ("last", "log", "evaluation", "checkpoint"),
-    [(7, 3, 2, 4), (6, 4, 3, 2), (5, 2, 0, 9), (3, 1, 5, 1)],
+    [(7, 3, 2, 4), (5, 2, 0, 9), (3, 1, 5, 1)],
 )
 def test_periods_are_those_of_a_loop(tiny_config, last, log, evaluation, checkpoint, one_thread):
     options = ("SOLVER.MAX_ITER", last, "SOLVER.LOG_PERIOD", log, "TEST.EVAL_PERIOD", evaluation)
@@ -169,7 +169,7 @@ def test_a_training_draws_a_seed_where_none_is_given(tiny_config, caplog, seed, 
     assert any(f"SEED {seed} is ignored" in line for line in caplog.messages) == is_given
 
 
-@pytest.mark.parametrize(("size", "iterations"), [(2, 5), (3, 4)])
+@pytest.mark.parametrize(("size", "iterations"), [(2, 3), (3, 2)])
 def test_a_batch_has_so_many_photos(
     tiny_config, tiny, monkeypatch, one_thread, tmp_path, size, iterations
 ):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from detectron2.engine import hooks
@@ -134,8 +133,9 @@ def test_checkpoints_that_nobody_names_are_told(tiny_config, tmp_path, caplog, r
 def test_what_is_written_with_the_first_step_is_what_was_given(tiny_config, tmp_path, one_thread):
     options = ("SEED", -1, "SOLVER.MAX_ITER", 1, "SOLVER.REFERENCE_WORLD_SIZE", 2, *NO_TEST)
     Trainer(tiny_config(*options)).train()
-    stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert (stored["SEED"], stored["SOLVER"]["MAX_ITER"]) == (-1, 1)
+    stored = (tmp_path / "config.yaml").read_text()
+    assert "\nSEED: -1\n" in stored
+    assert "\n  MAX_ITER: 1\n" in stored
     assert any("disc" in path.read_text() for path in tmp_path.glob("*.json"))
 
 
