@@ -194,14 +194,14 @@ def test_log_files_that_cannot_be_written_are_given_up():
     full, fine = Stream(OSError(errno.ENOSPC, "full")), Stream()
     gone = Stream(ValueError("closed"))
     one, other = logging.getLogger("freeseg"), logging.getLogger("fvcore")
-    for stream in (full, fine, gone, sys.stdout, sys.stderr):
+    for stream in (sys.stdout, full, fine, gone, sys.stderr):
         one.addHandler(logging.StreamHandler(stream))
     one.addHandler(logging.NullHandler())
     other.addHandler(logging.StreamHandler(full))
     with one_line_if_full("out"):
         pass
     assert [getattr(handler, "stream", None) for handler in one.handlers] == [
-        *(fine, sys.stdout, sys.stderr, None)
+        *(sys.stdout, fine, sys.stderr, None)
     ]
     assert other.handlers == []
     assert (full.closed, fine.closed, gone.closed) == (True, False, True)
