@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def own_keys():
     return set(flat(ours)) - set(flat(theirs))
 
 
+@functools.cache
 def names_that_are_read():
     """Attributes that the package loads, and its strings: keys are read by both."""
     found = set()
@@ -54,6 +56,28 @@ def test_every_key_is_read_or_said_to_be_unused():
     silent = {key for key in own_keys() if key.split(".")[-1] not in read}
     assert silent - set(UNUSED) - set(REFUSED) == set()
     assert len(silent) >= 15  # the search is not blind
+
+
+# Detectron2's keys of these sections that nothing here reads, and why
+THEIRS = {
+    "DATALOADER.ASPECT_RATIO_GROUPING": "photos of a batch are padded or cropped to one size",
+    "DATALOADER.REPEAT_SQRT": "of SAMPLER_TRAIN",
+    "DATALOADER.REPEAT_THRESHOLD": "of SAMPLER_TRAIN",
+    "DATALOADER.SAMPLER_TRAIN": "one sampler, which a resumed run goes on with",
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST": "no system here takes proposals of boxes",
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN": "no system here takes proposals of boxes",
+    "DATASETS.PROPOSAL_FILES_TEST": "no system here takes proposals of boxes",
+    "DATASETS.PROPOSAL_FILES_TRAIN": "no system here takes proposals of boxes",
+    "TEST.KEYPOINT_OKS_SIGMAS": "no system here finds keypoints",
+}
+# SOLVER's are read by Detectron2's schedules: tests/engine/test_solver_keys.py trains with each
+SECTIONS = ("DATALOADER", "DATASETS", "TEST")
+
+
+def test_detectron2s_keys_are_read_or_known_not_to_be():
+    cfg, read = get_cfg(), names_that_are_read()
+    keys = {key for key in flat(cfg) if key.split(".")[0] in SECTIONS}
+    assert {key for key in keys if key.split(".")[-1] not in read} == set(THEIRS)
 
 
 def test_what_is_unused_or_refused_is_a_key():

@@ -84,7 +84,7 @@ class Worker:
                 if self._form == "webdataset":
                     record["bytes"] = photo.read()
             except (ImageError, MemoryError, OSError) as error:
-                reason = error.reason if isinstance(error, ImageError) else str(error)
+                reason = getattr(error, "reason", None) or str(error) or type(error).__name__
                 record = {"photo": photo.name, "error": f"{photo.name}: {reason}"}
         writer.write(key, record)
 

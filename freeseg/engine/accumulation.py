@@ -65,8 +65,8 @@ def accumulate(
 class AccumulatingTrainer(SimpleTrainer):
     """Detectron2's SimpleTrainer with every batch in `num_parts` parts."""
 
-    def __init__(self, *arguments: Any, num_parts: int) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, num_parts: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.num_parts = num_parts
 
     def run_step(self) -> None:
@@ -82,8 +82,8 @@ class AccumulatingTrainer(SimpleTrainer):
 class AccumulatingAMPTrainer(AMPTrainer):
     """Detectron2's AMPTrainer with every batch in `num_parts` parts."""
 
-    def __init__(self, *arguments: Any, num_parts: int) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, num_parts: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.num_parts = num_parts
 
     def run_step(self) -> None:

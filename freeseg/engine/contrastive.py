@@ -120,7 +120,7 @@ def retrieval_accuracy(model: CLIP, crops: CropSet) -> dict[str, float]:
 
 
 def _crops(generator: np.random.Generator, train: CropSet, count: int) -> tuple[Tensor, Tensor]:
-    """Random crops, mirrored half of the time and a little brighter or darker, with classes [B]."""
+    """Random crops, mirrored half of the time, with classes [B]."""
     places = torch.from_numpy(generator.integers(len(train.classes), size=count))
     is_masked = torch.from_numpy(generator.random(count) < MASKED_SHARE)[:, None, None, None]
     pictures = torch.where(is_masked, train.masked[places], train.plain[places])

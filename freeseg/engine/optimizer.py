@@ -77,8 +77,9 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
 
     Shares of parameters (`freeseg.engine.sharding`) and whole ones cannot be in one.
 
-    The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate; norms and embeddings have
-    their own weight decay.
+    The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate, biases at
+    ``BIAS_LR_FACTOR`` times their module's; norms, embeddings and, where ``WEIGHT_DECAY_BIAS``
+    is a number, biases have their own weight decay.
     """
     cfg = completed(cfg)
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
@@ -86,6 +87,8 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
         rate = cfg.SOLVER.BASE_LR
         if "backbone" in path.split("."):
             rate *= cfg.SOLVER.BACKBONE_MULTIPLIER
+        if name == "bias":
+            rate *= cfg.SOLVER.BIAS_LR_FACTOR
         kind = rate, _weight_decay(cfg, module, name), isinstance(parameter, DTensor)
         groups.setdefault(kind, []).append(parameter)
     return [
@@ -118,6 +121,8 @@ def _trainable_parameters(
 
 
 def _weight_decay(cfg: CfgNode, module: nn.Module, name: str) -> float:
+    if name == "bias" and cfg.SOLVER.WEIGHT_DECAY_BIAS is not None:
+        return float(cfg.SOLVER.WEIGHT_DECAY_BIAS)
     if isinstance(module, NORMS):
         return float(cfg.SOLVER.WEIGHT_DECAY_NORM)
     if isinstance(module, nn.Embedding):

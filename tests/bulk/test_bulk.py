@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
 
-from freeseg.bulk import BulkJob, BulkSettings, processes
+from freeseg.bulk import BulkJob, BulkSettings
 from freeseg.bulk.manifest import Manifest, find_names
 from freeseg.bulk.parts import PartWriter, part_path, read_part
 from freeseg.bulk.photos import photos_of
@@ -29,26 +29,6 @@ from fixed_model import NAMES, write_config, write_weights
 
 TESTS = Path(__file__).resolve().parents[1]
 TOOL = TESTS.parent / "tools" / "segment_dataset.py"
-
-
-@pytest.fixture
-def model(tmp_path, monkeypatch):
-    """The fixed model, which other processes know too: they import what registers its classes."""
-    (tmp_path / "fixed_plugin.py").write_text(
-        "import fixed_model, pathlib, tempfile\n"
-        "fixed_model.write_config(pathlib.Path(tempfile.mkdtemp()))\n"
-    )
-    paths = [str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sys.modules.pop("fixed_plugin", None)
-    return ModelSettings(
-        config=str(write_config(tmp_path)),
-        weights=str(write_weights(tmp_path)),
-        task="all",
-        modules=("fixed_plugin",),
-    )
 
 
 def encoded(seed: int) -> bytes:
@@ -85,19 +65,6 @@ def test_a_shard_cut_anywhere_is_known_to_be_cut(tmp_path, suffix):
         *before, last = photos_of([str(shard)])
         assert last.error.startswith(f"{shard}: is no tar file, or was cut off")
         assert [one.error for one in before] == [""] * len(before)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Seven photos in two folders, two of them broken."""
-    folder = tmp_path / "photos"
-    (folder / "more").mkdir(parents=True)
-    for index in range(5):
-        (folder / f"{index}.png").write_bytes(encoded(index))
-    (folder / "more" / "cut.png").write_bytes(encoded(9)[:60])
-    (folder / "more" / "empty.jpg").write_bytes(b"")
-    (folder / "notes.md").write_text("no photo")
-    return folder
 
 
 def write_shard(path: Path, names: range) -> Path:
@@ -139,7 +106,7 @@ def test_records_hold_what_the_segmenter_finds(photos, model, tmp_path):
     job(photos, model, tmp_path / "out").run()
     row = records(tmp_path / "out")[0]
     expected = model.build()(row["photo"], "all")
-    assert row["image"]["height"], row["image"]["width"] == expected.image.shape[:2]
+    assert (row["image"]["height"], row["image"]["width"]) == expected.image.shape[:2]
     labels = np.full(expected.semantic.shape, -1)
     for region in row["semantic"]:
         mask = rle_codec.decode(region["segmentation"]).astype(bool)
@@ -246,12 +213,6 @@ def test_a_full_disk_costs_its_piece_and_the_next_run_makes_up_for_it(
         job(photos, model, out).run()
     monkeypatch.setattr(PartWriter, "close", close)
     assert job(photos, model, out).run().photos == 7
-
-
-@pytest.fixture
-def forking(monkeypatch):
-    """Workers begin as copies of this process, with what a test has changed in it."""
-    monkeypatch.setattr(processes, "START_METHOD", "fork")
 
 
 def die_of(monkeypatch, tmp_path, times):

@@ -35,7 +35,7 @@ class Toy(nn.Module):
             )
 
 
-def test_parts_are_counted_by_hand() -> None:
+def test_parts_are_counted_by_hand(capsys) -> None:
     sizes = analyze(Toy(), [{"image": torch.zeros(3, 6, 7, dtype=torch.uint8)}] * 2)
     pixels = 6 * 7
     convolution, deformable = 2 * pixels * 27 * 8, 5 * 3 * 8 * 10
@@ -47,6 +47,7 @@ def test_parts_are_counted_by_hand() -> None:
         PartSize("sem_seg_head.queries", 10, linear[1]),
         PartSize(REST, 0, deformable),
     ]
+    assert capsys.readouterr() == ("", "")
 
 
 class Decoder(nn.Module):
@@ -98,4 +99,59 @@ def test_the_table_ends_with_the_whole() -> None:
     assert table.splitlines()[2:] == [
         "| a | 50 | 25.0 % | 1.00 | 25.0 % |",
         "| whole | 200 | 100.0 % | 4.00 | 100.0 % |",
+    ]
+
+
+class Wide(nn.Module):
+    """Parts of which one has no parameters, one holds another's, and one is called in private."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = nn.Identity()
+        self.first = nn.Linear(6, 5)
+        self.sem_seg_head = nn.Sequential(nn.Linear(5, 3, bias=False), nn.Identity())
+        self.scale = nn.Parameter(torch.ones(7))
+        self.first.register_buffer("table", torch.ones(100))
+
+    def forward(self, inputs):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        for one in inputs:
+            self.sem_seg_head(self.first(self.plain(one["x"])) * 2) @ torch.ones(3, 4)
+
+
+def test_figures_are_of_one_image_and_of_parameters_alone() -> None:
+    model = Wide().train()
+    inputs = [{"x": torch.ones(11, 6)}] * 3
+    first, head, rest = 2 * 11 * 6 * 5, 2 * 11 * 5 * 3, 2 * 11 * 3 * 4
+    sizes = analyze(model, inputs)
+    assert sizes == [
+        PartSize("", 35 + 15 + 7, first + head + rest),
+        PartSize("first", 35, first),
+        PartSize("sem_seg_head.0", 15, head),
+        PartSize("sem_seg_head.1", 0, 0),
+        PartSize(REST, 7, rest),
+    ]
+    assert analyze(model, inputs) == sizes, "nothing of the first time is left"
+
+
+def test_a_failure_leaves_the_model_as_it_was() -> None:
+    model = Wide()
+    with pytest.raises(KeyError):
+        analyze(model, [{"y": 1}])
+    assert all("forward" not in vars(module) for module in model.modules())
+    assert len(analyze(model, [{"x": torch.ones(1, 6)}])) == 5
+
+
+def test_nothing_of_nothing_has_no_share() -> None:
+    table = sizes_table([PartSize("a", 0, 0), PartSize("", 0, 0)])
+    assert table.splitlines() == [
+        "| part | parameters | share | GFLOPs | share |",
+        "|---|---:|---:|---:|---:|",
+        "| a | 0 |  | 0.00 |  |",
+        "| whole | 0 |  | 0.00 |  |",
+    ]
+    table = sizes_table([PartSize("", 1_234_567, 8), PartSize("b", 1_000, 1), PartSize("a", 0, 7)])
+    assert [line.split(" | ")[:3] for line in table.splitlines()[2:]] == [
+        *(["| b", "1,000", "0.1 %"], ["| a", "0", "0.0 %"], ["| whole", "1,234,567", "100.0 %"])
     ]

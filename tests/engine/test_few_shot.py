@@ -14,7 +14,8 @@ from torch import nn
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg import add_freeseg_config
-from freeseg.engine.few_shot import FewShotJob, few_shot_table
+from freeseg.data.photos import PhotoReader
+from freeseg.engine.few_shot import FewShotJob, few_shot_table, load_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -120,3 +121,97 @@ def test_lseg_is_told_the_classes_name(cfg, root):
     results = job.run_fold(model, "0", cfg)
     assert lists == [("all the rest", "aeroplane")] * 2 + [("all the rest", "bird")]
     assert 0 <= results["mIoU"] <= 100
+
+
+def test_a_fold_is_read_as_the_job_says(cfg, root, monkeypatch):
+    from freeseg.engine import few_shot
+
+    asked = {}
+
+    def sample(benchmark, examples, **given):
+        asked["sampled"] = (benchmark.name, [one.image.stem for one in examples], given)
+        return ["the episodes"]
+
+    def loader(episodes, mapper, num_workers):
+        asked["loader"] = (episodes, vars(mapper), num_workers)
+        return "the loader"
+
+    def judge(model, loader, evaluator):
+        assert not torch.is_grad_enabled()
+        asked["judged"] = (model, loader, evaluator)
+        return {"few_shot": {"mIoU": 1.0}}
+
+    monkeypatch.setattr(few_shot, "sample_episodes", sample)
+    monkeypatch.setattr(few_shot, "build_episode_loader", loader)
+    monkeypatch.setattr(few_shot, "inference_on_dataset", judge)
+    monkeypatch.setattr(few_shot, "FewShotEvaluator", lambda names: names)
+    cfg.INPUT.FORMAT, cfg.DATALOADER.NUM_WORKERS, cfg.INPUT.WHITE_LEVEL = "BGR", 3, 4095
+    job = FewShotJob("pascal_5i", root, (), 5, 7, 11, 64, "all the rest", True)
+    assert job.run_fold("the model", "0", cfg) == {"mIoU": 1.0}
+    benchmark = few_shot.load_benchmark("pascal_5i")
+    name, stems, given = asked["sampled"]
+    assert name == benchmark.name
+    assert sorted(stems) == ["a", "b", "c"]
+    assert given == {"shots": 5, "seed": 7, "count": 11}
+    episodes, mapper, num_workers = asked["loader"]
+    assert (episodes, num_workers) == (["the episodes"], 3)
+    assert mapper == {
+        **{"benchmark": benchmark, "image_format": "BGR", "side": 64},
+        **{"background": "all the rest", "uses_release_texts": True},
+        "reader": PhotoReader.from_config(cfg),
+    }
+    assert mapper["reader"] != PhotoReader()
+    names = {number: benchmark.text(number) for number in benchmark.fold("0")}
+    assert asked["judged"] == ("the model", "the loader", names)
+
+
+@pytest.mark.parametrize("weights", ["all.pth", "{fold}/of {fold}.pth"])
+@pytest.mark.parametrize("folds", [(), ("2", "0")])
+def test_folds_share_a_model_or_have_their_own(cfg, monkeypatch, caplog, weights, folds):
+    from freeseg.engine import few_shot
+
+    loaded, asked = [], []
+    monkeypatch.setattr(few_shot, "load_model", lambda _, path: loaded.append(path) or path)
+
+    def run_fold(self, model, fold, _):
+        asked.append((model, fold))
+        return {"mIoU": float(fold) + 0.126, "FB-IoU": 50.0}
+
+    monkeypatch.setattr(FewShotJob, "run_fold", run_fold)
+    cfg.MODEL.WEIGHTS = weights
+    with caplog.at_level("INFO", "freeseg"):
+        results = FewShotJob("pascal_5i", Path("x"), folds).run(cfg)
+    names = list(folds or "0123")
+    paths = [weights.replace("{fold}", name) for name in names]
+    assert asked == list(zip(paths, names))
+    assert loaded == (paths if "{fold}" in weights else ["all.pth"])
+    assert {name: row["mIoU"] for name, row in results.items()} == {
+        name: float(name) + 0.126 for name in names
+    }
+    assert caplog.messages[0] == f"pascal_5i, fold {names[0]}: mIoU {names[0]}.13, FB-IoU 50.00"
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_weights_must_fit_unless_they_need_not(cfg, tmp_path, is_allowed):
+    cfg.MODEL.ALLOW_MISFIT = is_allowed
+    torch.save({"model": {"another.weight": torch.ones(1)}}, tmp_path / "w.pth")
+    if is_allowed:
+        assert not load_model(cfg, str(tmp_path / "w.pth")).training
+        return
+    with pytest.raises(ValueError, match=r"another\.weight"):
+        load_model(cfg, str(tmp_path / "w.pth"))
+
+
+def test_one_fold_has_no_mean():
+    table = few_shot_table({"0": {"mIoU": 62.5, "FB-IoU": 70}})
+    assert table.splitlines() == [
+        *("| fold | mIoU | FB-IoU |", "| --- | ---: | ---: |", "| 0 | 62.50 | 70.00 |")
+    ]
+
+
+def test_a_job_is_the_protocols_unless_told():
+    assert vars(FewShotJob("fss_1000", Path("x"))) == {
+        **{"benchmark": "fss_1000", "root": Path("x"), "folds": (), "shots": 0, "seed": 0},
+        **{"num_episodes": None, "side": 480, "background": "others"},
+        "uses_release_texts": False,
+    }

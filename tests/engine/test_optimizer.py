@@ -216,3 +216,12 @@ def test_poly_warms_up_linearly():
     warm = [0.2 + 0.8 * step / 4 for step in range(4)]
     expected = [0.1 * factor * (1 - step / 100) for step, factor in enumerate([*warm, 1.0, 1.0])]
     assert rates(cfg, 6) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["ADAMW", "SGD"])
+@pytest.mark.parametrize("devices", [("meta", "cpu"), ("cpu", "meta"), ("meta", "meta")])
+def test_steps_are_fused_where_all_parameters_are_on_the_cpu(kind, devices):
+    model = nn.ModuleList(nn.Linear(1, 1, device=device) for device in devices)
+    optimizer = build_optimizer(config(OPTIMIZER=kind), model)
+    assert not any(group["fused"] for group in optimizer.param_groups)
+    assert optimizer._step_supports_amp_scaling is False

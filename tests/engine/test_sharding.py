@@ -84,7 +84,11 @@ def compare() -> None:
     rank = dist.get_rank()
     cfg, plain = swin_model(seed=0)
     before = copy.deepcopy(plain.state_dict())
-    sharded = shard(copy.deepcopy(plain), min_parameters=20_000)
+    begun = copy.deepcopy(plain)
+    if rank:  # everybody begins with the main process's
+        for one in (*begun.parameters(), *begun.buffers()):
+            one.data.add_(1)
+    sharded = shard(begun, min_parameters=20_000)
     optimizer, of_shares = build_optimizer(cfg, plain), build_optimizer(cfg, sharded)
     batch = [annotated(seed) for seed in range(4)]
     ours = batch[2 * rank : 2 * rank + 2]

@@ -37,15 +37,21 @@ def test_rows_are_configurations_of_their_own(name):
     assert study.prompt_stages.keys() >= {variant.prompts for variant, _ in rows} - {""}
 
 
-@pytest.mark.parametrize("name", list(STUDIES))
+MULTI_TASK = ["freeseg", "oneformer", "oneformer_camvid"]
+
+
+def test_every_study_has_one_task_or_all():
+    assert set(STUDIES) == {*MULTI_TASK, "lseg"}
+    folders = {variant.folder for variant in STUDIES["lseg"]().variants}
+    assert folders.isdisjoint(TASKS), "LSeg has one task alone"
+
+
+@pytest.mark.parametrize("name", MULTI_TASK)
 def test_a_single_task_is_trained_and_evaluated_alone(name):
     rows = {variant.folder: cfg for variant, cfg in configurations(STUDIES[name]())}
-    alone = [task for task in TASKS if task in rows]
-    for task in alone:
+    for task in TASKS:
         assert list(default_tasks(rows[task])) == [task]
         drawn = SegmentationMapper.from_config(rows[task])["task_probabilities"]
         is_drawn_alone = drawn == tuple(float(task == each) for each in TASKS)
         assert is_drawn_alone or [f"{task} segmentation."] == rows[task].INPUT.TASK_NAME
-    assert len(alone) in (0, 3)
-    if alone:
-        assert list(default_tasks(rows[next(iter(rows))])) == list(TASKS)
+    assert list(default_tasks(rows[next(iter(rows))])) == list(TASKS)

@@ -1,0 +1,113 @@
+"""Every key of the query systems and of TEST changes what is built or done: two values differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import freeseg
+from detectron2.config import CfgNode, get_cfg
+from detectron2.layers import ShapeSpec
+from freeseg import add_freeseg_config, config
+from freeseg.config_unused import REFUSED, UNUSED
+
+LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
+          enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
+SHARED = [
+    *(config.query_decoder_arguments, config.criterion_arguments, config.assembly_arguments),
+    *(config.training_tasks, config.sliding_window_arguments, config.augmentation_arguments),
+    *(config.default_tasks, lambda cfg: config.pixel_decoder_arguments(cfg, LEVELS)),
+]
+FUNCTIONS = {
+    "MaskFormerHead": [
+        *(*SHARED, config.interaction_arguments, config.open_decoder_arguments),
+        *(config.learned_prompt_arguments, config.region_arguments, config.tuning_arguments),
+    ],
+    "OneFormerHead": [
+        *(*SHARED, config.task_query_arguments, config.task_conditioning_arguments),
+        *(config.text_mapper_arguments, config.contrastive_arguments),
+    ],
+}
+SECTIONS = ("MODEL.MASK_FORMER", "MODEL.ONE_FORMER", "MODEL.TEST", "MODEL.SEM_SEG_HEAD.TRANSFORMER")
+SECTIONS += ("TEST.AUG", "TEST.PROMPT_TUNING", "MODEL.SEM_SEG_HEAD.DEFORMABLE")
+# switches without which the keys behind them say nothing
+ON = {
+    **{"TEST.AUG.ENABLED": True, "TEST.AUG.IS_SLIDE": True, "TEST.PROMPT_TUNING.ENABLED": True},
+    **{"MODEL.ONE_FORMER.USE_TASK_NORM": True, "MODEL.CLIP_ADAPTER.PROMPT_LEARNER": "learnable"},
+    **{"INPUT.FORMAT": "RGB", "MODEL.IS_TRAIN": True},
+    **{"MODEL.TEST.TASK_PER_OUTPUT": False},
+    **{"MODEL.SEM_SEG_HEAD.IN_FEATURES": list(LEVELS)},
+}
+
+
+def configuration(head, changes):
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.MODEL.SEM_SEG_HEAD.NAME = head
+    for key, value in {**ON, **changes}.items():
+        *path, name = key.split(".")
+        node = cfg
+        for part in path:
+            node = node[part]
+        node[name] = value
+    return cfg
+
+
+def outcome(**changes):
+    """What all constructors would be given; the first line of what they refuse."""
+    found = []
+    for head, functions in FUNCTIONS.items():
+        cfg = configuration(head, changes)
+        for function in functions:
+            try:
+                found.append(repr(function(cfg)))
+            except ValueError as error:
+                found.append(f"refused: {error}")
+    return found
+
+
+def another(value):
+    """A value of the same type that is not this one."""
+    match_by_type = {
+        bool: lambda: not value,
+        int: lambda: value + 1,
+        float: lambda: value / 2 + 0.125,
+        str: lambda: f"another {value}",
+        tuple: lambda: (*value[:-1], value[-1] + 7),
+        list: lambda: [*value, "another"],
+    }
+    return match_by_type[type(value)]()
+
+
+def keys():
+    cfg = configuration("MaskFormerHead", {})
+
+    def flat(node, prefix):
+        for name, value in node.items():
+            key = f"{prefix}{name}"
+            yield from flat(value, f"{key}.") if isinstance(value, CfgNode) else [(key, value)]
+
+    known = dict(flat(cfg, ""))
+    chosen = {key: value for key, value in known.items() if key.startswith(SECTIONS)}
+    return {key: value for key, value in chosen.items() if key not in (*UNUSED, *REFUSED)}
+
+
+# read by the systems themselves, and where
+HEAD, SYSTEM = "modeling/head.py", "meta_arch/mask2former.py"
+ELSEWHERE = {
+    "MODEL.MASK_FORMER.SIZE_DIVISIBILITY": SYSTEM,
+    "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": HEAD,
+    "MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE": HEAD,
+    "MODEL.ONE_FORMER.SIZE_DIVISIBILITY": SYSTEM,
+    "MODEL.ONE_FORMER.TRANSFORMER_DECODER_NAME": HEAD,
+    "MODEL.ONE_FORMER.TRANSFORMER_IN_FEATURE": HEAD,
+    "MODEL.TEST.DETECTION_ON": "evaluation/builder.py",
+    "TEST.PROMPT_TUNING.PER_DATASET": "meta_arch/freeseg.py",
+}
+
+
+def test_two_values_of_a_key_are_two_objects():
+    plain = outcome()
+    silent = {key for key, value in keys().items() if outcome(**{key: another(value)}) == plain}
+    assert silent == set(ELSEWHERE)
+    for key, file in ELSEWHERE.items():
+        assert key.split(".")[-1] in (Path(freeseg.__file__).parent / file).read_text()
