@@ -172,7 +172,7 @@ def test_the_semantic_map_is_in_bytes_exactly_where_they_hold_all_numbers(ignore
 
 @pytest.mark.parametrize("seed", range(12))
 def test_components_are_those_of_scipy(seed):
-    """Stuff whole, things by corners, the tiny ones of a class together; sizes exactly at the limit."""
+    """Stuff whole, things by corners, the tiny ones of a class together."""
     draw = np.random.default_rng(seed)
     labels = draw.choice([0, 3, 9, 255], size=(9, 14), p=[0.3, 0.2, 0.4, 0.1])
     min_area = int(draw.integers(1, 6))
