@@ -212,7 +212,8 @@ def test_inside_chance_follows_from_the_key_and_after_an_error_it_is_the_callers
             drawn.extend([np.random.rand(), random.random()])
             raise KeyError
 
-    pytest.raises(KeyError, draw_and_fail)
+    with pytest.raises(KeyError):
+        draw_and_fail()
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states
     numbers = np.random.SeedSequence([0, 0]).generate_state(2).tolist()
     expected = [np.random.RandomState(numbers[0]).rand(), random.Random(numbers[1]).random()]
