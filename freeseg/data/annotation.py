@@ -127,8 +127,7 @@ class SegmentMap(Annotation):
         index = self._decode(transforms.apply_segmentation(self._map))
         if index.shape != size:
             raise ValueError(f"the transformed image is {size} but its labels are {index.shape}")
-        pixels = np.bincount(index.ravel() + 1, minlength=len(self.segments) + 1)
-        present = np.flatnonzero(pixels[1 : len(self.segments) + 1])
+        present = np.flatnonzero(np.bincount(index.ravel() + 1)[1:])  # without void
         masks = index[None] == present[:, None, None]  # [S, H, W]
         return SegmentMasks(tuple(self.segments[i] for i in present.tolist()), masks)
 
