@@ -204,6 +204,11 @@ def test_one_class_is_limited_where_it_may_not_fill_all(share, is_limited):
     steps = ShortSideCrop([24], 36, "choice", "absolute", (20, 30), share, 7).build()
     wanted = "RandomCrop_CategoryAreaConstraint" if is_limited else "RandomCrop"
     assert classes(steps) == ["ResizeShortestEdge", wanted]
+    assert (
+        classes(ShortSideCrop([24], 36, "choice", "absolute", (20, 30)).build())[1] == "RandomCrop"
+    )
+    usual = ShortSideCrop([24], 36, "choice", "absolute", (20, 30), 0.5).build()[1]
+    assert usual.ignored_category == 255
     if is_limited:
         assert (steps[1].single_category_max_area, steps[1].ignored_category) == (0.999, 7)
 
