@@ -259,6 +259,21 @@ def test_each_colour_change_is_that_of_pythons_own_colorsys():
         np.testing.assert_allclose(found[place], np.array(wanted) * 255, atol=5)
 
 
+@pytest.mark.parametrize("number", [-3.0, -1.0, 1.0, 2.0, 40.0])
+def test_whole_steps_of_brightness_are_added(number):
+    found = ColorSSDTransform(True, brightness=number).apply_image(IMAGE)
+    np.testing.assert_array_equal(found, np.clip(IMAGE.astype(int) + int(number), 0, 255))
+
+
+def test_twice_the_contrast_or_the_saturation_is_a_change():
+    found = ColorSSDTransform(True, contrast=2.0).apply_image(IMAGE)
+    np.testing.assert_array_equal(found, np.minimum(IMAGE.astype(int) * 2, 255))
+    pale = (IMAGE // 2 + 100).astype(np.uint8)
+    vivid = ColorSSDTransform(True, saturation=2.0).apply_image(pale).astype(int)
+    assert (np.ptp(vivid, axis=2) - np.ptp(pale.astype(int), axis=2)).min() >= -3
+    assert np.ptp(vivid, axis=2).mean() > 1.5 * np.ptp(pale, axis=2).mean()
+
+
 def test_contrast_comes_before_or_after_the_other_changes():
     numbers = {"brightness": 11.0, "contrast": 1.4}
     hsv = {"saturation": 0.5, "hue": -9}

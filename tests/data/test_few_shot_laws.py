@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from freeseg.data.few_shot import (
     read_mask,
     sample_episodes,
 )
+from freeseg.data.few_shot import benchmark as benchmark_file
 from freeseg.structures import LABEL_MAP_KEY
 
 VOC, COCO, FSS = (load_benchmark(name) for name in ("pascal_5i", "coco_20i", "fss_1000"))
@@ -258,6 +260,20 @@ def test_the_first_and_the_last_class_of_a_fold_may_be_listed_and_no_other(tmp_p
             continue
         with pytest.raises(ValueError, match=rf"one of 11, .*, 15; got 'a__b__{class_number}'"):
             find_examples(VOC, tmp_path, "2")
+
+
+@pytest.mark.parametrize("name", ["pascal_5i", "coco_20i", "fss_1000"])
+def test_a_benchmark_is_what_its_file_says(name):
+    found = load_benchmark.__wrapped__(name)  # read anew
+    content = json.loads(Path(benchmark_file.__file__).with_name(f"{name}.json").read_text())
+    assert found.name == name
+    assert list(found.classes) == content["classes"]
+    assert list(found.release_texts) == content.get("release_texts", content["classes"])
+    folds = {key: [found.classes[each] for each in fold] for key, fold in found.folds.items()}
+    assert folds == content["folds"]
+    assert (found.layout, found.num_episodes) == (content["layout"], content["episodes"])
+    assert found.is_drawn == (content["order"] == "drawn")
+    assert found == load_benchmark(name)
 
 
 def test_benchmarks_are_what_their_protocols_are():
