@@ -233,6 +233,7 @@ def test_a_batch_ends_exactly_at_its_size():
 @pytest.mark.parametrize("shares", [(0.0, 0.0, 1.0), (1, 0, 0)])
 def test_a_share_may_be_nothing(shares):
     assert plain("random", task_probabilities=shares).task_probabilities == shares
+    assert plain("random").task_probabilities == (1 / 3, 1 / 3, 1 / 3), "where none are given"
 
 
 def test_tasks_of_batches_need_something_to_draw_from(tmp_path, write_image):

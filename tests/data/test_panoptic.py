@@ -177,24 +177,30 @@ def test_components_are_those_of_scipy(seed):
     labels = draw.choice([0, 3, 9, 255], size=(9, 14), p=[0.3, 0.2, 0.4, 0.1])
     min_area = int(draw.integers(1, 6))
     expected = {}  # pixels -> (class, is crowd)
+    stuff = 3
     for label in (0, 3, 9):
         of_class = labels == label
         numbers, count = ndimage.label(of_class, np.ones((3, 3)))
-        parts = [numbers == number for number in range(1, count + 1)] if label != 9 else [of_class]
-        tiny = [part for part in parts if label != 9 and part.sum() < min_area]
+        parts = (
+            [numbers == number for number in range(1, count + 1)] if label != stuff else [of_class]
+        )
+        tiny = [part for part in parts if label != stuff and part.sum() < min_area]
         for part in parts:
-            if label == 9 or part.sum() >= min_area:
+            if label == stuff or part.sum() >= min_area:
                 expected[part.tobytes()] = (label, 0)
         if tiny:
             expected[np.logical_or.reduce(tiny).tobytes()] = (label, 1)
-    ids, segments = components_to_panoptic(labels, {0, 3}, 255, min_area)
+    ids, segments = components_to_panoptic(labels, {0, 9}, 255, min_area)
     assert [row["id"] for row in segments] == list(range(1, len(segments) + 1))
     found = {(ids == row["id"]).tobytes(): (row["category_id"], row["iscrowd"]) for row in segments}
     assert found == expected
     np.testing.assert_array_equal(ids == 0, labels == 255)
+    assert ids.dtype == np.int32
 
 
 def test_components_of_default_size_are_all_things():
     ids, segments = components_to_panoptic(np.array([[1, 0, 1]]), [1], ignore_label=0)
     assert ids.tolist() == [[1, 0, 2]]
     assert [row["iscrowd"] for row in segments] == [0, 0]
+    ids, _ = components_to_panoptic(np.array([[255, 254]]), [254])
+    assert ids.tolist() == [[0, 1]], "255 is void where nothing else is said"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from freeseg.data.annotation_files import read_labels
+from freeseg.data.problems import DataError, Problems
 from freeseg.data.records import dataset_records, match_or_refuse, merged, photo_of, renumbered
 from freeseg.structures import Vocabulary
 
@@ -29,6 +30,16 @@ def test_records_of_objects_have_the_size_of_their_upright_photo(loader, tmp_pat
     whole = {**record, "height": 7, "width": 8}
     without = {key: record[key] for key in ("file_name", "image_id")}
     assert dataset_records(loader([whole, without])) == [whole, without]
+
+
+def test_what_is_wrong_is_raised_or_collected(loader):
+    good = {"file_name": "b.png", "image_id": 3}
+    name, problems = loader([{"annotations": []}, good]), Problems()
+    with pytest.raises(DataError, match=f"^{name}: record 0 needs 'file_name'"):
+        dataset_records(name)
+    assert dataset_records(name, problems=problems) == [good]
+    (line,) = problems.errors
+    assert line.startswith(f"{name}: record 0 needs 'file_name'")
 
 
 @pytest.mark.parametrize("first_has_objects", [True, False])
