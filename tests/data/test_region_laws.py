@@ -184,7 +184,8 @@ def test_regions_of_many_images_are_drawn_by_class_and_seed():
     everything = drawn()
     assert Counter(label for label, _ in everything) == {0: 9, 2: 2}
     assert len(set(everything)) == 11
-    assert everything != sorted(everything), "classes are mixed"
+    labels = [label for label, _ in everything]
+    assert labels != sorted(labels), "classes are mixed"
     for count, wanted in ((0, {}), (1, {0: 1, 2: 1}), (2, {0: 2, 2: 2}), (3, {0: 3, 2: 2})):
         if not wanted:
             with pytest.raises(ValueError, match="have no region"):
@@ -208,6 +209,32 @@ def test_the_shorter_list_comes_again_from_its_start():
     assert len(names) == 7
     assert names == [names[place % 2] for place in range(7)]
     assert len({one["panoptic"]["file_name"] for one in found}) == 7
+
+
+def test_stuff_of_a_segment_and_behind_the_segments_is_one_region(tmp_path, write_image):
+    record = kinds(tmp_path, write_image)["panoptic and stuff"]
+    record[LABELS_KEY] = LabelTable({11: 2, 12: 5, 13: 0, 255: None})
+    for task in ("semantic", "panoptic"):
+        found = [one for one in regions(record, task) if one[task]["region_class"] == 2]
+        whole = blobs(2, [0, 0, 300, 70001, 6, 9])
+        mask = (whole == 300) | (whole == 0) & (blobs(3, [11, 12, 13, 255]) == 11)
+        target = (2, *shown(mask))
+        samples = [mapper(task)({**one, "seed": 0, "position": 0}) for one in found]
+        assert target in {unflipped(output, {target}) for output in samples}
+        assert len(found) == {"semantic": 1, "panoptic": 2}[task]
+
+
+def test_chance_is_that_of_seed_and_position(tmp_path, write_image):
+    """Written out: half of the whole boxes are mirrored, those that the first number says."""
+    (region,) = regions(kinds(tmp_path, write_image)["objects"], "instance")
+    photo = resized(PHOTO[1:6, 2:11], SHOWN, Image.Resampling.BILINEAR)
+    crop = mapper("instance")
+    for position in range(20):
+        entropy = np.random.SeedSequence([3, position]).generate_state(2)
+        is_flipped = np.random.RandomState(entropy[0]).rand() < 0.5
+        image = crop({**region, "seed": 3, "position": position})["image"].numpy()
+        expected = photo[:, ::-1] if is_flipped else photo
+        np.testing.assert_array_equal(image.transpose(1, 2, 0), expected)
 
 
 # crops
