@@ -63,7 +63,7 @@ def region_records(
         ignore_label: Of semantic maps.
 
     Raises:
-        ValueError: When a task has no region.
+        ValueError: When a task has no region, or a region a class beyond the flags.
     """
     with ThreadPoolExecutor() as pool:  # decoding leaves Python to other threads
         labels = list(pool.map(lambda record: _labels_on_png(record, ignore_label), records))
@@ -72,8 +72,14 @@ def region_records(
         by_class: dict[int, list[Record]] = {}
         for record, on_png in zip(records, labels):
             for region in _regions_of(record, task, on_png):
-                if is_trained[region["region_class"]]:
-                    by_class.setdefault(region["region_class"], []).append(region)
+                label = region["region_class"]
+                if label >= len(is_trained):
+                    raise ValueError(
+                        f"the annotation of {record['file_name']} has class {label}, but the "
+                        f"{len(is_trained)} classes are numbered 0 to {len(is_trained) - 1}"
+                    )
+                if is_trained[label]:
+                    by_class.setdefault(label, []).append(region)
         draw = random.Random(f"{seed} {task}")
         chosen = list(_draw_from_each(by_class, per_class, draw))
         if not chosen:

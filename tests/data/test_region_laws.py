@@ -171,6 +171,13 @@ def test_void_of_another_number_is_no_class(tmp_path, write_image, cfg, loader, 
     assert labels == [0, 3, 5]
 
 
+def test_the_last_class_is_taken_and_the_next_one_is_refused(tmp_path, write_image):
+    record = kinds(tmp_path, write_image)["semantic"]  # whose last class is 5
+    assert len(region_records([record], ["semantic"], [True] * 6)) == 3
+    with pytest.raises(ValueError, match=r"file_name.png has class 5, but the 5 classes .* to 4$"):
+        region_records([record], ["semantic"], [True] * 5)
+
+
 def test_regions_of_many_images_are_drawn_by_class_and_seed():
     rows = [
         {"file_name": f"{index}.jpg", "annotations": [{"category_id": label, "segmentation": BOX}]}
