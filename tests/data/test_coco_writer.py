@@ -188,7 +188,9 @@ def test_a_png_has_the_channels_of_opencv_or_is_an_error(tmp_path):
 
 def test_class_maps_beyond_bytes_are_written_whole(tmp_path):
     labels = np.array([[0, 255, 256], [300, 65535, 7]], np.uint16)
-    writer = CocoWriter(tmp_path, "val", CATEGORIES, INFO)
+    root = tmp_path / "not" / "there"
+    for _ in range(2):  # the folders are made, or are there
+        writer = CocoWriter(root, "val", CATEGORIES, INFO)
     writer.add("a.jpg", np.zeros((2, 3), np.int32), [], labels)
-    with Image.open(tmp_path / "sem_seg_val" / "a.png") as image:
+    with Image.open(root / "sem_seg_val" / "a.png") as image:
         np.testing.assert_array_equal(np.array(image), labels)

@@ -88,6 +88,7 @@ KEYS = {  # a key, its value, and the size of an image of 40x62 with it
     "longest exactly": (("INPUT.MIN_SIZE_TEST", 80, "INPUT.MAX_SIZE_TEST", 124), (80, 124)),
     "one less": (("INPUT.MIN_SIZE_TEST", 80, "INPUT.MAX_SIZE_TEST", 123), (79, 123)),
     "fixed": (("INPUT.TEST_RESIZE.SIZE", [21, 23]), (21, 23)),
+    "one pixel": (("INPUT.TEST_RESIZE.SIZE", [1, 1]), (1, 1)),
     "fixed, on multiples": (
         ("INPUT.TEST_RESIZE.SIZE", [20, 21], "INPUT.TEST_RESIZE.DIVISOR", 10),
         (20, 30),
