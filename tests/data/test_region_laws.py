@@ -323,6 +323,25 @@ def test_a_crop_shows_some_of_its_region_or_all_of_it(tmp_path, write_image):
     assert counts[True] > counts[False] > 0
 
 
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_lines_of_one_pixel_are_cropped_too(tmp_path, write_image, is_wide):
+    """To single pixels here, and every one of them comes."""
+    labels = np.full(SIZE, 255)
+    labels[(3, slice(2, 8)) if is_wide else (slice(2, 8), 3)] = 3
+    record = {
+        "file_name": str(write_image(tmp_path / "photo.png", PHOTO)),
+        "sem_seg_file_name": str(write_image(tmp_path / "labels.png", labels)),
+    }
+    (region,) = regions(record, "semantic")
+    crop = mapper("semantic", size=(6, 6), area=(0.1, 0.3))
+    colours = set()
+    for position in range(40):
+        image = crop({**region, "seed": 0, "position": position})["image"]
+        assert image.flatten(1).unique(dim=1).shape[1] == 1
+        colours.add(tuple(image[:, 0, 0].tolist()))
+    assert colours == {tuple(pixel) for pixel in PHOTO[labels == 3].tolist()}
+
+
 @pytest.mark.parametrize("kind", ["segments", "objects"])
 def test_a_region_without_a_pixel_is_named_with_its_photo(tmp_path, write_image, kind):
     record = kinds(tmp_path, write_image)["panoptic" if kind == "segments" else "objects"]
