@@ -6,7 +6,7 @@ Shapes: S annotated segments, N targets, H W image size (before or after the tra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +127,7 @@ class SegmentMap(Annotation):
         index = self._decode(transforms.apply_segmentation(self._map))
         if index.shape != size:
             raise ValueError(f"the transformed image is {size} but its labels are {index.shape}")
-        pixels = np.bincount(index.ravel() + 1, minlength=len(self.segments) + 1)
-        present = np.flatnonzero(pixels[1 : len(self.segments) + 1])
+        present = np.flatnonzero(np.bincount(index.ravel() + 1)[1:])  # without void
         masks = index[None] == present[:, None, None]  # [S, H, W]
         return SegmentMasks(tuple(self.segments[i] for i in present.tolist()), masks)
 
@@ -151,7 +150,7 @@ class InstanceMasks(Annotation):
     def __init__(self, annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> None:
         """Args: annotations are Detectron2 dicts with "segmentation"; size is of the image."""
         self._size = size
-        self._annotations = [row for row in annotations if _has_mask(row.get("segmentation"))]
+        self._annotations = [row for row in annotations if has_mask(row)]
         for number, row in enumerate(self._annotations):
             try:
                 check_segmentation(row["segmentation"], size)
@@ -189,7 +188,9 @@ class InstanceMasks(Annotation):
         return transforms.apply_segmentation(mask) == 1
 
 
-def _has_mask(segmentation: Any) -> bool:
+def has_mask(annotation: Mapping[str, Any]) -> bool:
+    """Whether an object's row of a COCO JSON has more than a box."""
+    segmentation = annotation.get("segmentation")
     return segmentation is not None and len(segmentation) > 0
 
 

@@ -31,8 +31,7 @@ def read_annotation(
         _check_size(record["pan_seg_file_name"], ids, size)
         segments = SegmentMap.from_panoptic(ids, record["segments_info"])
         if STUFF_KEY in record:
-            labels = read_labels(record, STUFF_KEY, ignore_label)
-            segments = segments.with_stuff(labels, ignore_label)
+            segments = segments.with_stuff(read_stuff(record, size, ignore_label), ignore_label)
         return segments, TASKS
     if "annotations" in record:
         try:
@@ -52,6 +51,13 @@ def read_annotation(
 def read_segment_ids(record: Record) -> IdMap:
     """Segment ids [H, W] of a record's panoptic PNG, 0 for void."""
     return rgb2id(read_picture(record["pan_seg_file_name"], "RGB"))
+
+
+def read_stuff(record: Record, size: tuple[int, ...], ignore_label: int) -> LabelMap:
+    """Class numbers [H, W] of what lies behind the segments of a record's image of `size`."""
+    labels = read_labels(record, STUFF_KEY, ignore_label)
+    _check_size(record[STUFF_KEY], labels, size)
+    return labels
 
 
 def read_class_map(record: Record, ignore_label: int) -> LabelMap:
@@ -105,7 +111,7 @@ def read_picture(file_name: str, image_format: str | None = None) -> npt.NDArray
         raise OSError(f"cannot read {file_name}: {error}") from error
 
 
-def _check_size(file_name: str, labels: npt.NDArray[Any], size: tuple[int, int]) -> None:
+def _check_size(file_name: str, labels: npt.NDArray[Any], size: tuple[int, ...]) -> None:
     if labels.shape[:2] != size:
         raise ValueError(
             f"{file_name} is {labels.shape[1]}x{labels.shape[0]} pixels, its photo is "

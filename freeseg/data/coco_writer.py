@@ -5,6 +5,7 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -115,12 +116,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_png(path: Path, image: LabelMap) -> None:
-    """Write a one- or three-channel (BGR) PNG; a failure is an error, never a silent False."""
+    """Write a one- or three-channel (BGR) PNG of 8 or 16 bits; what has no such PNG is an error."""
     write_bytes(path, _png_bytes(path, image))
 
 
 def _png_bytes(path: Path, image: LabelMap) -> bytes:
-    done, buffer = cv2.imencode(".png", image)
-    if not done:
+    is_done = False
+    if image.dtype in (np.uint8, np.uint16):  # of others OpenCV makes bytes, whatever they hold
+        with contextlib.suppress(cv2.error):
+            is_done, buffer = cv2.imencode(".png", image)
+    if not is_done:
         raise OSError(f"could not encode {path} from an array of {image.dtype} {image.shape}")
     return buffer.tobytes()

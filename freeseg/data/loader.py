@@ -21,14 +21,13 @@ from detectron2.data import (
     build_detection_test_loader,
     build_detection_train_loader,
 )
-from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata
 from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.custom import register_custom
-from freeseg.data.mapper import SegmentationMapper
+from freeseg.data.mapper import SegmentationMapper, shared_ignore_label
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
 from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
 from freeseg.structures import DATASET_KEY, Vocabulary
@@ -174,6 +173,7 @@ def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
         [index in seen for index in range(len(vocabulary))],
         cfg.DATASETS.SAMPLE_PER_CLASS,
         cfg.DATASETS.SAMPLE_SEED,
+        shared_ignore_label(cfg.DATASETS.TRAIN),
     )
 
 
@@ -197,12 +197,17 @@ def train_records(cfg: Any) -> list[Record]:
         if name in labels:
             void = ignore_label_of(name)
             records = renumbered(records, labels[name], void, void)
-        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and any(
-            "annotations" in row for row in records[:1]
-        ):
-            records = filter_images_with_only_crowd_annotations(records)
+        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+            records = [record for record in records if _has_objects_if_any(record)]
         result += [{**record, DATASET_KEY: name} for record in records] if own_lists else records
     return result
+
+
+def _has_objects_if_any(record: Record) -> bool:
+    """False of an image whose annotation is a list of objects without one that is no crowd."""
+    return "annotations" not in record or any(
+        not row.get("iscrowd", 0) for row in record["annotations"]
+    )
 
 
 def check_training_classes(cfg: Any) -> None:

@@ -168,7 +168,7 @@ class SegmentationMapper:
                 f"known names are {', '.join(PUBLISHED_MAPPERS)}"
             )
         task, geometry = PUBLISHED_MAPPERS[name]
-        ignore_label = _ignore_label(cfg.DATASETS.TRAIN)
+        ignore_label = shared_ignore_label(cfg.DATASETS.TRAIN)
         classes = None if cfg.DATASETS.MIX_LABEL_SETS else trained_vocabulary(cfg)
         return {
             **arguments,
@@ -311,7 +311,7 @@ def _task_probabilities(cumulative: Any) -> tuple[float, float, float]:
     return semantic, instance - semantic, 1 - instance
 
 
-def _ignore_label(dataset_names: Sequence[str]) -> int:
+def shared_ignore_label(dataset_names: Sequence[str]) -> int:
     """The training sets' ignore_label; sets without one (instances) have Detectron2's usual 255."""
     labels = {ignore_label_of(name) for name in dataset_names}
     if len(labels) > 1:

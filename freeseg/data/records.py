@@ -128,7 +128,7 @@ def renumbered(
         ignore_label: Void in the semantic PNGs.
         new_ignore_label: Void in what is read from them.
     """
-    table = LabelTable({**dict(enumerate(labels)), ignore_label: None, new_ignore_label: None})
+    table = LabelTable({new_ignore_label: None, **dict(enumerate(labels)), ignore_label: None})
     return [_renumbered(record, labels, table) for record in records]
 
 

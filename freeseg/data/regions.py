@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,15 @@ from detectron2.config import configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 from freeseg.config import completed, training_tasks
-from freeseg.data.annotation import Annotation, SegmentMasks
-from freeseg.data.annotation_files import read_annotation, read_labels
-from freeseg.data.mapper import BatchTasks, seeded
+from freeseg.data.annotation import Annotation, SegmentMasks, has_mask
+from freeseg.data.annotation_files import (
+    read_annotation,
+    read_labels,
+    read_segment_ids,
+    read_stuff,
+)
+from freeseg.data.datasets.catalog import STUFF_KEY
+from freeseg.data.mapper import BatchTasks, seeded, shared_ignore_label
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 
@@ -45,7 +52,7 @@ def region_records(
 
     A region is a record of one image whose annotation is cut down to the region, and its class as
     "region_class". The tasks may have different numbers of regions; those of the shorter lists
-    come again.
+    come again. Semantic PNGs are read to know what is on them.
 
     Args:
         records: Of images, with any annotation that training reads.
@@ -56,15 +63,23 @@ def region_records(
         ignore_label: Of semantic maps.
 
     Raises:
-        ValueError: When a task has no region.
+        ValueError: When a task has no region, or a region a class beyond the flags.
     """
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python to other threads
+        labels = list(pool.map(lambda record: _labels_on_png(record, ignore_label), records))
     lists = []
     for task in tasks:
         by_class: dict[int, list[Record]] = {}
-        for record in records:
-            for region in _regions_of(record, task, ignore_label):
-                if is_trained[region["region_class"]]:
-                    by_class.setdefault(region["region_class"], []).append(region)
+        for record, on_png in zip(records, labels):
+            for region in _regions_of(record, task, on_png):
+                label = region["region_class"]
+                if label >= len(is_trained):
+                    raise ValueError(
+                        f"the annotation of {record['file_name']} has class {label}, but the "
+                        f"{len(is_trained)} classes are numbered 0 to {len(is_trained) - 1}"
+                    )
+                if is_trained[label]:
+                    by_class.setdefault(label, []).append(region)
         draw = random.Random(f"{seed} {task}")
         chosen = list(_draw_from_each(by_class, per_class, draw))
         if not chosen:
@@ -86,23 +101,31 @@ def _draw_from_each(
         yield from regions if per_class < 0 else draw.sample(regions, min(per_class, len(regions)))
 
 
-def _regions_of(record: Record, task: str, ignore_label: int) -> Iterable[Record]:
+def _labels_on_png(record: Record, ignore_label: int) -> list[int]:
+    """Classes that only a semantic PNG tells: of a semantic map, or of stuff behind segments."""
+    if STUFF_KEY in record:
+        ids = read_segment_ids(record)
+        is_void = ~np.isin(ids, [row["id"] for row in record["segments_info"]])
+        labels = read_stuff(record, ids.shape, ignore_label)[is_void]
+    elif "segments_info" in record or "annotations" in record:
+        return []
+    else:
+        labels = read_labels(record, "sem_seg_file_name", ignore_label)
+    return [label for label in np.unique(labels).tolist() if label != ignore_label]
+
+
+def _regions_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Record]:
     """The regions of one image under a task, each as a record of its own."""
     key = "segments_info" if "segments_info" in record else "annotations"
-    if key not in record:  # a semantic map: it has to be read to know its classes
-        labels = (
-            read_labels(record, "sem_seg_file_name", ignore_label)
-            if task == "semantic"
-            else np.array([])
-        )
-        return [
-            {**record, "region_class": label}
-            for label in np.unique(labels).tolist()
-            if label != ignore_label
-        ]
+    if key not in record:
+        labels = on_png if task == "semantic" else ()
+        return [{**record, "region_class": label} for label in labels]
     rows = record[key]
+    if key == "annotations":
+        rows = [row for row in rows if has_mask(row)]
+    stuff = on_png if task != "instance" else ()
     if task == "semantic":
-        classes = sorted({row["category_id"] for row in rows})
+        classes = sorted({row["category_id"] for row in rows}.difference(stuff))
         groups = [
             (label, [row for row in rows if row["category_id"] == label]) for label in classes
         ]
@@ -112,7 +135,11 @@ def _regions_of(record: Record, task: str, ignore_label: int) -> Iterable[Record
             for row in rows
             if not row.get("iscrowd", 0) and (task == "panoptic" or row.get("isthing", True))
         ]
-    return [{**record, key: group, "region_class": label} for label, group in groups]
+    alone = {name: value for name, value in record.items() if name != STUFF_KEY}
+    return [
+        *({**alone, key: group, "region_class": label} for label, group in groups),
+        *({**record, "region_class": label} for label in stuff),  # it lies where no segment does
+    ]
 
 
 class RegionMapper:
@@ -147,7 +174,7 @@ class RegionMapper:
         self.reader = reader or PhotoReader()
 
     @classmethod
-    def from_config(cls, cfg: Any, ignore_label: int = 255) -> dict[str, Any]:
+    def from_config(cls, cfg: Any) -> dict[str, Any]:
         cfg = completed(cfg)
         sides = tuple(cfg.INPUT.MIN_SIZE_TRAIN)
         return {
@@ -155,7 +182,7 @@ class RegionMapper:
             "crop_area": tuple(cfg.INPUT.REGION_CROP_AREA),
             "tasks": BatchTasks(training_tasks(cfg), cfg.SOLVER.IMS_PER_BATCH),
             "image_format": cfg.INPUT.FORMAT,
-            "ignore_label": ignore_label,
+            "ignore_label": shared_ignore_label(cfg.DATASETS.TRAIN),
             "reader": PhotoReader.from_config(cfg),
         }
 
@@ -167,7 +194,10 @@ class RegionMapper:
             image = order_channels(self.reader.read(region), self.image_format)
             annotation, _ = read_annotation(region, image.shape[:2], self.ignore_label)
             view = _View(annotation, task, region["region_class"])
-            transforms, mask = self._crop(view, image.shape[:2])
+            try:
+                transforms, mask = self._crop(view, image.shape[:2])
+            except ValueError as error:
+                raise ValueError(f"annotation of {region['file_name']}: {error}") from error
             image = transforms.apply_image(image)
         instances = Instances(self.size)
         instances.gt_classes = torch.tensor([region["region_class"]])
@@ -177,7 +207,10 @@ class RegionMapper:
 
     def _crop(self, view: _View, size: tuple[int, int]) -> tuple[Any, BoolMask]:
         """A random crop of the region's box that shows some of it, and the mask there [H, W]."""
-        box = _box(view.mask(T.NoOpTransform(), size))
+        whole = view.mask(T.NoOpTransform(), size)
+        if not whole.any():
+            raise ValueError(f"the region of class {view.label} has no pixel")
+        box = _box(whole)
         flip = np.random.rand() < 0.5
         for crop in (_random_crop(box, self.crop_area), box):
             left, top, width, height = crop

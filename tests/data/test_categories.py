@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from detectron2.data.datasets.builtin_meta import (
@@ -7,6 +10,7 @@ from detectron2.data.datasets.builtin_meta import (
     CITYSCAPES_CATEGORIES,
     COCO_CATEGORIES,
 )
+from freeseg.data import categories
 from freeseg.data.categories import from_json, load_categories, metadata, palette
 
 COUNTS = {
@@ -72,3 +76,78 @@ def test_categories_of_a_json_come_things_first_then_by_id():
 
 def test_generated_colours_differ():
     assert len(set(palette(250))) == 250
+
+
+def test_generated_colours_are_those_of_pascal_vocs_development_kit():
+    """Its function `VOClabelcolormap`, without the black of the background."""
+    expected = []
+    for number in range(1, 256):
+        red = green = blue = 0
+        rest = number
+        for shift in range(8):
+            red |= (rest & 1) << (7 - shift)
+            green |= (rest >> 1 & 1) << (7 - shift)
+            blue |= (rest >> 2 & 1) << (7 - shift)
+            rest >>= 3
+        expected.append((red, green, blue))
+    assert palette(255) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([1, 2, 3], (1, 2, 3)),
+        ((4, 5, 6), (4, 5, 6)),
+        ([7.0, 8, 9], (7, 8, 9)),
+        ([1, 2], (0, 128, 0)),
+        ([1, 2, 3, 4], (0, 128, 0)),
+        ("red", (0, 128, 0)),
+        (None, (0, 128, 0)),
+    ],
+)
+def test_a_colour_is_three_numbers_or_that_of_its_place(given, expected):
+    """The row has the greater id, so its place is the second."""
+    rows = [{"id": "7", "name": 5, "color": given}, {"id": 2, "name": "a"}]
+    first, second = from_json(rows)
+    assert (first.color, second.color) == ((128, 0, 0), expected)
+    assert (second.id, second.name, second.is_thing) == (7, "5", True)
+
+
+def test_the_metadata_of_a_table_are_its_columns():
+    rows = from_json(
+        [
+            {"id": 90, "name": "sky", "isthing": 0, "color": [1, 2, 3]},
+            {"id": 7, "name": "dog", "color": [4, 5, 6]},
+            {"id": 30, "name": "cat", "isthing": 1, "color": [7, 8, 9]},
+        ]
+    )
+    assert metadata(rows) == {
+        "thing_classes": ["dog", "cat", "sky"],
+        "thing_colors": [[4, 5, 6], [7, 8, 9], [1, 2, 3]],
+        "thing_dataset_id_to_contiguous_id": {7: 0, 30: 1},
+        "stuff_classes": ["dog", "cat", "sky"],
+        "stuff_colors": [[4, 5, 6], [7, 8, 9], [1, 2, 3]],
+        "stuff_dataset_id_to_contiguous_id": {7: 0, 30: 1, 90: 2},
+    }
+    assert [row.to_json() for row in rows] == [
+        {"id": number, "name": name, "isthing": kind, "color": color, "supercategory": ""}
+        for number, name, kind, color in [
+            (7, "dog", 1, [4, 5, 6]), (30, "cat", 1, [7, 8, 9]), (90, "sky", 0, [1, 2, 3])
+        ]
+    ]  # fmt: skip
+    assert {type(row.to_json()["isthing"]) for row in rows} == {int}
+
+
+@pytest.mark.parametrize("table", ["mapillary_vistas", *COUNTS])
+def test_tables_have_their_own_colours_or_generated_ones(table):
+    path = Path(categories.__file__).with_name(f"{table}.json")
+    rows = json.loads(path.read_text())["categories"]
+    colors = palette(len(rows))
+    found = load_categories.__wrapped__(table)  # read anew
+    assert found == load_categories(table)
+    assert [row.color for row in found] == [
+        tuple(row[3]) if len(row) == 4 else color for row, color in zip(rows, colors)
+    ]
+    assert [(row.id, row.name, row.is_thing) for row in found] == [
+        (row[0], row[1], row[2] == 1) for row in rows
+    ]

@@ -148,7 +148,7 @@ def test_coco_with_and_without_the_protocols_lists(coco):
     assert find_examples(COCO, coco, "0") == [found[1]]
 
 
-@pytest.mark.parametrize("content", [[1], 3, {"0": []}, {0: None}])
+@pytest.mark.parametrize("content", [[1], 3, {"0": []}, {0: None}, {0: [], 4: 1}, {0: [], "4": []}])
 def test_pickles_that_are_no_lists_of_names_are_refused(coco, content):
     listed = coco / "splits" / "coco" / "val" / "fold0.pkl"
     listed.parent.mkdir(parents=True)
@@ -180,6 +180,14 @@ def test_missing_files_are_named(tmp_path):
         find_examples(VOC, tmp_path, "0")
     with pytest.raises(FileNotFoundError, match="no masks in"):
         find_examples(COCO, tmp_path, "0")
+
+
+def test_a_missing_mask_is_named_with_where_to_get_it(voc):
+    (first, _) = find_examples(VOC, voc, "0")
+    first.mask.unlink()
+    for use in (lambda: read_mask(VOC, first), lambda: find_examples(VOC, voc, "0")):
+        with pytest.raises(FileNotFoundError, match=r"000001.png does not exist; see 'Few-shot"):
+            use()
 
 
 def examples(counts):

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from freeseg.data.label_table import LabelTable, label_text, one_channel, packed_color
+from freeseg.data.label_table import (
+    LabelTable,
+    label_text,
+    one_channel,
+    packed_color,
+    packed_colors,
+    swap_hint,
+)
 
 IDS = LabelTable({7: 0, 300: 1, 0: 2, 255: None})
 RED, BLUE, GREY = (200, 0, 10), (10, 0, 200), (80, 80, 80)
@@ -105,3 +112,63 @@ def test_messages_have_a_void_value_and_texts():
 def test_pictures_of_colours_have_no_one_channel():
     assert one_channel(np.array([[RED]], np.uint8)) is None
     assert one_channel(np.zeros((2, 2, 3))).shape == (2, 2)
+
+
+@pytest.mark.parametrize("count", [1, 11, 12, 13, 30])
+def test_a_message_shows_a_dozen_of_the_known_values_in_their_order(count):
+    values = list(range(100, 100 + count))
+    shown = ", ".join(map(str, values[:12])) + (" ..." if count > 12 else "")
+    table = LabelTable({**dict.fromkeys(reversed(values), 0), 7: None})
+    with pytest.raises(ValueError, match=rf"^has the label 99, which is none of {shown}$"):
+        table.classes(np.array([[100, 99, 7]]), 255)
+
+
+def test_a_colour_is_packed_with_red_lowest():
+    assert packed_color((1, 2, 3)) == 1 + 2 * 256 + 3 * 65536
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    packed = packed_colors(pixels)
+    assert packed.tolist() == [[packed_color(pixel) for pixel in row] for row in pixels.tolist()]
+    for red, green, blue in ((0, 0, 255), (255, 0, 0), (9, 200, 31)):
+        assert label_text(packed_color((red, green, blue)), True) == (
+            f"colour [{red}, {green}, {blue}]"
+        )
+
+
+def test_red_and_blue_are_swapped_only_where_all_colours_would_be_known():
+    known = [packed_color(RED), packed_color(GREY)]
+    assert swap_hint([packed_color(RED[::-1]), packed_color(GREY)], known).startswith(": red and")
+    assert swap_hint([packed_color(RED[::-1]), packed_color((1, 2, 3))], known) == ""
+    assert swap_hint([packed_color(RED)], known) == "", "as it is, it would be known"
+
+
+def test_a_grey_picture_has_equal_channels_everywhere():
+    grey = np.random.default_rng(0).integers(0, 256, (3, 5), dtype=np.uint8)
+    for channels in (1, 2, 3, 4):
+        pixels = np.stack([grey] * channels, -1)
+        np.testing.assert_array_equal(one_channel(pixels), grey)
+    for channel in (1, 2):
+        pixels = np.stack([grey] * 3, -1)
+        pixels[2, 4, channel] ^= 1
+        assert one_channel(pixels) is None
+    alpha = np.stack([grey, grey, grey, grey ^ 1], -1)
+    np.testing.assert_array_equal(one_channel(alpha), grey)
+
+
+def test_a_coloured_picture_with_one_unknown_colour_is_one_of_colours():
+    pixels = np.array([[RED, (1, 1, 1)]], np.uint8)
+    with pytest.raises(ValueError, match=r"the colour \[1, 1, 1\], which"):
+        COLORS.classes(pixels, 255)
+    with pytest.raises(ValueError, match=r"the label 3, which is none of 1, 2, 80"):
+        COLORS.classes(np.full((1, 2, 3), 3, np.uint8), 255)
+
+
+def test_a_table_without_colours_reads_grey_in_three_channels():
+    table = LabelTable({3: 5, 4: None})
+    pixels = np.stack([np.array([[3, 4]], np.uint8)] * 3, -1)
+    assert table.classes(pixels, 9).tolist() == [[5, 9]]
+    assert table.renumbered([None] * 5 + [1]).class_of_color is None
+
+
+def test_classes_beyond_bytes_and_void_are_whole():
+    found = LabelTable({3: 70000, 4: None}).classes(np.array([[3, 4]], np.uint8), 65535)
+    assert (found.tolist(), found.dtype) == ([[70000, 65535]], np.int64)

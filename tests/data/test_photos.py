@@ -15,7 +15,7 @@ from detectron2.structures import BoxMode
 from freeseg.data import SegmentationMapper
 from freeseg.data.few_shot import Episode, EpisodeMapper, Example, load_benchmark
 from freeseg.data.panoptic import id2rgb
-from freeseg.data.photos import PhotoReader, annotated_size
+from freeseg.data.photos import PhotoReader, UniqueStems, annotated_size, unique_stems
 from freeseg.data.regions import RegionMapper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -158,3 +158,56 @@ def test_few_shot_photos_are_read_in_the_frame_of_their_mask(tmp_path: Path) -> 
     mapped = EpisodeMapper(benchmark, side=0)(episode)
     np.testing.assert_array_equal(mapped["image"].numpy().transpose(1, 2, 0), noise())
     assert mapped["truth"].shape == (HEIGHT, WIDTH)
+
+
+def test_white_levels_reach_from_one_to_all_of_16_bits(tmp_path: Path) -> None:
+    pixels = np.array([[0, 1, 300, 4095, 65535]], np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "deep.png")
+    for level in (1, 300, 4095, 65535):
+        found = PhotoReader(white_level=level).read_file(tmp_path / "deep.png")
+        wanted = np.minimum(np.round(pixels * 255.0 / level), 255)
+        assert np.abs(found[..., 0] - wanted).max() <= 0.5
+    for level in (0, -1, 65536):
+        with pytest.raises(
+            ValueError, match=rf"WHITE_LEVEL is a number from 1 to 65535, got {level}"
+        ):
+            PhotoReader(white_level=level)
+
+
+@pytest.mark.parametrize("missing", [("height",), ("width",), ("height", "width")])
+def test_one_side_is_no_size(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "labels.png")
+    record = {"file_name": "x", "height": 3, "width": 4}
+    record = {key: value for key, value in record.items() if key not in missing}
+    assert annotated_size(record) is None
+    assert annotated_size({**record, "sem_seg_file_name": str(tmp_path / "labels.png")}) == (
+        HEIGHT,
+        WIDTH,
+    )
+
+
+def test_the_first_png_that_can_be_read_tells_the_size(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "ids.png")
+    Image.new("L", (7, 6)).save(tmp_path / "labels.png")
+    keys = {"pan_seg_file_name": "ids.png", "sem_seg_file_name": "labels.png"}
+    record = {key: str(tmp_path / name) for key, name in keys.items()}
+    assert annotated_size(record) == (4, 5)
+    assert annotated_size({**record, "pan_seg_file_name": str(tmp_path / "absent")}) == (6, 7)
+
+
+def test_without_an_annotation_a_photo_is_upright_and_square_ones_too(tmp_path: Path) -> None:
+    stored = noise(6, 6)
+    name = write_turned(tmp_path / "photo.png", stored, 6)
+    upright = TURNS[6](stored)
+    for annotated in (None, (6, 6), (6, 7)):
+        np.testing.assert_array_equal(PhotoReader().read_file(Path(name), annotated), upright)
+    np.testing.assert_array_equal(PhotoReader("stored").read_file(name), stored)
+
+
+def test_names_of_photos_differ_whatever_their_folder_ending_and_case() -> None:
+    photos = ["a/x.png", Path("b/X.jpg"), "https://s.org/x.JPG?q=1", "x_2.png", "c/x_2", "y.tar.gz"]
+    found = unique_stems(photos)
+    assert found == ["x", "X_2", "x_3", "x_2_2", "x_2_3", "y.tar"]
+    assert len({name.lower() for name in found}) == len(photos)
+    names = UniqueStems()
+    assert [names.add(photo) for photo in photos] == found

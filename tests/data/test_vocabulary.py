@@ -4,6 +4,7 @@ import pytest
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data import read_vocabulary
+from freeseg.data.categories import load_categories
 from freeseg.data.datasets.catalog import register
 from freeseg.structures import Vocabulary
 
@@ -72,3 +73,45 @@ def test_a_class_alone_is_warned_of_once(text, count, caplog):
     assert [line.getMessage() for line in caplog.records] == count * [
         "all that is found will be 'zebra': add classes of what else may be there"
     ]
+
+
+def test_a_set_without_class_names_is_refused(loader):
+    name = loader(list)
+    with pytest.raises(ValueError, match=f"dataset {name} has no class names in its metadata"):
+        read_vocabulary(name)
+    named = loader(list, thing_classes=["pea", "rice"])
+    vocabulary = read_vocabulary(named)
+    assert (vocabulary.names, vocabulary.is_thing) == (("pea", "rice"), (True, True))
+
+
+TABLES = ("coco_panoptic", "coco_stuff", "ade20k", "cityscapes", "camvid", "voc2012")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_name_of_a_table_is_what_all_tables_count_it_as(table):
+    """Written out: stuff where a table says so and none says thing, by any of a name's forms."""
+    kinds = {}
+    for each in TABLES:
+        for row in load_categories(each):
+            forms = Vocabulary((row.name,), (True,)).with_plain_texts().synonyms[0]
+            for text in {row.name.casefold(), *(form.casefold() for form in forms)}:
+                kinds.setdefault(text, set()).add(row.is_thing)
+    names = [row.name for row in load_categories(table) if "," not in row.name]
+    found = read_vocabulary(names).is_thing
+    assert found == tuple(kinds[name.casefold()] != {False} for name in names)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_other_stays_where_it_was_written(place):
+    names = ["car", "sky", "dog"]
+    names.insert(place, "other")
+    vocabulary = read_vocabulary(names)
+    assert vocabulary.names == tuple(names)
+    assert vocabulary.other == place
+    assert vocabulary.is_thing == tuple(name in ("car", "dog") for name in names)
+    assert len(vocabulary.synonyms[place]) > 1, "with its usual texts"
+
+
+def test_what_was_flagged_keeps_its_flag():
+    vocabulary = read_vocabulary("sky: thing, car: stuff, sea, ship")
+    assert vocabulary.is_thing == (True, False, False, True)

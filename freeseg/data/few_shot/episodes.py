@@ -57,7 +57,7 @@ def sample_episodes(
     if not examples:
         raise ValueError(f"{benchmark.name}: there are no examples to draw episodes from")
     by_class: dict[int, list[Example]] = {}
-    for example in examples:
+    for example in dict.fromkeys(examples):  # a list may name one twice
         by_class.setdefault(example.class_id, []).append(example)
     for class_id, group in by_class.items():
         if len(group) <= shots:

@@ -38,7 +38,7 @@ def find_examples(benchmark: Benchmark, root: str | Path, fold: str) -> list[Exa
         FileNotFoundError: When files are missing; the message says which.
         ValueError: On a list of something else, or of another fold's classes.
     """
-    return _FINDERS[benchmark.layout](benchmark, Path(root), fold)
+    return _FINDERS[benchmark.layout](benchmark, Path(root).expanduser(), fold)
 
 
 def read_mask(benchmark: Benchmark, example: Example) -> Mask:
@@ -102,9 +102,10 @@ def _find_fss(benchmark: Benchmark, root: Path, fold: str) -> list[Example]:
     folder = root / "FSS-1000"
     found = []
     for class_id in benchmark.fold(fold):
-        images = sorted((folder / benchmark.classes[class_id]).glob("*.jpg"))
+        of_class = folder / benchmark.classes[class_id]
+        images = sorted(path for path in of_class.glob("*") if path.suffix.lower() == ".jpg")
         if not images:
-            raise FileNotFoundError(f"no images in {folder / benchmark.classes[class_id]}; {HINT}")
+            raise FileNotFoundError(f"no images in {of_class}; {HINT}")
         found += [Example(image, image.with_suffix(".png"), class_id) for image in images]
     return found
 
