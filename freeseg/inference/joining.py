@@ -61,8 +61,8 @@ class Thing:
 
     def absorb(self, score: float | None, tiles: set[int]) -> None:
         """Takes a further part."""
-        if score is not None and self.score is not None:
-            self.score = max(self.score, score)
+        known = [one for one in (self.score, score) if one is not None]
+        self.score = max(known, default=None)
         self.tiles |= tiles
 
 

@@ -207,6 +207,15 @@ def test_a_joined_thing_has_the_best_score_whichever_tile_it_comes_from(scores):
     assert found.pred_boxes.tensor.tolist() == [[0, 0, 12, 4]]
 
 
+@pytest.mark.parametrize("scores", list(itertools.permutations([0.5, None, 0.2])))
+def test_a_tile_that_tells_no_score_takes_none_away(scores):
+    panoptic, mask = JoinedPanoptic((4, 12)), torch.ones(4, 6, dtype=torch.bool)
+    for place, score in zip(STRIPS, scores):
+        ids, (info,) = panoptic_of(mask, score)
+        panoptic.add((ids, [info]), place, (0, 1))
+    assert panoptic.result()[1][0]["score"] == 0.5
+
+
 @pytest.mark.parametrize("scores", list(itertools.permutations([0.3, 0.9, 0.6])))
 def test_a_later_tile_that_shows_two_things_to_be_one_joins_them(scores):
     """Two legs in two tiles above, which meet in the tile below; a third thing stays apart."""

@@ -272,3 +272,31 @@ def test_without_queries_there_is_nothing(way, task):
         assert result.panoptic.segment_ids.tolist() == torch.zeros(SIZE).tolist()
     if task == "instance":
         assert result.instances.masks.shape == (0, *SIZE)
+
+
+@pytest.mark.parametrize("count", [255, 256, 257])
+def test_classes_and_segments_beyond_a_byte_keep_their_numbers(count):
+    """As many classes as pixels, of which each is the one of its own query."""
+    size = (1, count)
+    things = Vocabulary(tuple(map(str, range(count))), (True,) * count)
+    logits = torch.full((count, *size), -9.0)
+    logits[range(count), 0, range(count)] = 9.0
+    class_logits = torch.eye(count, count + 1) * 30
+    resizing, thresholds = Resizing.of(size, size, size, size), replace(LOOSE, min_score=0.5)
+    by_tiles = assemble_in_tiles(
+        TASKS,
+        class_logits,
+        logits,
+        resizing,
+        things,
+        replace(thresholds, max_instances=count),
+        100,
+    )
+    probs = class_logits.softmax(-1)[:, :-1]
+    by_map = assemble_by_class_map("panoptic", probs, logits, resizing, things, thresholds, 100)
+    numbers = list(range(count))
+    assert by_tiles.semantic[0].tolist() == numbers
+    assert sorted(by_tiles.instances.labels.tolist()) == numbers
+    for panoptic in (by_tiles.panoptic, by_map.panoptic):
+        assert panoptic.segment_ids[0].tolist() == [number + 1 for number in numbers]
+        assert [one.category_id for one in panoptic.segments] == numbers

@@ -152,7 +152,9 @@ def test_masks_are_joined_from_the_tiles_that_have_them():
 
 def test_flags_are_true_for_some():
     bounds = Range(torch.rand(4), torch.rand(4))
-    assert flags(bounds, torch.tensor([2, 0])).tolist() == [True, False, True, False]
+    found = flags(bounds, torch.tensor([2, 0]))
+    assert found.dtype == torch.bool
+    assert found.tolist() == [True, False, True, False]
     assert not flags(bounds, torch.zeros(0, dtype=torch.int64)).any()
 
 
