@@ -274,6 +274,34 @@ def test_without_queries_there_is_nothing(way, task):
         assert result.instances.masks.shape == (0, *SIZE)
 
 
+@ways(MAP_WAYS)
+def test_masks_without_a_pixel_of_their_own_are_not_shown_whatever_share_is_asked_for(way):
+    """One is empty, one loses every pixel to a surer class."""
+    probs = probs_of({CAT: 1.0}, {DOG: 0.3}, {CAT: 0.9})
+    masks = masks_of((0, 0, 3, 8, 0.9), (1, 0, 3, 4, 0.9), (4, 0, 6, 8, 0.3))
+    found = way(["instance"], probs, masks, LOOSE).instances
+    assert found.labels.tolist() == [CAT]
+    assert found.scores.tolist() == pytest.approx([0.9])
+    assert segments(way(["panoptic"], probs, masks, LOOSE)) == [(CAT, 24)]
+
+
+@ways(MAP_WAYS)
+def test_instances_of_equal_scores_stay_in_the_order_of_their_masks(way):
+    cells = list(itertools.product(range(SIZE[0]), range(SIZE[1])))
+    masks = masks_of(*((row, column, row + 1, column + 1, 0.9) for row, column in cells))
+    probs = probs_of(*[{DOG: 1.0}] * len(cells))
+    found = way(["instance"], probs, masks, LOOSE).instances
+    assert found.masks.flatten(1).int().argmax(1).tolist() == list(range(len(cells)))
+    assert found.scores.tolist() == pytest.approx([0.9] * len(cells), abs=1e-5)
+
+
+@ways(WAYS, MAP_WAYS)
+@pytest.mark.parametrize("task", ["depth", "instances", ""])
+def test_what_is_no_task_is_refused(way, task):
+    with pytest.raises(ValueError, match="wanted a non-empty selection of the tasks"):
+        way([task], probs_of({CAT: 1.0}), masks_of((0, 0, 3, 8, 0.9)), LOOSE)
+
+
 @pytest.mark.parametrize("count", [255, 256, 257])
 def test_classes_and_segments_beyond_a_byte_keep_their_numbers(count):
     """As many classes as pixels, of which each is the one of its own query."""
