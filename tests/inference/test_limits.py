@@ -122,7 +122,9 @@ def test_a_segment_keeps_its_class_and_every_pixel_its_own(way):
     expected = torch.zeros(SIZE, dtype=torch.int32)
     for (top, left, bottom, right, _), number in zip(boxes, (1, 2, 3, 1)):
         expected[top:bottom, left:right] = number
+    assert found.segment_ids.dtype == torch.int32
     assert torch.equal(found.segment_ids, expected)
+    assert {type(one.area) for one in found.segments} == {int}
 
 
 @ways(WAYS)
@@ -131,6 +133,15 @@ def test_exactly_the_least_visible_share_is_shown(way):
     probs = probs_of({CAT: 1.0}, {DOG: 1.0}, {SKY: 1.0})
     masks = masks_of((1, 2, 5, 6, 0.9), (1, 2, 3, 6, 0.95), (0, 0, 6, 8, 0.6))
     for share, labels in ((0.5, [CAT, DOG, SKY]), (0.5 + ABOVE, [DOG, SKY])):
+        found = way(["panoptic"], probs, masks, replace(LOOSE, min_visible_share=share))
+        assert [label for label, _ in segments(found)] == labels
+
+
+@ways(WAYS)
+def test_pixels_of_probability_one_half_are_of_the_mask_that_others_cover(way):
+    probs = probs_of({CAT: 1.0}, {DOG: 1.0}, {SKY: 1.0})
+    masks = masks_of((1, 2, 5, 6, 0.5), (1, 2, 3, 6, 0.95), (0, 0, 6, 8, 0.4))
+    for share, labels in ((0.5, [CAT, DOG]), (0.5 + ABOVE, [DOG])):
         found = way(["panoptic"], probs, masks, replace(LOOSE, min_visible_share=share))
         assert [label for label, _ in segments(found)] == labels
 

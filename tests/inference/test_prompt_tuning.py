@@ -174,3 +174,10 @@ def test_nothing_to_choose_between_leaves_the_tokens(adapter, per_dataset):
     found = tuner(adapter, one_unseen, "instance", proposals_of(0), 10.0)
     torch.testing.assert_close(found, plain)
     assert (tuner(adapter, LIST, "instance", proposals_of(0), 10.0) - plain).abs().max() > 1e-3
+
+
+def test_steps_leave_no_gradient_in_the_models_weights(adapter):
+    prompts = adapter.prompt_learner.requires_grad_(True)
+    found = PromptTuner(SETTINGS)(adapter, LIST, "instance", proposals_of(0), 10.0)
+    assert {name for name, weight in prompts.named_parameters() if weight.grad is not None} == set()
+    assert (found - adapter.class_features(LIST.texts, "instance")).abs().max() > 1e-3

@@ -147,6 +147,7 @@ def test_labels_are_those_of_the_resized_scores(output, tile):
     size = (24, 32)
     resizing = Resizing.of(size, size, size, output)
     found = best_labels(class_probs[:, :-1], mask_probs, resizing, tile)
+    assert found.dtype == torch.int64
     assert (found == wanted).float().mean() > 0.999
     assert torch.equal(best_labels(class_probs[:, :-1], mask_probs), scores.argmax(0))
 
