@@ -176,8 +176,18 @@ def test_stuff_has_the_best_score_of_its_masks_in_any_order(way, scores):
 @ways(WAYS)
 def test_instances_are_where_a_mask_is_above_one_half(way):
     for value, area in ((0.5, 0), (0.5 + ABOVE, 12)):
-        found = way(["instance"], probs_of({DOG: 1.0}), masks_of((1, 2, 4, 6, value)), LOOSE)
-        assert int(found.instances.masks[0].sum()) == area
+        masks = masks_of((1, 2, 4, 6, value))
+        masks[0, 4] = 0.9  # a row that is surely inside
+        found = way(["instance"], probs_of({DOG: 1.0}), masks, LOOSE)
+        assert int(found.instances.masks[0].sum()) == area + SIZE[1]
+
+
+@ways(WAYS)
+def test_of_two_classes_in_a_tile_each_has_its_own_pixels(way):
+    masks = masks_of((0, 0, 6, 3, 0.9), (0, 3, 6, 8, 0.8))
+    found = way(["semantic"], probs_of({SEA: 1.0}, {DOG: 1.0}), masks, LOOSE).semantic
+    labels = found if found.dim() == 2 else found.argmax(0)
+    assert labels.tolist() == [[SEA] * 3 + [DOG] * 5] * 6
 
 
 @ways(WAYS)
