@@ -74,6 +74,7 @@ class Segmenter:
         category_ids: tuple[int, ...] | None = None,
         knows: str = "",
         unsure_below: float = 0.0,
+        max_instances: int | None = None,
     ) -> None:
         """Wraps a model that keeps Detectron2's contract; `from_config` builds everything.
 
@@ -84,9 +85,11 @@ class Segmenter:
             category_ids: The dataset's own id of every class, for COCO files.
             knows: The photos that it has learned from, in a few words.
             unsure_below: Photos of which the model is less certain are called unsure; 0: none.
+            max_instances: Kept of a photo that went through the model in tiles; None keeps all.
         """
         self.knows = knows
         self.unsure_below = unsure_below
+        self.max_instances = max_instances
         self.model = model.eval()
         self.mapper = mapper
         self._classes = _Classes(vocabulary, category_ids)
@@ -160,6 +163,7 @@ class Segmenter:
             category_ids=known,
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
+            max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
         )
 
     def __repr__(self) -> str:
@@ -297,7 +301,7 @@ class Segmenter:
     ) -> list[Segmentation]:
         inputs = [self._request(photo, tasks, classes) for photo in photos]
         with torch.inference_mode():
-            outputs = segment_within_memory(self.model, inputs)
+            outputs = segment_within_memory(self.model, inputs, self.max_instances)
         missing = [task for task in tasks if _OUTPUT_KEYS[task] not in outputs[0]]
         if missing:
             raise ValueError(

@@ -19,7 +19,7 @@ from freeseg.ops import mask_areas, mask_boxes
 from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
 
 SHARPNESS = 0.01  # temperature of the class scores, in the release
-MAX_COVERED = 0.8  # share of an instance that better ones of its class may cover
+MAX_COVERED = 0.8  # share of an instance that others of its class may cover
 
 
 def assemble_by_class_map(

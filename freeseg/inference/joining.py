@@ -61,8 +61,8 @@ class Thing:
 
     def absorb(self, score: float | None, tiles: set[int]) -> None:
         """Takes a further part."""
-        if score is not None and self.score is not None:
-            self.score = max(self.score, score)
+        known = [one for one in (self.score, score) if one is not None]
+        self.score = max(known, default=None)
         self.tiles |= tiles
 
 
@@ -148,21 +148,23 @@ class JoinedPanoptic:
 
 
 class JoinedInstances:
-    """Instances of tiles: those of a class that agree where both tiles look are one."""
+    """Instances of tiles: those of a class that agree where both tiles look are one.
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    Of the whole image the best `max_instances` are kept, all where it is None.
+    """
+
+    def __init__(self, size: tuple[int, int], max_instances: int | None = None) -> None:
         self._size = size
+        self._max_instances = max_instances
         self._seen = torch.zeros(size, dtype=torch.bool)
         self._things: list[Thing] = []
         self._masks: list[Tensor] = []  # bool [H, W] of each
         self._num_tiles = 0
-        self._most = 0  # instances of any tile: as many as the model gives for an image
 
     def add(self, output: Any, place: Place, own: Corner) -> None:
         """Takes a tile's `Instances` with masks [N, h, w]; every pixel of each is kept."""
         tile = output.to("cpu")
         seen = self._seen[place].clone()
-        self._most = max(self._most, len(tile))
         rows = zip(tile.pred_masks.bool(), tile.pred_classes.tolist(), tile.scores.tolist())
         for mask, label, score in rows:
             if mask.any():
@@ -196,7 +198,7 @@ class JoinedInstances:
     def result(self) -> Instances:
         """The best instances of the whole image."""
         found = [(one.score or 0.0, i) for i, one in enumerate(self._things) if one.label >= 0]
-        best = sorted(found, reverse=True)[: self._most]
+        best = sorted(found, reverse=True)[: self._max_instances]
         masks = torch.zeros((len(best), *self._size), dtype=torch.bool)
         for row, (_, index) in zip(masks, best):
             row[:] = self._masks[index]

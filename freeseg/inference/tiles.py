@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ class Span:
     own_start: int  # first pixel of the output that no earlier tile decides
 
 
-def segment_within_memory(model: Model, batch: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def segment_within_memory(
+    model: Model, batch: Sequence[dict[str, Any]], max_instances: int | None = None
+) -> list[dict[str, Any]]:
     """The model's results; images that are too many go one by one, what is too large in tiles.
 
     In tiles, ``sem_seg`` is the class map int64 [H, W] instead of scores [K, H, W], and things
@@ -46,6 +49,8 @@ def segment_within_memory(model: Model, batch: Sequence[dict[str, Any]]) -> list
     Args:
         model: Keeps Detectron2's contract.
         batch: Inputs of images, with ``image``, ``height`` and ``width``.
+        max_instances: Kept of an image in tiles, of which each has as many as the model gives for
+            an image; None keeps all.
 
     Raises:
         MemoryError: When not even the smallest tiles fit.
@@ -57,11 +62,13 @@ def segment_within_memory(model: Model, batch: Sequence[dict[str, Any]]) -> list
             raise
     torch.cuda.empty_cache()
     if len(batch) > 1:
-        return [segment_within_memory(model, [inputs])[0] for inputs in batch]
-    return [_in_ever_smaller_tiles(model, batch[0])]
+        return [segment_within_memory(model, [inputs], max_instances)[0] for inputs in batch]
+    return [_in_ever_smaller_tiles(model, batch[0], max_instances)]
 
 
-def _in_ever_smaller_tiles(model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _in_ever_smaller_tiles(
+    model: Model, inputs: Mapping[str, Any], max_instances: int | None
+) -> dict[str, Any]:
     height, width = inputs["image"].shape[-2:]
     parts = 2
     while max(height, width) / parts >= MIN_TILE:
@@ -71,7 +78,7 @@ def _in_ever_smaller_tiles(model: Model, inputs: Mapping[str, Any]) -> dict[str,
             *(_num_parts(width, parts), _num_parts(height, parts)),
         )
         try:
-            return segment_in_tiles(model, inputs, parts)
+            return segment_in_tiles(model, inputs, parts, max_instances)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -89,8 +96,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return is_full or "allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def segment_in_tiles(model: Model, inputs: Mapping[str, Any], parts: int) -> dict[str, Any]:
+def segment_in_tiles(
+    model: Model, inputs: Mapping[str, Any], parts: int, max_instances: int | None = None
+) -> dict[str, Any]:
     """Segments an image in `parts` overlapping tiles along each side (fewer where it is short)."""
+    joiners = {**_JOINERS, "instances": partial(JoinedInstances, max_instances=max_instances)}
     size = int(inputs["height"]), int(inputs["width"])
     joined: dict[str, Any] = {}
     for rows, columns in _tiles(tuple(inputs["image"].shape[-2:]), size, parts):
@@ -104,7 +114,7 @@ def segment_in_tiles(model: Model, inputs: Mapping[str, Any], parts: int) -> dic
         own = (rows.own_start - rows.target.start, columns.own_start - columns.target.start)
         for key, value in model([part])[0].items():
             if key not in joined:
-                joined[key] = _JOINERS[key](size)
+                joined[key] = joiners[key](size)
             joined[key].add(value, place, own)
     return {key: joiner.result() for key, joiner in joined.items()}
 
@@ -112,7 +122,6 @@ def segment_in_tiles(model: Model, inputs: Mapping[str, Any], parts: int) -> dic
 _JOINERS: dict[str, Any] = {
     "sem_seg": JoinedLabels,
     "panoptic_seg": JoinedPanoptic,
-    "instances": JoinedInstances,
     CERTAINTY_KEY: JoinedCertainty,
 }
 

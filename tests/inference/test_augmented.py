@@ -86,10 +86,92 @@ def test_augmentation_is_the_mean_over_sizes_and_mirror_images():
     torch.testing.assert_close(plain([{"image": image}])[0]["sem_seg"], image.float())
 
 
+class LeftAndRight(Brightness):
+    """Brightness, and where in the copy a pixel is: mirrored copies are seen otherwise."""
+
+    def _one(self, x):
+        self.asked = {key: x.get(key) for key in ("label_map", "file_name")}
+        found = super()._one(x)
+        columns = torch.linspace(0, 200, found["sem_seg"].shape[-1])
+        return {
+            "sem_seg": found["sem_seg"] * torch.tensor([1.0, 0.5, 2.0])[:, None, None] + columns
+        }
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("wants_map", [False, True])
+def test_three_sizes_are_three_calls_written_out(flip, wants_map):
+    """The largest copy is held by the long side; the caller's own keys reach the model."""
+    model, image = LeftAndRight(), picture()
+    wrapped = AugmentedSemantic(model, min_sizes=[10, 20, 40], max_size=48, flip=flip)
+    asked = {
+        "image": image,
+        "height": 17,
+        "width": 33,
+        "file_name": "a.jpg",
+        "label_map": wants_map,
+    }
+    found = wrapped([asked])[0]["sem_seg"]
+    total = torch.zeros(3, 17, 33)
+    photo = Image.fromarray(image.permute(1, 2, 0).numpy())
+    for width, height in ((15, 10), (30, 20), (48, 32)):
+        copy = torch.from_numpy(np.array(photo.resize((width, height), Image.BILINEAR)))
+        request = {"tasks": ("semantic",), "height": 17, "width": 33}
+        scores = LeftAndRight()([{**request, "image": copy.permute(2, 0, 1)}])[0]["sem_seg"]
+        if flip:
+            mirrored = copy.permute(2, 0, 1).flip(2)
+            seen = LeftAndRight()([{**request, "image": mirrored}])[0]["sem_seg"].flip(2)
+            assert (seen - scores).abs().max() > 100
+            scores = (scores + seen) / 2
+        total += scores / 3
+    torch.testing.assert_close(found, total.argmax(0) if wants_map else total)
+    assert model.asked == {"label_map": False, "file_name": "a.jpg"}
+    assert len(model.seen) == 3 * (1 + flip)
+
+
+@pytest.mark.parametrize("wants_map", [False, True])
+def test_windows_are_summed_and_counted_pixel_by_pixel(wants_map):
+    """Windows of a model to which it matters where in a window a pixel is; the last ends it."""
+    model, image = LeftAndRight(), picture()
+    wrapped = SlidingWindow(model, window=(8, 12), stride=(5, 7), tasks=("semantic",))
+    found = wrapped([{"image": image, "label_map": wants_map, "file_name": "a.jpg"}])[0]["sem_seg"]
+    total, count = np.zeros((3, 20, 30)), np.zeros((20, 30))
+    for top in (0, 5, 10, 12):
+        for left in (0, 7, 14, 18):
+            part = image[:, top : top + 8, left : left + 12]
+            scores = LeftAndRight()([{"image": part, "tasks": ("semantic",)}])[0]["sem_seg"]
+            total[:, top : top + 8, left : left + 12] += scores.numpy()
+            count[top : top + 8, left : left + 12] += 1
+    wanted = torch.from_numpy(total / count).float()
+    torch.testing.assert_close(found, wanted.argmax(0) if wants_map else wanted)
+    assert model.asked == {"label_map": False, "file_name": "a.jpg"}
+    assert len(model.seen) == 16
+
+
+def test_a_picture_smaller_than_the_window_is_one():
+    model, image = LeftAndRight(), picture(6, 9)
+    wrapped = SlidingWindow(model, window=(8, 12), stride=(8, 12), tasks=("semantic",))
+    found = wrapped([{"image": image, "height": 12, "width": 27}])[0]["sem_seg"]
+    scores = LeftAndRight()([{"image": image, "tasks": ("semantic",)}])[0]["sem_seg"]
+    wanted = F.interpolate(scores[None], (12, 27), mode="bilinear")[0]
+    torch.testing.assert_close(found, wanted)
+    assert [size for size, _ in model.seen] == [(6, 9)]
+
+
+@pytest.mark.parametrize("stride", [(0, 7), (5, 0), (5, 13), (9, 12)])
+def test_strides_are_from_one_to_the_window(stride):
+    with pytest.raises(ValueError, match="must be 1 to the window"):
+        SlidingWindow(Brightness(), window=(8, 12), stride=stride, tasks=("semantic",))
+    for limit in ((1, 1), (8, 12)):
+        SlidingWindow(Brightness(), window=(8, 12), stride=limit, tasks=("semantic",))
+
+
 def test_images_of_one_padded_size_share_a_batch():
     sizes = [(30, 40), (64, 64), (32, 64), (20, 50), (64, 33)]
     assert groups_by_padded_size(sizes, 32) == [[0, 2, 3], [1, 4]]
     assert groups_by_padded_size(sizes, 0) == [[0], [1], [2], [3], [4]]
+    assert groups_by_padded_size([*sizes, (30, 40)], 1) == [[0, 5], [1], [2], [3], [4]]
+    assert groups_by_padded_size([(32, 64), (33, 64), (32, 65), (1, 33)], 32) == [[0, 3], [1], [2]]
     assert groups_by_padded_size([], 32) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -55,6 +56,41 @@ def test_padding_is_cut_off() -> None:
     masks = torch.zeros(5, 16, 24)
     assert without_padding(masks, features, 0).shape == (5, 16, 24)
     assert without_padding(masks, features, 1).shape == (5, 8, 10), "7.5 rows are begun"
+
+
+@pytest.mark.parametrize("padded", [(64, 96), (32, 48), (60, 90)])
+def test_a_map_keeps_the_pixels_that_show_any_of_the_image(padded) -> None:
+    """A pixel's share of the padded photo begins before the image ends."""
+    masks = torch.rand(2, 16, 24)
+    for image in [(1, 1), (30, 40), (31, 41), (32, 48), (28, 29)]:
+        features = ImageFeatures((), torch.zeros(2, 1, 16, 24), padded, ((1, 1), image))
+        rows = [row for row in range(16) if row * padded[0] / 16 < image[0]]
+        columns = [column for column in range(24) if column * padded[1] / 24 < image[1]]
+        wanted = masks[:, rows][:, :, columns]
+        assert torch.equal(without_padding(masks, features, 1), wanted)
+
+
+def test_certainty_is_the_mean_over_pixels_of_the_best_query() -> None:
+    generator = torch.Generator().manual_seed(0)
+    class_logits = torch.randn(4, 6, generator=generator)
+    masks = torch.randn(4, 3, 5, generator=generator)
+    total = 0.0
+    for y, x in itertools.product(range(3), range(5)):
+        total += max(
+            float(class_logits[query].softmax(-1)[:5].max() * masks[query, y, x].sigmoid())
+            for query in range(4)
+        )
+    assert photo_certainty(class_logits, masks) == pytest.approx(total / 15, rel=1e-5)
+
+
+def test_energy_is_written_out_pixel_by_pixel() -> None:
+    cosines = 2 * torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(0)) - 1
+    energies = [
+        math.log(sum(math.exp(7 * float(cosine)) for cosine in cosines[:, y, x]) / 4) / 7
+        for y, x in itertools.product(range(3), range(5))
+    ]
+    expected = 0.5 + sum(energies) / 15 / 2
+    assert dense_certainty(7 * cosines, 7.0) == pytest.approx(expected, abs=1e-6)
 
 
 def test_of_two_decodings_of_a_photo_the_less_certain_one_counts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,3 +58,60 @@ def test_many_labels_never_have_all_their_maps(kind, count, side):
     assert found.shape == (side, side)
     assert len(found.unique()) > count / 10
     assert largest.values <= limit < count * side**2 / 4
+
+
+class MapsAsTexts:
+    """A head to which a label's text is its map."""
+
+    head_block = None
+
+    def classify(self, features, text, part):
+        assert len(text) == len(part)
+        return text.view(1, len(part), *features.padded_size)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_of_equal_labels_the_first_one_wins_in_whichever_part_it_is(count):
+    maps = torch.randint(0, 4, (9, 6, 8), generator=torch.Generator().manual_seed(0)).float()
+    encoded = ImageFeatures((), torch.zeros(1, 1, 6, 8), (6, 8), ((5, 7),))
+    labels = Vocabulary(tuple("abcdefghi"), (False,) * 9)
+    found = label_map(MapsAsTexts(), encoded, maps.flatten(1), labels, (5, 7), count * 48)
+    assert np.array_equal(found, maps.numpy()[:, :5, :7].argmax(0))
+
+
+@pytest.mark.parametrize(
+    ("size", "values", "count"),
+    [
+        ((64, 64), 3 * 64 * 64, 3),
+        ((64, 64), 3 * 64 * 64 - 1, 2),
+        ((100, 80), 3 * 100 * 80, 3),
+        ((100, 80), 3 * 100 * 80 - 1, 2),
+        ((10, 10), 3 * 64 * 64 - 1, 2),
+        ((64, 64), 1, 1),
+    ],
+)
+@torch.no_grad()
+def test_as_many_labels_at_once_as_there_is_room_for(monkeypatch, size, values, count):
+    """Of the padded image or the output, whichever is larger."""
+    head, encoded, labels = random_head(), features(64, 64), vocabulary(7)
+    seen, classify = [], head.classify
+
+    def watched(features, text, part):
+        seen.append(part.names)
+        return classify(features, text, part)
+
+    monkeypatch.setattr(head, "classify", watched)
+    label_map(head, encoded, random_texts(len(labels.texts)), labels, size, values)
+    names = tuple(map(str, range(7)))
+    assert seen == [names[start : start + count] for start in range(0, 7, count)]
+
+
+@torch.no_grad()
+def test_labels_beyond_a_byte_keep_their_numbers():
+    head, encoded = random_head(), features(32, 32)
+    labels = Vocabulary(tuple(map(str, range(300))), (False,) * 300)
+    text = random_texts(300)
+    found = label_map(head, encoded, text, labels, (32, 32), 100 * 32 * 32)
+    wanted = upsample(head(encoded, text, labels)[0], encoded, 0, (32, 32)).argmax(0)
+    assert torch.equal(found, wanted)
+    assert found.max() > 256

@@ -112,6 +112,31 @@ def test_only_the_task_that_is_asked_for_is_there(task):
         assert torch.equal(alone.panoptic.segment_ids, together.panoptic.segment_ids)
 
 
+@pytest.mark.parametrize("tasks", [TASKS, ["semantic"], ["semantic", "panoptic"], ["instance"]])
+@pytest.mark.parametrize("wants_scores", [False, True])
+def test_what_is_semantic_is_scores_where_they_are_wanted(tasks, wants_scores):
+    class_logits, mask_logits = prediction(6, 4, (8, 8), 0, 6.0)
+    sizes = (32, 32), (30, 31), (40, 50)
+    resizing = Resizing.of((8, 8), *sizes)
+    found = assemble_in_tiles(
+        tasks,
+        class_logits,
+        mask_logits,
+        resizing,
+        vocabulary(4),
+        PUBLISHED,
+        wants_scores=wants_scores,
+    )
+    scores = semantic_scores(class_logits.softmax(-1), enlarged(mask_logits, *sizes).sigmoid())
+    if "semantic" not in tasks:
+        assert found.semantic is None
+    elif wants_scores:
+        torch.testing.assert_close(found.semantic, scores)
+    else:
+        assert (found.semantic == scores.argmax(0)).float().mean() > 0.999
+    assert len(found.computed()) == len(tasks)
+
+
 @pytest.mark.parametrize("output", [(48, 64), (30, 100)])
 @pytest.mark.parametrize("tile", [9, 64])
 def test_labels_are_those_of_the_resized_scores(output, tile):
@@ -122,6 +147,7 @@ def test_labels_are_those_of_the_resized_scores(output, tile):
     size = (24, 32)
     resizing = Resizing.of(size, size, size, output)
     found = best_labels(class_probs[:, :-1], mask_probs, resizing, tile)
+    assert found.dtype == torch.int64
     assert (found == wanted).float().mean() > 0.999
     assert torch.equal(best_labels(class_probs[:, :-1], mask_probs), scores.argmax(0))
 

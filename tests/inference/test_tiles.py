@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +16,10 @@ from torch.nn import functional as F
 from detectron2.structures import Boxes, Instances
 from freeseg.inference import is_out_of_memory, segment_in_tiles, segment_within_memory
 from freeseg.inference.tiles import spans
+from freeseg.predictor import Segmenter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from fixed_model import BLUE_SCORE, RED_SCORE, write_config, write_weights
 
 THING, OTHER_THING, STUFF = 0, 1, 2
 
@@ -127,6 +134,26 @@ def test_images_that_are_too_many_go_one_by_one(wanted, caplog):
     for output in segment_within_memory(PixelModel(), [inputs, inputs]):
         assert torch.equal(output["sem_seg"].argmax(0), labels)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_a_photo_in_tiles_has_as_many_instances_as_its_configuration_allows(tmp_path, limit):
+    """A red patch in each of two tiles, of which neither has three instances, and blue around."""
+    options = ["TEST.DETECTIONS_PER_IMAGE", str(limit), "INPUT.MIN_SIZE_TEST", "100"]
+    files = write_config(tmp_path), write_weights(tmp_path)
+    segmenter = Segmenter.from_config(*files, opts=options)
+    whole = segmenter.model
+    photo = np.full((100, 120, 3), (0, 0, 200), dtype=np.uint8)
+    photo[10:20, 5:30] = photo[80:90, 90:115] = (200, 0, 0)
+
+    def little(inputs):
+        if inputs[0]["image"].shape[-1] > 80:
+            raise MemoryError
+        return whole(inputs)
+
+    segmenter.model = little
+    found = segmenter(photo, "instance").instances
+    assert found.scores.tolist() == [RED_SCORE, RED_SCORE, BLUE_SCORE][:limit]
 
 
 def test_when_nothing_fits_it_says_so(wanted):

@@ -3,14 +3,22 @@ from __future__ import annotations
 import math
 import os
 import socket
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from torch.nn import functional as F
 
-from freeseg.training import ContrastiveSetCriterion
+import freeseg.training.contrastive as contrastive_module
+from detectron2.utils import comm
+from freeseg.structures import MaskPrediction, SegmentationTarget
+from freeseg.training import ContrastiveSetCriterion, SetCriterion
 from freeseg.training.contrastive import contrastive
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import Processes
 
 
 def batch(count: int, seed: int = 0):
@@ -39,24 +47,100 @@ def test_pairs_that_agree_are_better_than_others():
     assert contrastive(queries, queries, scale) < contrastive(queries, queries.flip(0), scale)
 
 
-def test_the_scale_is_learned_and_limited():
-    criterion = ContrastiveSetCriterion(
-        contrastive_weight=0.5,
-        temperature=0.07,
+WEIGHTS = {"loss_ce": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
+
+
+def build(contrastive_weight: float = 0.5, temperature: float = 0.07) -> ContrastiveSetCriterion:
+    return ContrastiveSetCriterion(
+        contrastive_weight=contrastive_weight,
+        temperature=temperature,
         num_classes=2,
-        weights={"loss_ce": 1.0, "loss_mask": 1.0, "loss_dice": 1.0},
+        weights=WEIGHTS,
         no_object_weight=0.1,
         num_points=4,
         oversample_ratio=3.0,
         importance_sample_ratio=0.75,
     )
-    assert criterion.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
+
+
+def layers_and_targets():
+    generator = torch.Generator().manual_seed(3)
+    layers = [
+        MaskPrediction(
+            torch.randn(3, 5, 3, generator=generator), torch.randn(3, 5, 6, 8, generator=generator)
+        )
+        for _ in range(2)
+    ]
+    targets = [
+        SegmentationTarget(
+            torch.randint(0, 2, (count,), generator=generator),
+            torch.rand(count, 12, 16, generator=generator) > 0.5,
+        )
+        for count in (2, 0, 1)
+    ]
+    return layers, targets
+
+
+def test_the_scale_begins_at_the_temperature_and_is_learned():
+    criterion = build()
+    assert criterion.logit_scale.exp().item() == pytest.approx(1 / 0.07)
     assert {"empty_weight", "logit_scale"} == set(criterion.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("learned", "used"), [(5.0, 5.0), (99.0, 99.0), (101.0, 100.0), (math.exp(20), 100.0)]
+)
+def test_the_criterion_limits_the_scale(learned, used):
+    criterion = build(contrastive_weight=1.0)
     with torch.no_grad():
-        criterion.logit_scale.fill_(20.0)
+        criterion.logit_scale.fill_(math.log(learned))
     queries, texts = batch(3)
-    limited = contrastive(queries, texts, criterion.logit_scale.exp().clamp(max=100))
-    assert limited == contrastive(queries, texts, torch.tensor(100.0))
+    loss = criterion(*layers_and_targets(), queries, texts)["loss_contrastive"]
+    torch.testing.assert_close(loss, contrastive(queries, texts, torch.tensor(used)))
+    loss.backward()
+    assert (criterion.logit_scale.grad != 0) == (used == learned), "what is limited has no slope"
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_losses_are_the_set_criterions_and_the_weighted_contrastive_one(weight):
+    criterion, (layers, targets), (queries, texts) = build(weight), layers_and_targets(), batch(3)
+    torch.manual_seed(0)
+    found = criterion(layers, targets, queries, texts)
+    torch.manual_seed(0)
+    wanted = SetCriterion.forward(criterion, layers, targets)
+    wanted["loss_contrastive"] = weight * contrastive(queries, texts, torch.tensor(1 / 0.07))
+    assert (
+        set(found)
+        == set(wanted)
+        == {"loss_contrastive"} | {name + end for name in WEIGHTS for end in ("", "_0")}
+    )
+    for name, loss in wanted.items():
+        torch.testing.assert_close(found[name], loss, msg=name)
+
+
+def test_lengths_of_queries_and_texts_change_nothing():
+    queries, texts = batch(4)
+    scale, lengths = torch.tensor(5.0), torch.tensor([0.1, 2.0, 7.0, 30.0])[:, None, None]
+    expected = contrastive(queries, texts, scale)
+    torch.testing.assert_close(contrastive(queries * lengths, texts, scale), expected)
+    torch.testing.assert_close(contrastive(queries, texts * lengths, scale), expected)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_shares_of_processes_have_the_loss_and_gradients_of_the_global_batch(number, monkeypatch):
+    whole, leaves = ([x.requires_grad_() for x in batch(8)] for _ in range(2))
+    scale = torch.tensor(5.0)
+    loss = contrastive(*whole, scale)
+    loss.backward()
+    processes = Processes(monkeypatch, number)
+    monkeypatch.setattr(contrastive_module, "all_gather", comm.all_gather)
+    parts = list(zip(*(x.chunk(number) for x in leaves)))
+    shares = processes.run([lambda part=part: contrastive(*part, scale) for part in parts])
+    mean = torch.stack(shares).mean()
+    torch.testing.assert_close(mean, loss)
+    mean.backward()
+    for one, other in zip(whole, leaves):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
 
 
 def _worker(rank: int, port: int, results: mp.Queue) -> None:

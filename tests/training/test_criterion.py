@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import freeseg.training.criterion as criterion_module
 from freeseg.structures import MaskPrediction, SegmentationTarget
 from freeseg.training import HungarianMatcher, SetCriterion
 from freeseg.training.losses import (
     dice,
     pairwise_dice,
     pairwise_sigmoid_cross_entropy,
+    pairwise_sigmoid_focal,
     sigmoid_cross_entropy,
 )
 from freeseg.training.matcher import sample_at
@@ -47,14 +47,9 @@ def target(labels: list[int], masks: torch.Tensor | None = None) -> Segmentation
 
 @pytest.fixture
 def inner_points(monkeypatch):
-    """Points of the losses away from borders, where zero padding would bleed into samples."""
-
-    def draw(logits, uncertainty, num_points, oversample_ratio, importance_sample_ratio):
-        x = torch.linspace(0.3, 0.7, num_points).expand(len(logits), -1)
-        y = torch.tensor([0.25, 0.75]).repeat(num_points // 2).expand(len(logits), -1)
-        return torch.stack([x, y], dim=-1)
-
-    monkeypatch.setattr(criterion_module, "get_uncertain_point_coords_with_randomness", draw)
+    """Points are drawn away from borders, where zero padding would bleed into samples."""
+    anywhere = torch.rand
+    monkeypatch.setattr(torch, "rand", lambda *size, **more: anywhere(*size, **more) / 2 + 0.25)
 
 
 @pytest.fixture
@@ -227,8 +222,7 @@ class TestCriterion:
             torch.testing.assert_close(one[name], two[name])
 
     def test_the_loss_falls_to_zero_for_a_perfect_prediction(self):
-        masks = torch.zeros(2, 8, 8, dtype=torch.bool)
-        masks[0, :4], masks[1, 4:] = True, True
+        masks = torch.tensor([True, False])[:, None, None].expand(-1, 8, 8)
         logits = (masks.float() * 2 - 1)[None] * 50
         class_logits = torch.tensor([[[50.0, 0, 0, 0], [0, 50.0, 0, 0]]])
         losses = build_criterion()([MaskPrediction(class_logits, logits)], [target([0, 1], masks)])
@@ -239,3 +233,14 @@ class TestCriterion:
     def test_empty_weight_is_part_of_the_state_dict(self):
         state = build_criterion().state_dict()
         torch.testing.assert_close(state["empty_weight"], torch.tensor([1.0, 1, 1, 0.1]))
+
+
+def test_costs_of_many_images_are_those_of_each():
+    """Of batches [B, Q, P] and [B, T, P] every pair, as losses have it."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 40, generator=generator)
+    labels = (torch.rand(2, 3, 40, generator=generator) > 0.5).float()
+    for pairwise in (pairwise_dice, pairwise_sigmoid_cross_entropy, pairwise_sigmoid_focal):
+        together = pairwise(logits, labels)
+        alone = torch.stack([pairwise(*image) for image in zip(logits, labels)])
+        torch.testing.assert_close(together, alone)

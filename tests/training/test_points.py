@@ -50,3 +50,26 @@ def test_more_candidates_give_more_uncertain_points() -> None:
     means = [float(drawn(1.0, oversample)[0].abs().mean()) for oversample in (1.0, 2.0, 8.0)]
     # the nearest of n times as many points on the ramp have 1 / n of the mean
     assert means == pytest.approx([4, 2, 0.5], abs=0.1)
+
+
+def test_logits_and_labels_are_read_at_one_point_each_mask_at_its_own(monkeypatch) -> None:
+    """Ramps tell where a point is; labels are of masks half as large, whose edge blurs them."""
+    anywhere = torch.rand  # but near borders, beyond which everything is 0
+    monkeypatch.setattr(torch, "rand", lambda *size, **more: 0.8 * anywhere(*size, **more) + 0.1)
+    criterion = SetCriterion(
+        num_classes=2,
+        weights={"loss_ce": 1.0, "loss_mask": 1.0, "loss_dice": 1.0},
+        no_object_weight=0.1,
+        num_points=500,
+        oversample_ratio=1.0,
+        importance_sample_ratio=0.0,
+    )
+    across = torch.arange(64.0).expand(48, 64)
+    down = torch.arange(48.0)[:, None].expand(48, 64)
+    masks = torch.zeros(2, 24, 32, dtype=torch.bool)
+    masks[0, :, 5:], masks[1, 17:] = True, True
+    logits, labels = criterion._sample_points(torch.stack([across, down]), masks)
+    in_masks = (logits + 0.5) / 2 - 0.5
+    expected = (in_masks - torch.tensor([[4], [16]])).clamp(0, 1)
+    assert (expected.std(1) > 0.1).all()
+    torch.testing.assert_close(labels, expected, atol=1e-4, rtol=0)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import Processes
 
 WEIGHTS = {"loss_ce": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
-SHARES = (slice(0, 1), slice(1, 4))
+SHARES = [slice(0, 1), slice(1, 2), slice(2, 4)]  # the second process has no targets
 NUM_TARGETS = (3, 0, 1, 2)  # of four images
 
 
