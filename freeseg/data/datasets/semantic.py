@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
 from freeseg.data.datasets.json_rows import MissingDataError, require_file
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,10 @@ def register_semantic(
 
 def load_semantic(files: SemanticFiles) -> Records:
     """Detectron2 records of the pairs of image and PNG."""
+    photos = _photos_in(files.image_root)
     records = [
         {
-            "file_name": str(files.image_root / f"{name}.jpg"),
+            "file_name": str(files.image_root / photos.get(name, f"{name}.jpg")),
             "sem_seg_file_name": str(files.sem_seg_root / f"{name}.png"),
             "image_id": name,
         }
@@ -58,3 +62,9 @@ def load_semantic(files: SemanticFiles) -> Records:
     for path in (records[0]["file_name"], records[0]["sem_seg_file_name"]):
         require_file(path, files.hint)
     return records
+
+
+def _photos_in(folder: Path) -> dict[str, str]:
+    """File names of JPEGs by what stands before the suffix, which may be in capitals."""
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return {Path(name).stem: name for name in names if Path(name).suffix.lower() in JPEG_SUFFIXES}

@@ -15,6 +15,7 @@ from freeseg.data.datasets.catalog import LABELS_KEY
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.own_loader import check_metadata, own_records
 from freeseg.data.datasets.photo_finder import PhotoFinder
+from freeseg.data.datasets.semantic import SemanticFiles, load_semantic
 from freeseg.data.problems import DataError, Problems
 from freeseg.data.records import dataset_records
 
@@ -314,3 +315,16 @@ def test_hashes_are_eight_digits_and_lead_to_one_file_only(tmp_path):
     for nothing in ("", "/", "x/.."):
         finder.find(nothing)
     assert len(problems.errors) == 1
+
+
+def test_photos_of_a_benchmark_may_have_their_suffix_in_capitals(tmp_path):
+    files = SemanticFiles(tmp_path / "images", tmp_path / "labels", "a hint")
+    for folder, names in (
+        (files.image_root, ("a.JPG", "b.jpeg", "c.jpg", "c.txt")),
+        (files.sem_seg_root, ("a.png", "b.png", "c.png", "d.png")),
+    ):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    found = [Path(record["file_name"]).name for record in load_semantic(files)]
+    assert found == ["a.JPG", "b.jpeg", "c.jpg", "d.jpg"]
