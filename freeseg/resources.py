@@ -30,13 +30,15 @@ def resource(relative: str) -> Path:
 def local_path(path: str | os.PathLike[str]) -> str:
     """Returns where a path is on this machine: ``freeseg://configs/...`` is a file of this project.
 
+    A "~" is the user's home.
+
     Raises:
         FileNotFoundError: When it is not a part of this installation.
     """
     name = os.fspath(path)
     _, prefix, relative = name.rpartition(PREFIX)
     if not prefix:
-        return name
+        return os.path.expanduser(name)
     return relative if os.path.isabs(relative) else str(resource(relative))
 
 
