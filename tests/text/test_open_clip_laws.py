@@ -81,6 +81,36 @@ def test_a_tower_of_hugging_faces_is_encoded_as_by_open_clip(tmp_path, roberta, 
     assert (encoder.start_ids, encoder.end_id, encoder.pad_id) == ((0,), 2, 1)
 
 
+@torch.no_grad()
+def test_weights_of_a_tower_of_hugging_faces_are_read_from_a_file(tmp_path, roberta):
+    name = with_tower(tmp_path, roberta)
+    torch.manual_seed(5)
+    source = load_open_clip(name)
+    torch.save(source.model.state_dict(), tmp_path / "weights.pt")
+    torch.manual_seed(6)
+    encoder = load_open_clip(name, str(tmp_path / "weights.pt"))
+    ids = encoder.tokenize(TEXTS)
+    assert torch.equal(encoder(ids), source(ids))
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "is_quick"),
+    [("ViT-B/32", "openai", True), ("ViT-B-32", "laion2b_e16", False), ("ViT-B/16", "", False)],
+)
+def test_a_pretraining_says_which_activation_it_needs(monkeypatch, name, tag, is_quick):
+    asked = []
+
+    def create_model(*arguments, **options):
+        asked.append((arguments, options))
+        raise OSError("enough")
+
+    monkeypatch.setattr(open_clip, "create_model", create_model)
+    with pytest.raises(ValueError, match="enough"):
+        load_open_clip(name, tag)
+    options = {"pretrained": tag or None, "pretrained_text": False, "force_quick_gelu": is_quick}
+    assert asked == [((name,), options)]
+
+
 def test_pictures_may_be_wider_than_high_and_have_their_own_deviation(tmp_path, roberta):
     encoder = load_open_clip(with_tower(tmp_path, roberta))
     assert encoder.image_size == (32, 48)
