@@ -138,6 +138,15 @@ def test_a_separator_that_is_stripped_is_the_number_0(roberta, strips):
     assert words("a Cat dog") == [4, 5, 6]
 
 
+def test_a_tokenizer_that_cleans_nothing_itself_is_cleaned_for_as_siglips(roberta):
+    from freeseg.text.open_clip import _words_of
+
+    tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(roberta)
+    wrapped = _Wrapped(tokenizer, strips=False)
+    wrapped.clean_fn = None
+    assert _words_of(wrapped)("A  Cat, &amp;dog!") == [4, 5, 6]
+
+
 def test_tokenizers_that_have_no_place_for_prompts_are_refused():
     from freeseg.text.open_clip import _words_of
 
