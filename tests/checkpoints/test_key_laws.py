@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from freeseg.checkpoints import KEY_MAPS, detect_system, read_checkpoint
 from freeseg.checkpoints.lseg import LSEG
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from hugging_face_ports import backbone_config
+from hugging_face_ports import REASON, backbone_config
 
 TWINS = Path(__file__).parents[1] / "golden/twins"
 SIDE = 64  # of every layer of the ports: many weights are square
@@ -24,7 +23,7 @@ CLASSES = {"mask2former": "Mask2Former", "oneformer": "OneFormer"}
 
 def port_of(kind: str, backbone: str):
     """A port of transformers whose weights are all different numbers."""
-    transformers = importlib.import_module("transformers")
+    transformers = pytest.importorskip("transformers", "5", reason=REASON)
     sizes = {"hidden_dim": SIDE, "encoder_feedforward_dim": SIDE, "dim_feedforward": SIDE}
     sizes |= {"encoder_layers": 1, "decoder_layers": 3, "num_queries": 5, "num_labels": 3}
     own = {

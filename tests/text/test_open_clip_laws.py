@@ -24,7 +24,7 @@ VISION = {"image_size": [32, 48], "layers": 1, "width": 64, "patch_size": 16}
 @pytest.fixture(scope="module")
 def roberta(tmp_path_factory) -> Path:
     """A text model and a tokenizer of words in Hugging Face's layout."""
-    transformers = importlib.import_module("transformers")
+    transformers = pytest.importorskip("transformers")
     tokenizers = importlib.import_module("tokenizers")
     folder = tmp_path_factory.mktemp("roberta")
     words = tokenizers.Tokenizer(
