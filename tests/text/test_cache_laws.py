@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from safetensors import safe_open
 from safetensors.torch import save
 
@@ -33,14 +32,11 @@ def whole(features: torch.Tensor) -> bytes:
     return save({"features": features}, {"checksum": _checksum(features)})
 
 
-class CacheMachine(RuleBasedStateMachine):
+class Machine:
     """Both forget what was used longest ago: in memory by key and device, on the disk by key."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.root = tempfile.TemporaryDirectory()
-        self.folder = Path(self.root.name) / "text_features"
-        self.patch = pytest.MonkeyPatch()
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, patch
         self.patch.setattr(module, "MAX_FILES", ON_DISK)
         self.memory: OrderedDict[tuple[TextKey, str], int] = OrderedDict()
         self.disk: OrderedDict[tuple[str, TextKey], int] = OrderedDict()
@@ -71,13 +67,11 @@ class CacheMachine(RuleBasedStateMachine):
         for path in self.folder.iterdir():
             os.utime(path, times=(path.stat().st_mtime - 3600,) * 2)
 
-    @initialize()
     def other_files(self) -> None:
         self.folder.mkdir()
         for name in (".half.safetensors", "notes.txt"):
             (self.folder / name).write_text("not a file of features")
 
-    @rule(key=st.sampled_from(KEYS), device=st.sampled_from(["cpu", "meta"]))
     def get(self, key: TextKey, device: str) -> None:
         self.age_all()
         place, here = self.place(key), (key, device)
@@ -107,25 +101,13 @@ class CacheMachine(RuleBasedStateMachine):
         if device == "cpu":
             assert torch.equal(found, self.features(key, self.memory[here]))
 
-    @rule()
-    def restart(self) -> None:
-        self.start()
-
-    @rule()
-    def clear(self) -> None:
-        self.cache.clear()
-        self.memory.clear()
-
-    @rule()
     def raise_the_format(self) -> None:
         self.patch.setattr(module, "FORMAT", f"{int(module.FORMAT) + 1}")
         self.start()
 
-    @precondition(lambda self: any(each == module.FORMAT for each, _ in self.disk))
-    @rule(data=st.data(), damage=st.sampled_from(["more texts", "fewer", "no sum", "cut", "other"]))
-    def damage(self, data: st.DataObject, damage: str) -> None:
+    def damage(self, number: int, damage: str) -> None:
         stored = [key for each, key in self.disk if each == module.FORMAT]
-        key = data.draw(st.sampled_from(stored))
+        key = stored[number % len(stored)]
         features = self.features(key, self.disk[self.place(key)])
         content = {
             "more texts": whole(torch.cat([features, features[:1]])),
@@ -139,7 +121,6 @@ class CacheMachine(RuleBasedStateMachine):
         os.utime(self.path(key), times=(time, time))
         self.wrong.add(self.place(key))
 
-    @invariant()
     def files_are_those_of_the_model(self) -> None:
         now, names = module.FORMAT, set()
         for each, key in self.disk:
@@ -149,19 +130,38 @@ class CacheMachine(RuleBasedStateMachine):
         names |= {".half.safetensors", "notes.txt"}
         assert {path.name for path in self.folder.iterdir()} == names
 
-    def teardown(self) -> None:
-        self.patch.undo()
-        self.root.cleanup()
+    def step(self, action: int, key: TextKey, device: str, damage: str) -> None:
+        """Mostly something is asked for."""
+        if action == 6:
+            self.start()
+        elif action == 7:
+            self.cache.clear()
+            self.memory.clear()
+        elif action == 8 and any(each == module.FORMAT for each, _ in self.disk):
+            self.damage(KEYS.index(key), damage)
+        elif action == 9:
+            self.raise_the_format()
+        else:
+            self.get(key, device)
+        self.files_are_those_of_the_model()
 
 
-TestCache = CacheMachine.TestCase
-TestCache.settings = settings(
-    max_examples=30,
-    stateful_step_count=25,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+STEPS = st.tuples(
+    st.integers(0, 9),
+    st.sampled_from(KEYS),
+    st.sampled_from(["cpu", "meta", "cpu"]),
+    st.sampled_from(["more texts", "fewer", "no sum", "cut", "other"]),
 )
+
+
+@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(STEPS, min_size=30, max_size=50))
+def test_a_cache_is_a_dictionary_with_a_clock(steps):
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        machine = Machine(Path(root, "text_features"), patch)
+        machine.other_files()
+        for step in steps:
+            machine.step(*step)
 
 
 def test_a_file_says_what_its_features_are_of(tmp_path):

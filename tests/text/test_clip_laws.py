@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from freeseg.text import CLIP, CausalTextEncoder, ClipSpec, ClipText, load_clip, tokenize
+from detectron2.config import get_cfg
+from freeseg.config import add_freeseg_config
+from freeseg.text import (
+    CLIP,
+    CausalTextEncoder,
+    ClipSpec,
+    ClipText,
+    build_text_encoder,
+    load_clip,
+    tokenize,
+)
 from freeseg.text import clip as module
 from freeseg.text.clip import PUBLISHED, TEXT_ALONE, load_clip_text
 from freeseg.text.weights import is_openai_format, read_state_dict
@@ -225,6 +235,29 @@ def test_models_without_weights_are_random_frozen_and_of_their_sizes(monkeypatch
         assert model.spec == SPEC
         assert not any(weight.requires_grad for weight in model.parameters())
         assert not model.training
+
+
+@pytest.mark.parametrize("kind", ["clip", "clip_text"])
+def test_the_configuration_names_the_model_and_its_weights(tmp_path, monkeypatch, kind):
+    monkeypatch.setitem(module.PUBLISHED, "ViT-B/32", SPEC)
+    # the heads of a whole CLIP follow from its widths
+    state = tiny_clip(4, WIDE if kind == "clip" else SPEC).state_dict()
+    torch.save(state, tmp_path / "a.pt")
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    node = cfg.MODEL.TEXT_ENCODER
+    node.NAME, node.MODEL, node.WEIGHTS = kind, "ViT-B/32", str(tmp_path / "a.pt")
+    found = build_text_encoder(cfg).state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in found.items())
+    node.MODEL = "ViT-X"
+    with pytest.raises(ValueError, match=r"wanted one of OpenAI's models .*, got 'ViT-X'"):
+        build_text_encoder(cfg)
+
+
+def test_an_image_of_one_patch_has_its_size():
+    spec = dataclasses.replace(SPEC, image_size=8)
+    state = CLIP(spec, Letters()).state_dict()
+    assert ClipSpec.from_state_dict(state, text_heads=2, vision_heads=2) == spec
 
 
 def test_floats_are_read_at_full_precision_and_counts_as_they_are(tmp_path):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from freeseg.text import load_open_clip, load_toy_clip
+from detectron2.config import get_cfg
+from freeseg.config import add_freeseg_config
+from freeseg.text import build_text_encoder, load_open_clip, load_toy_clip
 from freeseg.text.open_clip import OpenClipEncoder
 from freeseg.text.toy_clip import SPECIAL, WordTokenizer, new_toy_clip, save_toy_clip
 
@@ -88,7 +90,11 @@ def test_weights_of_a_tower_of_hugging_faces_are_read_from_a_file(tmp_path, robe
     source = load_open_clip(name)
     torch.save(source.model.state_dict(), tmp_path / "weights.pt")
     torch.manual_seed(6)
-    encoder = load_open_clip(name, str(tmp_path / "weights.pt"))
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    node = cfg.MODEL.TEXT_ENCODER
+    node.NAME, node.MODEL, node.WEIGHTS = "open_clip", name, str(tmp_path / "weights.pt")
+    encoder = build_text_encoder(cfg)
     ids = encoder.tokenize(TEXTS)
     assert torch.equal(encoder(ids), source(ids))
 
