@@ -41,8 +41,13 @@ class Machine:
         self.memory: OrderedDict[tuple[TextKey, str], int] = OrderedDict()
         self.disk: OrderedDict[tuple[str, TextKey], int] = OrderedDict()
         self.wrong: set[tuple[str, TextKey]] = set()  # files that are to be computed again
-        self.computed = 0
+        self.computed = self.read = 0
+        plain = module._read
+        self.patch.setattr(module, "_read", lambda path: [plain(path), self.count()][0])
         self.start()
+
+    def count(self) -> None:
+        self.read += 1
 
     def start(self) -> None:
         self.cache = TextFeatureCache(self.folder, max_entries=IN_MEMORY)
@@ -78,9 +83,11 @@ class Machine:
         is_stored = place in self.disk and place not in self.wrong
         if device == "meta" and here not in self.memory and not is_stored:
             return  # nothing can be computed there
-        before = self.computed
+        before, read = self.computed, self.read
         found = self.cache.get(key, lambda: self.compute(key), device)
+        assert self.read - read <= (here not in self.memory), "what is in memory is not read"
         if here not in self.memory:
+            assert self.read - read >= is_stored
             if not is_stored:
                 self.disk[place] = self.computed
                 self.wrong.discard(place)
@@ -105,9 +112,7 @@ class Machine:
         self.patch.setattr(module, "FORMAT", f"{int(module.FORMAT) + 1}")
         self.start()
 
-    def damage(self, number: int, damage: str) -> None:
-        stored = [key for each, key in self.disk if each == module.FORMAT]
-        key = stored[number % len(stored)]
+    def damage(self, key: TextKey, damage: str) -> None:
         features = self.features(key, self.disk[self.place(key)])
         content = {
             "more texts": whole(torch.cat([features, features[:1]])),
@@ -137,8 +142,11 @@ class Machine:
         elif action == 7:
             self.cache.clear()
             self.memory.clear()
-        elif action == 8 and any(each == module.FORMAT for each, _ in self.disk):
-            self.damage(KEYS.index(key), damage)
+        elif action == 8 and self.place(key) in self.disk:
+            self.damage(key, damage)
+            if device == "meta":  # not by the process that has it in memory, perhaps
+                self.start()
+            self.get(key, "cpu")
         elif action == 9:
             self.raise_the_format()
         else:
