@@ -175,3 +175,21 @@ def test_panoptic_results_without_segments_are_refused_where_classes_are_split(c
     (record, *_) = dataset_records(shapes)
     with pytest.raises(ValueError, match="seen and unseen classes need panoptic results with"):
         evaluator.process([record], [{"panoptic_seg": (torch.zeros(64, 64), None)}])
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [(2, True), (3, False)])
+def test_a_photo_with_more_objects_than_count_is_said(
+    cfg, loader, tmp_path, caplog, limit, is_said
+):
+    records = []
+    for number, count in enumerate((1, 3, 2)):
+        box = [[1, 1, 4, 1, 4, 3, 1, 3]]
+        rows = [{"category_id": 0, "segmentation": box} for _ in range(count)]
+        record = {"file_name": str(tmp_path / f"{number}.png"), "height": 5, "width": 8}
+        records.append({**record, "annotations": rows})
+    name = loader(records, thing_classes=["nut"])
+    cfg.DATASETS.TRAIN = (name,)
+    with caplog.at_level("WARNING"):
+        ThingEvaluator(Truth.of(cfg, name), tmp_path / "results", limit=limit)
+    said = [record.args[1:] for record in caplog.records if "AP counts" in record.message]
+    assert said == ([(3, 2, 3)] if is_said else [])
