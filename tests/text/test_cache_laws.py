@@ -162,7 +162,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=9, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=30, max_size=50))
 def test_a_cache_is_a_dictionary_with_a_clock(steps):
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
