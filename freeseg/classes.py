@@ -241,7 +241,7 @@ def with_own_classes(cfg: CfgNode) -> CfgNode:
 
 def class_list_of(weights: str | os.PathLike[str]) -> str:
     """Where the class list of a checkpoint lies: in it, else beside it; "" if nowhere."""
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if not path.exists():  # an address, or the name of a model
         return ""
     if _holds_classes(path):  # the folder may have those of a later training

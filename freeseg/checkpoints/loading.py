@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from freeseg.checkpoints.reading import (
     read_checkpoint,
     read_content,
     refuse_nan,
+    unwrapped,
     without_prefix,
 )
 from freeseg.checkpoints.systems import KEY_MAPS, detect_system
@@ -41,9 +43,12 @@ COMPUTED = re.compile(
 def weights_file(path: str) -> str:
     """The file that holds the weights in a folder of Hugging Face's; any other path as it is.
 
+    A "~" is the user's home.
+
     Raises:
         FileNotFoundError: The folder has none.
     """
+    path = os.path.expanduser(path)
     if not Path(path).is_dir():
         return path
     found = [Path(path) / name for name in FOLDER_FILES if (Path(path) / name).is_file()]
@@ -95,7 +100,7 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         else:
             content = super()._load_file(filename)
         _require_weights(content["model"], filename)
-        content["model"] = without_prefix(content["model"])
+        content["model"] = without_prefix(unwrapped(content["model"]))
         refuse_nan(content["model"], filename)
         system = None if content.get("matching_heuristics") else detect_system(content["model"])
         if system is not None:

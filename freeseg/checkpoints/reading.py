@@ -38,12 +38,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         OSError: When there is no such file, or it may not be read.
         ValueError: When the file is damaged, or holds no weights or something that is not data.
     """
-    if str(path).endswith(INDEX_SUFFIX):
-        return _read_parts(Path(path))
-    content = read_content(path)
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    path = Path(path).expanduser()
+    if path.name.endswith(INDEX_SUFFIX):
+        return _read_parts(path)
+    content = unwrapped(read_content(path))
     items = content.items() if isinstance(content, Mapping) else ()
     state = {
         key: torch.as_tensor(value)
@@ -63,6 +61,14 @@ def _read_parts(index: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(f"{index} names {name}, which is not beside it: copy it there")
         state.update(read_checkpoint(part))
     return without_prefix(state)
+
+
+def unwrapped(content: Any) -> Any:
+    """What is in the innermost of a trainer's containers; without any, the content itself."""
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    return content
 
 
 def without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,13 +98,13 @@ def read_content(path: str | Path) -> Any:
         OSError: When there is no such file, or it may not be read.
         ValueError: When it is damaged, or holds something that is not data; one line says which.
     """
-    suffix = Path(path).suffix
-    _refuse_no_weights(Path(path))
+    path = Path(path).expanduser()
+    _refuse_no_weights(path)
     try:
-        if suffix == ".safetensors":
+        if path.suffix == ".safetensors":
             return load_file(str(path))
-        if suffix == ".pkl":
-            with open(path, "rb") as file:
+        if path.suffix == ".pkl":
+            with path.open("rb") as file:
                 return PlainUnpickler(file, encoding="latin1").load()
         if is_archive(path):
             return read_archive(path)

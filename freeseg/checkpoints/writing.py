@@ -38,7 +38,7 @@ def write_checkpoint(
     Raises:
         ValueError: On any other suffix.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
         raise ValueError(f"wanted a file that ends with {' or '.join(SUFFIXES)}, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -140,8 +140,8 @@ class SeenUnseenPanopticEvaluator(PanopticEvaluator):
     def evaluate(self) -> Results | None:
         results: Results | None = super().evaluate()
         parts = comm.gather(self._counts)
-        if not comm.is_main_process() or results is None:
-            return results
+        if results is None:  # not the main process
+            return None
         total = PanopticCounts(len(self.classes.names))
         for part in parts:
             total += part

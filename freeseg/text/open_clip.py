@@ -181,7 +181,7 @@ def load_open_clip(name: str, weights: str = "") -> OpenClipEncoder:
     import open_clip as library  # slow to import, and needed by this encoder alone
 
     try:
-        if Path(weights).is_file():
+        if Path(weights).expanduser().is_file():
             model = _model_from_file(library, name, weights)
         else:
             model = _model_from_name(library, name, weights)

@@ -79,7 +79,7 @@ def save_toy_clip(model: CLIP, path: str | Path, about: str) -> None:
 
 def load_toy_clip(path: str | Path = "") -> CLIP:
     """The frozen toy CLIP from a file; empty for the one that is shipped."""
-    with safe_open(Path(path or WEIGHTS), framework="pt") as file:
+    with safe_open(Path(path or WEIGHTS).expanduser(), framework="pt") as file:
         about = file.metadata() or {}
         state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     if "words" not in about:

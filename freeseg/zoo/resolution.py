@@ -113,7 +113,7 @@ def holds_model(folder: Path) -> bool:
 
 
 def weights_path(name_or_path: str) -> str:
-    """Returns where the weights of a model of the catalogue lie; any other path as it is.
+    """Returns where the weights of a model of the catalogue lie; any other path is that itself.
 
     What lies at a path is taken even where a model has the same name.
 
@@ -121,7 +121,7 @@ def weights_path(name_or_path: str) -> str:
         DownloadError: The weights are not here and cannot be fetched.
     """
     if name_or_path not in load_catalog() or Path(name_or_path).exists():
-        return name_or_path
+        return os.path.expanduser(name_or_path)
     return str(local_weights(card_of(name_or_path).weights))
 
 

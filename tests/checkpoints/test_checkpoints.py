@@ -88,7 +88,7 @@ def test_a_file_without_weights_is_named(tmp_path):
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_what_is_written_is_read(tmp_path, suffix):
     transposed = {**state(), "t": torch.arange(6.0).reshape(2, 3).T}
-    path = tmp_path / "new" / f"out.{suffix}"
+    path = tmp_path / "new" / "deeper" / f"out.{suffix}"
     write_checkpoint(transposed, path)
     assert same(read_checkpoint(path), transposed)
     with pytest.raises(ValueError, match=r"\.pth or \.safetensors, got out\.txt"):

@@ -130,6 +130,16 @@ def test_frozen_weights_are_hashed_again_only_after_writing():
     assert frozen_fingerprint(module) == fingerprint(module)
 
 
+def test_one_weight_without_a_version_counter_is_enough_to_hash_every_time():
+    module = nn.Linear(2, 2)
+    with torch.inference_mode():
+        module.register_buffer("table", torch.zeros(3))
+    first = frozen_fingerprint(module)
+    with torch.inference_mode():
+        module.table[1] = 1
+    assert frozen_fingerprint(module) != first
+
+
 def test_weights_without_version_counters_are_hashed_every_time():
     with torch.inference_mode():
         module = nn.Linear(2, 2)

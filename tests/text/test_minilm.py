@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 import pytest
 import torch
@@ -66,3 +67,10 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ImportError, match=r"freeseg\[minilm\]"):
         load_minilm()
+
+
+def test_missing_transformers_name_the_extra(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"minilm needs transformers: .*freeseg\[minilm\]"):
+        load_minilm(str(tmp_path))

@@ -31,6 +31,7 @@ def test_texts_name_targets_in_order_of_class_and_then_the_task():
 
 def test_tasks_are_named_as_ours_or_as_the_release_writes_them():
     assert parse_task("The task is Semantic") == parse_task("semantic") == "semantic"
+    assert parse_task("  Panoptic\n") == parse_task(" the TASK is   panoptic ") == "panoptic"
     assert task_sentence("panoptic") == "the task is panoptic"
     with pytest.raises(ValueError, match="wanted a task among semantic, instance, panoptic, got"):
         parse_task("the task is depth")
