@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -187,14 +188,15 @@ def test_label_lists_are_asked_of_a_test_set(monkeypatch, tmp_path, capsys) -> N
     probes.write_text('{"missing": ["sky"], "synonyms": {"grass": "grass "}, "absent": ["lava"]}')
     options = ("--config-file", ROOT / "configs/lseg/shapes/small.yaml", "--probes", probes)
     files = ("--limit", 2, "--output", tmp_path / "results.json")
+    torch.manual_seed(3)  # an untrained model
     run("measure_behaviour", monkeypatch, *options, *files, "MODEL.TEXT_ENCODER.CACHE", "False")
     results = json.loads((tmp_path / "results.json").read_text())
     known = ROOT / "freeseg/evaluation/behaviour_camvid.json"
     assert Probes.read("freeseg://freeseg/evaluation/behaviour_camvid.json") == Probes.read(known)
     wanted = {"present", "reworded", "reworded-grass", "absent", "missing-sky", "kept"}
     assert set(results) == {*wanted, "synonym-grass"}
-    # an untrained model, which finds no grass under either name
-    assert {results[name] for name in ("present", "reworded", "reworded-grass")} == {0.0}
-    assert results["synonym-grass"] is None
-    assert results["kept"] == 100.0
+    assert results["reworded"] == pytest.approx(results["present"])
+    assert results["present"] > 0
+    assert results["synonym-grass"] is None  # such a model finds no grass
+    assert results["kept"] == 100
     assert f"| present | {results['present']:.1f} |" in capsys.readouterr().out
