@@ -202,12 +202,15 @@ _WRITERS: dict[str, Callable[[_Order], dict[str, Any]]] = {
 def label_map(
     labels: npt.NDArray[np.int64], num_classes: int
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Returns the classes [H, W] in the smallest type that leaves the highest value free."""
-    if num_classes <= np.iinfo(np.uint8).max:
-        return labels.astype(np.uint8)
+    """Returns the classes [H, W] in the smallest type that leaves the highest value free.
+
+    That value stands for pixels of no class, whatever number they have.
+    """
     if num_classes > np.iinfo(np.uint16).max:
         raise ValueError(f"a label map holds at most 65535 classes, got {num_classes}")
-    return labels.astype(np.uint16)
+    kind = np.uint8 if num_classes <= np.iinfo(np.uint8).max else np.uint16
+    is_class = (labels >= 0) & (labels < num_classes)
+    return np.where(is_class, labels, np.iinfo(kind).max).astype(kind)
 
 
 def class_numbers(result: PhotoResult) -> Json:

@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from pycocotools import mask as rle_codec
 
 from detectron2.structures import Boxes, Instances
 from freeseg.structures import Vocabulary
@@ -190,3 +192,28 @@ def test_regions_are_named_as_their_classes_and_things_are_things() -> None:
 def test_letters_grow_with_the_picture_between_two_limits(size, font) -> None:
     """2.6 % of the side of a square of its area."""
     assert _font_size(np.zeros((*size, 3), np.uint8)) == font
+
+
+@pytest.mark.parametrize("void", [-1, 5, 255, 256, 1000])
+def test_labels_of_no_class_are_in_no_list_and_crash_nothing(void: int, tmp_path) -> None:
+    """A map may have pixels of no class; every other pixel is said as without them."""
+    labels = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 3
+    labels[:9] = void
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    vocabulary = Vocabulary(NAMES, (False,) * len(NAMES))
+    result = Segmentation(photo, vocabulary, tuple(range(5)), semantic=labels)
+    rows = result.to_rle()
+    assert [(row["label"], row["area"]) for row in rows] == [
+        (label, int((labels == label).sum())) for label in range(3)
+    ]
+    for row in rows:
+        rle = {**row["segmentation"], "counts": row["segmentation"]["counts"].encode()}
+        np.testing.assert_array_equal(rle_codec.decode(rle), labels == row["label"])
+    assert (result.label_picture()[:9] == 0).all()
+    paths = result.save(tmp_path, "x", formats="labelmap,rle,overlay,html")
+    stored = np.asarray(Image.open(paths["semantic"]))
+    np.testing.assert_array_equal(stored[9:], labels[9:])
+    assert set(np.unique(stored[:9])) == {255}
+    legend = _legend_rows(result, "semantic", regions_of(result, "semantic", 0.0))
+    assert legend[-1].name == "unlabelled"
+    assert legend[-1].figures == (f"{100 * 9 / SIZE[0]:.1f} %",)
