@@ -119,7 +119,7 @@ class EventStorage:
             window_size: number of iterations, counted back from the last value, to take it over.
         """
         latest = {}
-        for name, (value, iteration) in list(self._latest_scalars.items()):  # threads add some
+        for name, (value, iteration) in self._latest_scalars.copy().items():  # threads add some
             if self._smoothing_hints[name]:
                 value = self._history[name].median(self.count_samples(name, window_size))
             latest[name] = (value, iteration)
@@ -305,7 +305,7 @@ class CommonMetricPrinter(EventWriter):
     def _medians(self, storage, part):
         medians = {
             name: storage.history(name).median(storage.count_samples(name, self._window_size))
-            for name in list(storage.latest())  # threads add some
+            for name in storage.latest().copy()  # threads add some
             if part in name
         }
         return "  ".join(f"{name}: {median:.4g}" for name, median in medians.items())
