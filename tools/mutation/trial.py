@@ -114,13 +114,13 @@ class Trials:
         return True
 
     def _tests(self, file: str, place: Place) -> list[str]:
-        """Those of the mirrored file first, then the quickest."""
-        mirrored = str(Path("tests", *Path(file).parts[1:-1], f"test_{Path(file).name}"))
+        """Those of the mirrored file first and of others of its name, then the quickest."""
+        mirrored = str(Path("tests", *Path(file).parts[1:-1], f"test_{Path(file).stem}"))
         # What runs on import may be noticed by whatever uses the file.
         lines = self.reach.lines.get(file, {}) if place.function is None else place.lines
         reached = self.reach.tests(file, lines)
         if not reached or file in IN_PROCESSES:
-            own = (test for test in self.reach.seconds if test.split("::")[0] == mirrored)
+            own = (test for test in self.reach.seconds if test.startswith(f"{mirrored}."))
             reached += [test for test in own if test not in reached]
         reached.sort(key=lambda test: not test.startswith(mirrored))
         chosen: list[str] = []
