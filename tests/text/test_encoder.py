@@ -168,3 +168,23 @@ def test_an_unknown_encoder_names_the_known_ones():
         ValueError, match=r"'word2vec' is unknown; known names are .*minilm, open_c"
     ):
         build_text_encoder(cfg)
+
+
+def test_weights_of_the_same_bytes_and_another_name_shape_or_type_are_others():
+    """The fingerprint is what cached features are found by."""
+    plain = torch.arange(6.0)
+    weights = {
+        "plain": {"a": plain.reshape(2, 3)},
+        "renamed": {"b": plain.reshape(2, 3)},
+        "reshaped": {"a": plain.reshape(3, 2)},
+        "retyped": {"a": plain.reshape(2, 3).view(torch.int32)},
+        "changed": {"a": plain.flip(0).reshape(2, 3)},
+    }
+    found = {}
+    for name, tensors in weights.items():
+        module = nn.Module()
+        for key, tensor in tensors.items():
+            module.register_buffer(key, tensor)
+        found[name] = frozen_fingerprint(module)
+        assert frozen_fingerprint(module) == found[name]
+    assert len(set(found.values())) == len(weights)
