@@ -8,7 +8,9 @@ import freeseg
 from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from freeseg import add_freeseg_config, config
+from freeseg.config_lseg import lseg_head_arguments, withholding_arguments
 from freeseg.config_unused import REFUSED, UNUSED
+from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
           enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
@@ -74,11 +76,12 @@ def another(value):
         str: lambda: f"another {value}",
         tuple: lambda: (*value[:-1], value[-1] + 7),
         list: lambda: [*value, "another"],
+        type(None): lambda: 0.25,
     }
     return match_by_type[type(value)]()
 
 
-def keys():
+def keys(sections):
     cfg = configuration("MaskFormerHead", {})
 
     def flat(node, prefix):
@@ -87,7 +90,7 @@ def keys():
             yield from flat(value, f"{key}.") if isinstance(value, CfgNode) else [(key, value)]
 
     known = dict(flat(cfg, ""))
-    chosen = {key: value for key, value in known.items() if key.startswith(SECTIONS)}
+    chosen = {key: value for key, value in known.items() if key.startswith(sections)}
     return {key: value for key, value in chosen.items() if key not in (*UNUSED, *REFUSED)}
 
 
@@ -107,7 +110,35 @@ ELSEWHERE = {
 
 def test_two_values_of_a_key_are_two_objects():
     plain = outcome()
-    silent = {key for key, value in keys().items() if outcome(**{key: another(value)}) == plain}
+    silent = {
+        key for key, value in keys(SECTIONS).items() if outcome(**{key: another(value)}) == plain
+    }
     assert silent == set(ELSEWHERE)
     for key, file in ELSEWHERE.items():
         assert key.split(".")[-1] in (Path(freeseg.__file__).parent / file).read_text()
+
+
+BACKBONES = (D2SwinTransformer, D2ConvNeXt, D2DiNAT, TimmBackbone, dpt.DPTBackbone)
+BACKBONE_SECTIONS = ("MODEL.SWIN", "MODEL.CONVNEXT", "MODEL.DiNAT", "MODEL.TIMM", "MODEL.DPT")
+
+
+def test_two_values_of_a_key_are_two_backbones(monkeypatch):
+    """What their constructors, and timm's, would be given."""
+    monkeypatch.setattr(dpt, "create_vit", lambda **arguments: arguments)
+    image = ShapeSpec(channels=3)
+
+    def given(**changes):
+        cfg = configuration("LSegHead", changes)
+        found = [lseg_head_arguments(cfg, LEVELS), withholding_arguments(cfg)]
+        for backbone in BACKBONES:
+            try:
+                found.append(backbone.from_config(cfg, image))
+            except ValueError as error:
+                found.append(f"refused: {error}")
+        return repr(found)
+
+    known = keys((*BACKBONE_SECTIONS, "MODEL.LSEG"))
+    assert len(known) > 40
+    plain = given()
+    silent = {key for key, value in known.items() if given(**{key: another(value)}) == plain}
+    assert silent == {"MODEL.LSEG.TEMPLATES"}  # read by LSeg; tests/meta_arch/test_lseg.py

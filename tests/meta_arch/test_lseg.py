@@ -166,6 +166,16 @@ def test_texts_are_encoded_once(model):
     assert len(calls) == 1
 
 
+def test_texts_are_the_mean_over_the_templates_of_the_configuration():
+    names = Vocabulary(("tree", "lamp"), (False, False))
+    one, two, both = (
+        tiny_lseg(MODEL__LSEG__TEMPLATES=templates).text(names)
+        for templates in (["a {}."], ["the {} here"], ["a {}.", "the {} here"])
+    )
+    assert not torch.allclose(one, two)
+    torch.testing.assert_close(both, F.normalize(one + two, dim=-1))
+
+
 def test_other_tasks_have_no_result_and_unknown_ones_are_refused(model):
     image = torch.zeros(3, 32, 32)
     assert model([{"image": image, "tasks": ("panoptic",)}]) == [{}]
