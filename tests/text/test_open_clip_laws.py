@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -203,6 +204,8 @@ def as_open_clips(toy):
 
 @torch.no_grad()
 def test_the_toy_is_a_clip_of_open_clip():
+    if "eos_id" not in inspect.signature(open_clip.model.CLIPTextCfg).parameters:
+        pytest.skip("this open_clip cannot be told the end of a text")
     torch.manual_seed(0)
     toy = load_toy_clip()
     theirs = as_open_clips(toy)
