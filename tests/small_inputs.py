@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config
+from freeseg.structures import MaskPrediction, SegmentationTarget
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DATASET = "test_of_three_classes"
@@ -45,3 +47,26 @@ def annotated(labels: list[int], seed: int = 0, **more: Any) -> dict[str, Any]:
     masks = (rows == torch.arange(len(labels))[:, None, None]).expand(-1, -1, SIZE[1])
     instances.gt_masks = BitMasks(masks.reshape(len(labels), *SIZE))
     return {**picture(seed=seed), "instances": instances, **more}
+
+
+def constant_batch(
+    num_targets: Sequence[int], num_queries: int, num_layers: int, seed: int = 1
+) -> tuple[list[MaskPrediction], list[SegmentationTarget]]:
+    """Predictions of layers and targets of images, constant over each picture."""
+    generator = torch.Generator().manual_seed(seed)
+    size = (len(num_targets), num_queries)
+    layers = [
+        MaskPrediction(
+            torch.randn(*size, 4, generator=generator),
+            torch.randn(*size, 1, 1, generator=generator).expand(*size, 6, 8),
+        )
+        for _ in range(num_layers)
+    ]
+    targets = [
+        SegmentationTarget(
+            torch.randint(0, 3, (number,), generator=generator),
+            (torch.rand(number, 1, 1, generator=generator) > 0.5).expand(number, 24, 32),
+        )
+        for number in num_targets
+    ]
+    return layers, targets

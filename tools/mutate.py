@@ -33,7 +33,7 @@ from mutation.reach import Reach, Tracer
 from mutation.trial import KILLED, SURVIVED, UNREACHED, Outcome, Trials
 
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+QUIET = ["-q", "-p", "no:cacheprovider"]
 
 
 def main() -> int:

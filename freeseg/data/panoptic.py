@@ -73,10 +73,10 @@ def runs(*maps: LabelMap) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 def segment_geometry(ids: IdMap) -> dict[int, tuple[int, list[int]]]:
     """Area and [x, y, width, height] box of every segment except void, in one pass over the map."""
-    present, inverse = unique_labels(ids)
-    areas = np.bincount(inverse.ravel(), minlength=len(present))
     from scipy import ndimage  # slow to import
 
+    present, inverse = unique_labels(ids)
+    areas = np.bincount(inverse.ravel(), minlength=len(present))
     windows = ndimage.find_objects(inverse + 1)  # numbers from 1 on, so none is its background
     geometry: dict[int, tuple[int, list[int]]] = {}
     for segment_id, area, (rows, columns) in zip(present.tolist(), areas.tolist(), windows):

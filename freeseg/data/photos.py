@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from detectron2.utils.file_io import PathManager
 from freeseg.config import completed
 from freeseg.image_headers import read_header
-from freeseg.images import FULL_WHITE, RgbImage, read_image
+from freeseg.images import FULL_WHITE, IMAGE_SUFFIXES, RgbImage, read_image
 
 FRAMES = ("auto", "upright", "stored")
 Photo = Union[Path, str]  # a text is a web address, which a path would change
@@ -106,3 +106,8 @@ def _is_as_stored(path: str, annotated: tuple[int, int] | None) -> bool:
     """Whether an annotation of a size can only be of a photo's pixels as they lie in the file."""
     header = read_header(path) if annotated is not None else None
     return header is not None and header.upright_size != annotated == header.stored_size
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The files directly in a folder that are taken for pictures, sorted."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

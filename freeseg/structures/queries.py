@@ -111,7 +111,6 @@ class QuerySet:
             if unknown:
                 raise ValueError(f"group {group.name!r} reads {sorted(unknown)}, known: {names}")
         self.groups, self.token_groups = tuple(groups), tuple(tokens)
-        self._all_see_all = all(_is_open(member) for member in members)
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -139,7 +138,7 @@ class QuerySet:
         Args:
             level: Of the pyramid, which tokens depend on.
         """
-        if self._all_see_all:
+        if all(map(_is_open, self.groups)) and all(map(_is_open, self.token_groups)):
             return None
         seen = [(group.name, _rows(group)) for group in self.groups]
         seen += [(group.name, _token_rows(group, level)) for group in self.token_groups]

@@ -21,7 +21,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from freeseg.images import IMAGE_SUFFIXES, ImageError
+from freeseg.data.photos import images_in
+from freeseg.images import ImageError
 from freeseg.predictor import Segmenter
 from freeseg.visualization.html import VIEWER_FOLDER
 from freeseg.web.desk import BusyError, Desk, GoneError, Limits
@@ -173,7 +174,7 @@ def _file_route(file: Path) -> Callable[[], FileResponse]:
 
 def _add_examples(app: FastAPI, folder: Path) -> None:
     """The gallery: photos by number, so that no request can name a file."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = images_in(folder)
 
     @app.get("/api/examples")
     def names() -> list[str]:

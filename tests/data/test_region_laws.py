@@ -299,15 +299,21 @@ def test_crops_have_every_size_of_their_share_and_lie_everywhere(boxed, samples,
     assert 110 < sum(is_flipped for _, is_flipped in found) < 190
 
 
-def test_a_crop_shows_some_of_its_region_or_all_of_it(tmp_path, write_image):
-    """Of two far corners most crops see none."""
-    labels = np.full(SIZE, 255)
-    labels[1, 2:5] = labels[8:11, 16] = 3
+def only_region(tmp_path, write_image, labels):
+    """The region of a semantic map that has one class."""
     record = {
         "file_name": str(write_image(tmp_path / "photo.png", PHOTO)),
         "sem_seg_file_name": str(write_image(tmp_path / "labels.png", labels)),
     }
     (region,) = regions(record, "semantic")
+    return region
+
+
+def test_a_crop_shows_some_of_its_region_or_all_of_it(tmp_path, write_image):
+    """Of two far corners most crops see none."""
+    labels = np.full(SIZE, 255)
+    labels[1, 2:5] = labels[8:11, 16] = 3
+    region = only_region(tmp_path, write_image, labels)
     corner = mapper("semantic", size=(10, 15), area=(0.1, 0.4))
     counts = Counter()
     for position in range(60):
@@ -328,11 +334,7 @@ def test_lines_of_one_pixel_are_cropped_too(tmp_path, write_image, is_wide):
     """To single pixels here, and every one of them comes."""
     labels = np.full(SIZE, 255)
     labels[(3, slice(2, 8)) if is_wide else (slice(2, 8), 3)] = 3
-    record = {
-        "file_name": str(write_image(tmp_path / "photo.png", PHOTO)),
-        "sem_seg_file_name": str(write_image(tmp_path / "labels.png", labels)),
-    }
-    (region,) = regions(record, "semantic")
+    region = only_region(tmp_path, write_image, labels)
     crop = mapper("semantic", size=(6, 6), area=(0.1, 0.3))
     colours = set()
     for position in range(40):

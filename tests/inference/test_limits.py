@@ -132,18 +132,21 @@ def test_exactly_the_least_visible_share_is_shown(way):
     """Of a mask of 16 pixels another leaves 8; a third one has what is around."""
     probs = probs_of({CAT: 1.0}, {DOG: 1.0}, {SKY: 1.0})
     masks = masks_of((1, 2, 5, 6, 0.9), (1, 2, 3, 6, 0.95), (0, 0, 6, 8, 0.6))
-    for share, labels in ((0.5, [CAT, DOG, SKY]), (0.5 + ABOVE, [DOG, SKY])):
-        found = way(["panoptic"], probs, masks, replace(LOOSE, min_visible_share=share))
-        assert [label for label, _ in segments(found)] == labels
+    assert shown_at_and_above_one_half(way, probs, masks) == ([CAT, DOG, SKY], [DOG, SKY])
+
+
+def shown_at_and_above_one_half(way, probs, masks):
+    """Labels of what is shown where half of a mask has to be seen, and a little more."""
+    thresholds = [replace(LOOSE, min_visible_share=share) for share in (0.5, 0.5 + ABOVE)]
+    found = (way(["panoptic"], probs, masks, each) for each in thresholds)
+    return tuple([label for label, _ in segments(each)] for each in found)
 
 
 @ways(WAYS)
 def test_pixels_of_probability_one_half_are_of_the_mask_that_others_cover(way):
     probs = probs_of({CAT: 1.0}, {DOG: 1.0}, {SKY: 1.0})
     masks = masks_of((1, 2, 5, 6, 0.5), (1, 2, 3, 6, 0.95), (0, 0, 6, 8, 0.4))
-    for share, labels in ((0.5, [CAT, DOG]), (0.5 + ABOVE, [DOG])):
-        found = way(["panoptic"], probs, masks, replace(LOOSE, min_visible_share=share))
-        assert [label for label, _ in segments(found)] == labels
+    assert shown_at_and_above_one_half(way, probs, masks) == ([CAT, DOG], [DOG])
 
 
 @ways(MAP_WAYS)

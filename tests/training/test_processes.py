@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from freeseg.structures import MaskPrediction, SegmentationTarget
+from freeseg.structures import MaskPrediction
 from freeseg.training import (
     VOID,
     DenseCriterion,
@@ -25,6 +25,7 @@ from freeseg.training import (
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import Processes
+from small_inputs import constant_batch
 
 WEIGHTS = {"loss_ce": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
 SHARES = [slice(0, 1), slice(1, 2), slice(2, 4)]  # the second process has no targets
@@ -32,23 +33,7 @@ NUM_TARGETS = (3, 0, 1, 2)  # of four images
 
 
 def batch():
-    """Predictions of two layers and targets of four images, constant over each picture."""
-    generator = torch.Generator().manual_seed(1)
-    layers = [
-        MaskPrediction(
-            torch.randn(4, 5, 4, generator=generator),
-            torch.randn(4, 5, 1, 1, generator=generator).expand(4, 5, 6, 8),
-        )
-        for _ in range(2)
-    ]
-    targets = [
-        SegmentationTarget(
-            torch.randint(0, 3, (number,), generator=generator),
-            (torch.rand(number, 1, 1, generator=generator) > 0.5).expand(number, 24, 32),
-        )
-        for number in NUM_TARGETS
-    ]
-    return layers, targets
+    return constant_batch(NUM_TARGETS, num_queries=5, num_layers=2)
 
 
 def part(layers, images):

@@ -17,6 +17,7 @@ from freeseg.training.shares import count_targets, parts_of_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import Processes
+from small_inputs import constant_batch
 
 WEIGHTS = {"loss_ce": 2.0, "loss_mask": 5.0, "loss_dice": 3.0}
 NUM_TARGETS = (3, 0, 1, 4)  # of four images; the last has more than queries
@@ -37,23 +38,7 @@ def criterion(request, monkeypatch):
 
 
 def batch(seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    size = (len(NUM_TARGETS), NUM_QUERIES)
-    layers = [
-        MaskPrediction(
-            torch.randn(*size, 4, generator=generator),
-            torch.randn(*size, 1, 1, generator=generator).expand(*size, 6, 8),
-        )
-        for _ in range(3)
-    ]
-    targets = [
-        SegmentationTarget(
-            torch.randint(0, 3, (number,), generator=generator),
-            (torch.rand(number, 1, 1, generator=generator) > 0.5).expand(number, 24, 32),
-        )
-        for number in NUM_TARGETS
-    ]
-    return layers, targets
+    return constant_batch(NUM_TARGETS, NUM_QUERIES, num_layers=3, seed=seed)
 
 
 def losses_of(criterion, layers, targets, images):

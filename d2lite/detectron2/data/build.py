@@ -309,11 +309,11 @@ def _test_loader_from_config(
     cfg: Any, dataset_name: str | Sequence[str], mapper: Callable | None = None
 ) -> dict[str, Any]:
     names = [dataset_name] if isinstance(dataset_name, str) else dataset_name
-    proposal_files = None
-    if cfg.MODEL.LOAD_PROPOSALS:
-        file_of = dict(zip(cfg.DATASETS.TEST, cfg.DATASETS.PROPOSAL_FILES_TEST))
-        proposal_files = [file_of[name] for name in names]
-    dataset = get_detection_dataset_dicts(names, filter_empty=False, proposal_files=proposal_files)
+    dataset = get_detection_dataset_dicts(
+        names,
+        filter_empty=False,
+        proposal_files=cfg.DATASETS.PROPOSAL_FILES_TEST if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
     iterable = isinstance(dataset, torchdata.IterableDataset)
     return {
         "dataset": dataset,

@@ -15,9 +15,9 @@ import numpy as np
 from freeseg.data.categories import load_categories
 from freeseg.data.coco_writer import encode_rle, write_json, write_png
 from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
+from freeseg.data.photos import images_in
 from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
-from freeseg.images import IMAGE_SUFFIXES
 
 FOLDERS = {"train": "training", "val": "validation"}
 SEMANTIC_HINT = (
@@ -124,7 +124,7 @@ def _all_files(job: Job) -> dict[str, list[Files]]:
         instance = job.source / "annotations_instance" / folder
         require([images, semantic], SEMANTIC_HINT)
         require([instance], INSTANCE_HINT)
-        photos = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        photos = images_in(images)
         if not photos:
             raise MissingFilesError([images / "*.jpg"], SEMANTIC_HINT)
         files = [

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from freeseg.data.categories import load_categories
 from freeseg.data.coco_writer import CocoWriter
 from freeseg.data.panoptic import LabelMap, components_to_panoptic
+from freeseg.data.photos import images_in
 from freeseg.data.prepare.job import Job, MissingFilesError, copy_if_changed, require
-from freeseg.images import IMAGE_SUFFIXES
 
 # value in CamVid's label files -> name in the category table; 11 is "unlabelled"
 LABEL_NAMES = (
@@ -64,9 +64,7 @@ def camvid_classes(labels: LabelMap) -> LabelMap:
 
 def _pairs(source: Path, split: str, hint: str) -> list[tuple[Path, Path]]:
     """Image and label file of every image of a split."""
-    images = sorted(
-        path for path in (source / split).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    images = images_in(source / split)
     if not images:
         raise MissingFilesError([source / split / "*.jpg"], hint)
     labels = [source / f"{split}annot" / f"{image.stem}.png" for image in images]

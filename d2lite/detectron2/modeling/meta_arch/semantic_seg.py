@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 
 import fvcore.nn.weight_init as weight_init
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import configurable
 from detectron2.layers import Conv2d, get_norm
+from detectron2.structures import ImageList
 from detectron2.utils.registry import Registry
 
 from ..backbone import build_backbone
 from ..postprocessing import sem_seg_postprocess
-from ._image_model import ImageModel
 from .build import META_ARCH_REGISTRY
 
 __all__ = [
@@ -39,13 +40,19 @@ def build_sem_seg_head(cfg, input_shape):
 
 
 @META_ARCH_REGISTRY.register()
-class SemanticSegmentor(ImageModel):
+class SemanticSegmentor(nn.Module):
     """Segments images semantically with any backbone and any semantic head."""
 
     @configurable
     def __init__(self, *, backbone, sem_seg_head, pixel_mean, pixel_std):
         """Take the two networks and, per channel, mean and deviation of the pixel values."""
-        super().__init__(backbone, pixel_mean, pixel_std)
+        super().__init__()
+        self.backbone = backbone
+        for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            self.register_buffer(name, torch.tensor(list(values)).view(-1, 1, 1), persistent=False)
+        assert self.pixel_mean.shape == self.pixel_std.shape, (
+            f"{pixel_mean} and {pixel_std} have different lengths"
+        )
         self.sem_seg_head = sem_seg_head
 
     @classmethod
@@ -82,6 +89,24 @@ class SemanticSegmentor(ImageModel):
             height, width = item.get("height", size[0]), item.get("width", size[1])
             outputs.append({"sem_seg": sem_seg_postprocess(scores, size, height, width)})
         return outputs
+
+    @property
+    def device(self):
+        """Where the model is."""
+        return self.pixel_mean.device
+
+    def preprocess_image(self, batched_inputs):
+        """Return the inputs' images [3, H, W], normalised and padded, as an ImageList."""
+        images = [item["image"].to(self.device) for item in batched_inputs]
+        return self._pad([(i - self.pixel_mean) / self.pixel_std for i in images], 0.0)
+
+    def _pad(self, tensors, fill):
+        return ImageList.from_tensors(
+            tensors,
+            self.backbone.size_divisibility,
+            fill,
+            padding_constraints=self.backbone.padding_constraints,
+        )
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
