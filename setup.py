@@ -52,7 +52,7 @@ setup(
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     packages=find_packages(
         include=["freeseg", "freeseg.*", "freeseg_command", "freeseg_command.*"]
     ),

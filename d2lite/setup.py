@@ -12,7 +12,7 @@ setup(
     description="A pure-Python subset of the Detectron2 API for projects that extend it",
     long_description="See README.md. Installing the real Detectron2 replaces this package.",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     packages=find_packages(include=["detectron2", "detectron2.*"]),
     package_data={"detectron2": ["*.json"]},
     # The lower bounds are what `make oldest` installs and tries, with freeseg.

@@ -10,10 +10,10 @@ all datasets, and stay what they are there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 

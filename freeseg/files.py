@@ -9,9 +9,9 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Callable
+from typing import IO, Any
 
 _numbers = itertools.count()  # of this process, whose own number is in the name too
 _STEM = 40  # letters of the final name: file systems allow 255 bytes in all

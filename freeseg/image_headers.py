@@ -6,7 +6,7 @@ import io
 import os
 import struct
 from dataclasses import dataclass
-from typing import IO, Union
+from typing import IO
 
 from PIL import Image
 
@@ -77,7 +77,7 @@ class ImageHeader:
 def read_header(source: str | os.PathLike[str] | bytes) -> ImageHeader | None:
     """The header of an image file or of its bytes; None where it cannot be read as an image."""
     try:
-        file: Union[str, os.PathLike[str], IO[bytes]] = (
+        file: str | os.PathLike[str] | IO[bytes] = (
             io.BytesIO(source) if isinstance(source, bytes) else source
         )
         with Image.open(file) as image:

@@ -38,7 +38,7 @@ class LoadedSource:
     """A picture whose file has been read, or that never had one; not decoded."""
 
     name: str
-    content: Union[bytes, Image.Image, npt.NDArray[np.generic]]
+    content: bytes | Image.Image | npt.NDArray[np.generic]
 
 
 ImageSource = Union[

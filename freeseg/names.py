@@ -8,8 +8,8 @@ registered such a name keeps it, but inside a model of ours it means our part.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any, Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from fvcore.common.registry import Registry
 

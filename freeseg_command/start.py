@@ -124,5 +124,5 @@ def one_line(error: Exception) -> str:
 
 def is_run_by_name(package: str) -> bool:
     """Whether a package is just being imported by `python -m PACKAGE`, to find its `__main__`."""
-    typed = getattr(sys, "orig_argv", [])  # from Python 3.10 on
+    typed = sys.orig_argv
     return sys.argv[:1] == ["-m"] and typed[-len(sys.argv) :][:1] == [package]

@@ -108,7 +108,6 @@ def test_imports_go_one_way(path):
     assert parts - {""} <= allowed
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="only Python 3.10 names its library")
 @pytest.mark.parametrize("path", COMMAND, ids=name_of)
 def test_the_command_imports_the_package_to_run_something_only(path):
     at_once = [node for node in TREES[path].body if isinstance(node, (ast.Import, ast.ImportFrom))]

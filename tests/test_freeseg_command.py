@@ -152,7 +152,6 @@ def test_a_wrong_argument_is_refused_before_anything_is_imported(start):
     assert "invalid choice: 'depth'" in ended.stderr
 
 
-@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.orig_argv came with Python 3.10")
 @pytest.mark.parametrize("module", ["freeseg", "freeseg_command"])
 @pytest.mark.parametrize("command", ["--version", "--help", "models"])
 def test_what_needs_no_model_takes_less_than_half_a_second_of_a_processor(start, module, command):

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Union
+from typing import IO
 
 from freeseg.bulk.manifest import is_shard
 from freeseg.images import IMAGE_SUFFIXES, LoadedSource
@@ -25,11 +25,11 @@ class Photo:
     """
 
     name: str
-    content: Union[str, bytes, None]
+    content: str | bytes | None
     error: str = ""
 
     @property
-    def source(self) -> Union[str, LoadedSource]:
+    def source(self) -> str | LoadedSource:
         """What to segment; bytes have the photo's name, as messages call it."""
         content = self.content or b""
         return content if isinstance(content, str) else LoadedSource(self.name, content)

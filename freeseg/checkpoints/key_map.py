@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Callable, Union
 
 from torch import Tensor
 
 State = dict[str, Tensor]
-Renaming = tuple[str, Union[str, Callable[["re.Match[str]"], str]]]  # as re.sub takes them
+Renaming = tuple[str, str | Callable[["re.Match[str]"], str]]  # as re.sub takes them
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,7 @@ PUBLISHED_MAPPERS = {
 }
 
 Record = dict[str, Any]
-Geometry = Union[LargeScaleJitter, ShortSideCrop]
+Geometry = LargeScaleJitter | ShortSideCrop
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 from urllib.parse import urlsplit
 
 from detectron2.utils.file_io import PathManager
@@ -18,7 +18,7 @@ from freeseg.image_headers import read_header
 from freeseg.images import FULL_WHITE, IMAGE_SUFFIXES, RgbImage, read_image
 
 FRAMES = ("auto", "upright", "stored")
-Photo = Union[Path, str]  # a text is a web address, which a path would change
+Photo = Path | str  # a text is a web address, which a path would change
 
 _LABELS = ("pan_seg_file_name", "sem_seg_file_name")  # PNGs as large as the photo
 

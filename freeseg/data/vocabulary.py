@@ -14,7 +14,7 @@ from freeseg.data.categories import load_categories
 from freeseg.structures import ClassEntry, Vocabulary, read_classes
 from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
 
-ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[Union[str, ClassEntry]]]
+ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[str | ClassEntry]]
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from torch import nn

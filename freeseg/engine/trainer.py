@@ -7,8 +7,9 @@ import inspect
 import logging
 import random
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch

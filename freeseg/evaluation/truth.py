@@ -8,9 +8,10 @@ Shapes: K classes of the model, H W image size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import Metadata

@@ -5,9 +5,9 @@ Shapes: B images, Q queries, K classes, T texts, C channels, H W padded image si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class ExportedGraph(nn.Module):
         return self.model.backbone((images - self.model.pixel_mean) / self.model.pixel_std)
 
 
-Builder = Callable[[Any, str, Optional[Vocabulary]], ExportedGraph]
+Builder = Callable[[Any, str, Vocabulary | None], ExportedGraph]
 _builders: dict[type, Builder] = {}
 
 

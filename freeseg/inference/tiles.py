@@ -5,6 +5,7 @@ Shapes: K classes, N instances, h w input size, H W output size.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ def spans(source: int, target: int, parts: int) -> list[Span]:
         return round(pixel * target / source)
 
     found = []
-    for start, stop in zip(edges, edges[1:]):
+    for start, stop in itertools.pairwise(edges):
         first, last = max(start - margin, 0), min(stop + margin, source)
         found.append(Span(slice(first, last), slice(scaled(first), scaled(last)), scaled(start)))
     return found

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 SEPARATOR = "|"
 _FLAGS = {
@@ -46,7 +46,7 @@ class ClassEntry:
         return self.texts[0]
 
 
-ClassLike = Union[str, ClassEntry]
+ClassLike = str | ClassEntry
 
 
 def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[ClassEntry]:

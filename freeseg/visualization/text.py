@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
-from typing import Union
 
 from PIL import ImageFont
 
-Font = Union[ImageFont.FreeTypeFont, ImageFont.ImageFont]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _FONT_FILE = "DejaVuSans-Bold.ttf"
 

@@ -5,6 +5,7 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import pickle
@@ -414,7 +415,7 @@ def test_processes_score_as_one_however_photos_are_shared(root, monkeypatch, kin
         return evaluator.evaluate()
 
     alone = evaluate(records)
-    parts = [records[first:last] for first, last in zip(ends, ends[1:])]
+    parts = [records[first:last] for first, last in itertools.pairwise(ends)]
     # one after another, for they share the package's settings; each sends what a pickle can hold
     sent = []
     monkeypatch.setattr(comm, "is_main_process", lambda: False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -50,7 +52,7 @@ def test_images_are_padded_until_the_coarsest_map_is_half_the_next(patch, multip
     model = backbone(patch_size=patch, img_size=patch * 4)
     assert model.size_divisibility == multiple
     levels = list(model(torch.randn(1, 3, multiple, 3 * multiple)).values())
-    for fine, coarse in zip(levels, levels[1:]):
+    for fine, coarse in itertools.pairwise(levels):
         assert fine.shape[-2:] == (2 * coarse.shape[-2], 2 * coarse.shape[-1])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def test_each_color_is_the_farthest_left() -> None:
     """The gap to the colours before never grows: what farthest-first choice means."""
     points = lab(class_colors(60))
     gaps = [np.linalg.norm(points[:i] - points[i], axis=1).min() for i in range(1, 60)]
-    assert all(later <= earlier + 1e-3 for earlier, later in zip(gaps, gaps[1:]))
+    assert all(later <= earlier + 1e-3 for earlier, later in itertools.pairwise(gaps))
 
 
 def test_no_color_is_grey_black_or_white() -> None:

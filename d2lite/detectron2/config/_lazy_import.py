@@ -10,9 +10,10 @@ import ast
 import builtins
 import os
 import uuid
+from collections.abc import Callable
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any
 
 from detectron2.utils.file_io import PathManager
 

@@ -6,7 +6,8 @@ import functools
 import inspect
 import logging
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from fvcore.common.config import CfgNode as _FvcoreNode
 

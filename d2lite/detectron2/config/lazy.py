@@ -10,9 +10,9 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Callable
+from typing import Any
 
 import yaml
 

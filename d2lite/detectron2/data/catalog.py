@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import types
 from collections import UserDict
-from typing import Any, Callable, List
+from collections.abc import Callable
+from typing import Any
 
 from detectron2._missing import UPSTREAM, missing
 from detectron2.utils.logger import log_first_n
@@ -19,7 +21,7 @@ class _NamedRegistry(UserDict):
     _content = "names"
 
     # Annotated with typing.List, because inside the class `list` is this method.
-    def list(self) -> List[str]:
+    def list(self) -> builtins.list[str]:
         """Return the registered names in order of registration."""
         return [*self]
 

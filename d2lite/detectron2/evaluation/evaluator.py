@@ -7,7 +7,6 @@ import logging
 import time
 from collections import OrderedDict, abc
 from contextlib import ExitStack, contextmanager
-from typing import List, Union
 
 import torch
 from torch import nn
@@ -66,7 +65,7 @@ class DatasetEvaluators(DatasetEvaluator):
 def inference_on_dataset(
     model,
     data_loader,
-    evaluator: Union[DatasetEvaluator, List[DatasetEvaluator], None],
+    evaluator: DatasetEvaluator | list[DatasetEvaluator] | None,
     callbacks=None,
 ):
     """Run a model over a loader, in eval mode and without gradients, and evaluate it.

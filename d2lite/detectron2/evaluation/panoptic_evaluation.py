@@ -9,7 +9,6 @@ import logging
 import os
 from collections import OrderedDict
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 from tabulate import tabulate
@@ -40,7 +39,7 @@ class COCOPanopticEvaluator(DatasetEvaluator):
         output_dir: where to write predictions.json; None does not keep it.
     """
 
-    def __init__(self, dataset_name: str, output_dir: Optional[str] = None):
+    def __init__(self, dataset_name: str, output_dir: str | None = None):
         meta = MetadataCatalog.get(dataset_name)
         self._metadata = meta
         self._thing_contiguous_id_to_dataset_id = _inverse(meta.thing_dataset_id_to_contiguous_id)

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 from collections import OrderedDict
-from typing import Optional, Union
 
 import cv2
 import numpy as np
@@ -27,9 +26,7 @@ from detectron2.utils.file_io import PathManager
 _MAX_BOUNDARY_CLASSES = 254  # boundaries are found by eroding uint8 label maps
 
 
-def load_image_into_numpy_array(
-    filename: str, dtype: Optional[Union[np.dtype, str]] = None
-) -> np.ndarray:
+def load_image_into_numpy_array(filename: str, dtype: np.dtype | str | None = None) -> np.ndarray:
     """Read an image file as an array, with its pixel values as they are."""
     with PathManager.open(filename, "rb") as f, Image.open(f) as image:
         return np.array(image, dtype=dtype)

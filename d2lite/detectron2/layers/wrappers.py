@@ -3,7 +3,8 @@
 # torchscript reads the annotations of the free functions below: no postponed evaluation here
 import functools
 import warnings
-from typing import Any, Callable, List, Optional
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -14,7 +15,7 @@ Linear = torch.nn.Linear
 interpolate = F.interpolate
 
 
-def shapes_to_tensor(x: List[int], device: Optional[torch.device] = None) -> torch.Tensor:
+def shapes_to_tensor(x: list[int], device: torch.device | None = None) -> torch.Tensor:
     """Turn sizes (ints, or scalar tensors while tracing) into one tensor without constants."""
     if not torch.jit.is_scripting() and torch.jit.is_tracing():
         assert all([isinstance(size, torch.Tensor) for size in x]), (  # noqa: C419 (scripted)
@@ -40,7 +41,7 @@ def disable_torch_compiler(func: Callable) -> Callable:
     return torch.compiler.disable(func) if hasattr(torch, "compiler") else func
 
 
-def cat(tensors: List[torch.Tensor], dim: int = 0) -> torch.Tensor:
+def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     """Concatenate; a single tensor comes back itself, not copied."""
     assert isinstance(tensors, (list, tuple))
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim)

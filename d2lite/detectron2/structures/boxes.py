@@ -6,13 +6,12 @@ Shapes: N M boxes.
 # `Boxes` is scripted: torchscript reads the annotations, so they are not postponed
 import math
 from enum import IntEnum, unique
-from typing import List, Tuple, Union
 
 import numpy as np
 import torch
 from torch import device  # by this name torchscript finds the type of a property
 
-_RawBoxType = Union[List[float], Tuple[float, ...], torch.Tensor, np.ndarray]
+_RawBoxType = list[float] | tuple[float, ...] | torch.Tensor | np.ndarray
 
 
 @unique
@@ -106,7 +105,7 @@ class Boxes:
         size = self.tensor[:, 2:] - self.tensor[:, :2]
         return size[:, 0] * size[:, 1]
 
-    def clip(self, box_size: Tuple[int, int]) -> None:
+    def clip(self, box_size: tuple[int, int]) -> None:
         """Limit coordinates, in place, to an image of (height, width)."""
         assert torch.isfinite(self.tensor).all(), "Box tensor contains infinite or NaN!"
         height, width = box_size
@@ -131,7 +130,7 @@ class Boxes:
     def __repr__(self) -> str:
         return "Boxes(" + str(self.tensor) + ")"
 
-    def inside_box(self, box_size: Tuple[int, int], boundary_threshold: int = 0) -> torch.Tensor:
+    def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> torch.Tensor:
         """Return bool [N]: whether boxes leave (height, width) by less than the threshold."""
         height, width = box_size
         starts_inside = (self.tensor[..., :2] >= -boundary_threshold).all(dim=-1)
@@ -149,7 +148,7 @@ class Boxes:
         self.tensor[:, 1::2] *= scale_y
 
     @classmethod
-    def cat(cls, boxes_list: List["Boxes"]) -> "Boxes":
+    def cat(cls, boxes_list: list["Boxes"]) -> "Boxes":
         """Join boxes; the result never shares memory with its parts."""
         assert isinstance(boxes_list, (list, tuple))
         if len(boxes_list) == 0:

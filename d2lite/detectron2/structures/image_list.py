@@ -1,7 +1,7 @@
 """A batch of images of different sizes in one padded tensor."""
 
 # scripted and traced: annotations are not postponed
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from torch import device  # by this name torchscript finds the type of a property
@@ -15,7 +15,7 @@ class ImageList:
     While tracing, `image_sizes` holds tensors.
     """
 
-    def __init__(self, tensor: torch.Tensor, image_sizes: List[Tuple[int, int]]):
+    def __init__(self, tensor: torch.Tensor, image_sizes: list[tuple[int, int]]):
         self.tensor = tensor
         self.image_sizes = image_sizes
 
@@ -37,10 +37,10 @@ class ImageList:
 
     @staticmethod
     def from_tensors(
-        tensors: List[torch.Tensor],
+        tensors: list[torch.Tensor],
         size_divisibility: int = 0,
         pad_value: float = 0.0,
-        padding_constraints: Optional[Dict[str, int]] = None,
+        padding_constraints: dict[str, int] | None = None,
     ) -> "ImageList":
         """Pad images [..., H_i, W_i] to their largest height and width.
 
@@ -78,7 +78,7 @@ class ImageList:
 
 @torch.jit.script_if_tracing
 def _pad_and_stack(
-    images: List[torch.Tensor], padded_size: torch.Tensor, pad_value: float
+    images: list[torch.Tensor], padded_size: torch.Tensor, pad_value: float
 ) -> torch.Tensor:
     """Return [N, ..., H, W]; scripted within a trace, which then works for other sizes."""
     leading = list(images[0].shape[:-2])

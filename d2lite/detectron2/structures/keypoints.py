@@ -3,7 +3,7 @@
 Shapes: N instances, K keypoints.
 """
 
-from typing import Any, List, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ class Keypoints:
     Visibility as in COCO: 0 not labelled (x = y = 0), 1 labelled but hidden, 2 visible.
     """
 
-    def __init__(self, keypoints: Union[torch.Tensor, np.ndarray, List[List[float]]]):
+    def __init__(self, keypoints: torch.Tensor | np.ndarray | list[list[float]]):
         self.tensor = torch.as_tensor(keypoints, dtype=torch.float32)
         assert self.tensor.dim() == 3, self.tensor.shape
         assert self.tensor.shape[2] == 3, self.tensor.shape
@@ -30,7 +30,7 @@ class Keypoints:
     def device(self) -> torch.device:
         return self.tensor.device
 
-    def __getitem__(self, item: Union[int, slice, torch.Tensor]) -> "Keypoints":
+    def __getitem__(self, item: int | slice | torch.Tensor) -> "Keypoints":
         """Select instances by int (one instance), slice, or integer or bool tensor."""
         return Keypoints(self.tensor[item][None] if isinstance(item, int) else self.tensor[item])
 
@@ -38,7 +38,7 @@ class Keypoints:
         return f"{type(self).__name__}(num_instances={len(self)})"
 
     @staticmethod
-    def cat(keypoints_list: List["Keypoints"]) -> "Keypoints":
+    def cat(keypoints_list: list["Keypoints"]) -> "Keypoints":
         assert isinstance(keypoints_list, (list, tuple))
         assert len(keypoints_list) > 0
         assert all(isinstance(keypoints, Keypoints) for keypoints in keypoints_list)

@@ -5,7 +5,8 @@ Shapes: N instances, H W image size, S mask side.
 
 # `BitMasks` and `ROIMasks` may be scripted: annotations are not postponed
 import itertools
-from typing import Any, Iterator, List, Union
+from collections.abc import Iterator
+from typing import Any, Union
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -20,7 +21,7 @@ def polygon_area(x: np.ndarray, y: np.ndarray) -> float:
     return np.abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y)) / 2
 
 
-def polygons_to_bitmask(polygons: List[np.ndarray], height: int, width: int) -> np.ndarray:
+def polygons_to_bitmask(polygons: list[np.ndarray], height: int, width: int) -> np.ndarray:
     """Draw the union of polygons [x0, y0, x1, ...] by COCO's rule: bool [H, W]."""
     if len(polygons) == 0:
         return np.zeros((height, width), dtype=bool)  # COCO's code does not take none
@@ -31,7 +32,7 @@ def polygons_to_bitmask(polygons: List[np.ndarray], height: int, width: int) -> 
 class BitMasks:
     """Masks in a bool tensor [N, H, W]."""
 
-    def __init__(self, tensor: Union[torch.Tensor, np.ndarray]):
+    def __init__(self, tensor: torch.Tensor | np.ndarray):
         if isinstance(tensor, torch.Tensor):
             masks = tensor.to(torch.bool)
         else:
@@ -49,7 +50,7 @@ class BitMasks:
         return self.tensor.device
 
     @torch.jit.unused
-    def __getitem__(self, item: Union[int, slice, torch.Tensor]) -> "BitMasks":
+    def __getitem__(self, item: int | slice | torch.Tensor) -> "BitMasks":
         """Select by an int (one mask), a slice, or an integer or bool tensor."""
         selected = self.tensor[item]
         if isinstance(item, int):
@@ -77,7 +78,7 @@ class BitMasks:
 
     @staticmethod
     def from_polygon_masks(
-        polygon_masks: Union["PolygonMasks", List[List[np.ndarray]]], height: int, width: int
+        polygon_masks: Union["PolygonMasks", list[list[np.ndarray]]], height: int, width: int
     ) -> "BitMasks":
         """Draw polygons into an image of this size."""
         masks = np.zeros((len(polygon_masks), height, width), dtype=bool)
@@ -92,7 +93,7 @@ class BitMasks:
         return Boxes(torch.stack([x0, y0, x1, y1], dim=1).float().cpu())
 
     @staticmethod
-    def cat(bitmasks_list: List["BitMasks"]) -> "BitMasks":
+    def cat(bitmasks_list: list["BitMasks"]) -> "BitMasks":
         assert isinstance(bitmasks_list, (list, tuple))
         assert len(bitmasks_list) > 0
         assert all(isinstance(masks, BitMasks) for masks in bitmasks_list)
@@ -114,13 +115,13 @@ def _extent(occupied: torch.Tensor):
 class PolygonMasks:
     """Masks as polygons: per instance a list of float64 arrays [x0, y0, x1, y1, ...]; on CPU."""
 
-    def __init__(self, polygons: List[List[Union[torch.Tensor, np.ndarray]]]):
+    def __init__(self, polygons: list[list[torch.Tensor | np.ndarray]]):
         if not isinstance(polygons, list):
             raise ValueError(
                 "Cannot create PolygonMasks: Expect a list of list of polygons per image. "
                 f"Got '{type(polygons)}' instead."
             )
-        self.polygons: List[List[np.ndarray]] = [_as_arrays(instance) for instance in polygons]
+        self.polygons: list[list[np.ndarray]] = [_as_arrays(instance) for instance in polygons]
 
     def to(self, *args: Any, **kwargs: Any) -> "PolygonMasks":
         """Return itself: polygons stay on CPU."""
@@ -146,7 +147,7 @@ class PolygonMasks:
         """Return bool [N]: whether an instance has any polygon."""
         return torch.tensor([len(instance) > 0 for instance in self.polygons], dtype=torch.bool)
 
-    def __getitem__(self, item: Union[int, slice, List[int], torch.Tensor]) -> "PolygonMasks":
+    def __getitem__(self, item: int | slice | list[int] | torch.Tensor) -> "PolygonMasks":
         """Select by an int (one instance), a slice, a list, or an integer or bool tensor."""
         if isinstance(item, slice):
             return PolygonMasks(self.polygons[item])
@@ -156,7 +157,7 @@ class PolygonMasks:
             item = _positions(item)
         return PolygonMasks([self.polygons[i] for i in item])
 
-    def __iter__(self) -> Iterator[List[np.ndarray]]:
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
         """Yield the polygons of each instance."""
         return iter(self.polygons)
 
@@ -173,7 +174,7 @@ class PolygonMasks:
         )
 
     @staticmethod
-    def cat(polymasks_list: List["PolygonMasks"]) -> "PolygonMasks":
+    def cat(polymasks_list: list["PolygonMasks"]) -> "PolygonMasks":
         assert isinstance(polymasks_list, (list, tuple))
         assert len(polymasks_list) > 0
         assert all(isinstance(masks, PolygonMasks) for masks in polymasks_list)
@@ -181,7 +182,7 @@ class PolygonMasks:
         return type(polymasks_list[0])(list(joined))
 
 
-def _as_arrays(instance: List[Any]) -> List[np.ndarray]:
+def _as_arrays(instance: list[Any]) -> list[np.ndarray]:
     if not isinstance(instance, list):
         raise ValueError(
             "Cannot create polygons: Expect a list of polygons per instance. "
@@ -195,7 +196,7 @@ def _as_arrays(instance: List[Any]) -> List[np.ndarray]:
     return arrays
 
 
-def _positions(index: torch.Tensor) -> List[int]:
+def _positions(index: torch.Tensor) -> list[int]:
     if index.dtype == torch.bool:
         assert index.dim() == 1, index.shape
         index = index.nonzero()[:, 0]

@@ -11,9 +11,8 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import numpy.typing as npt

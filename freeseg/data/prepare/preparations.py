@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 from freeseg.data.datasets.roots import datasets_root, generated_root
 from freeseg.data.prepare import ade20k, camvid, cityscapes, coco, mapillary, shapes, voc

@@ -6,7 +6,8 @@ in hexadecimal.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 def _entries(table: str) -> list[str]:

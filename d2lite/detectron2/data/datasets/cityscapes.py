@@ -6,8 +6,9 @@ import json
 import logging
 import multiprocessing
 import os
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np

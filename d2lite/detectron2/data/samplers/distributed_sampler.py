@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from typing import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pprint
-from typing import Any, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
@@ -199,7 +200,7 @@ class AugInput:
 
 
 def apply_augmentations(
-    augmentations: Sequence[Augmentation | Transform], inputs: Union[np.ndarray, AugInput]
+    augmentations: Sequence[Augmentation | Transform], inputs: np.ndarray | AugInput
 ) -> tuple[Any, TransformList]:
     """Augment an image or an ``AugInput``; return it with the transforms that were applied."""
     if isinstance(inputs, np.ndarray):

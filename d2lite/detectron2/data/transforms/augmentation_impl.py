@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,7 +167,7 @@ class ResizeShortestEdge(Augmentation):
     @staticmethod
     def get_output_shape(
         oldh: int, oldw: int, short_edge_length: int, max_size: int
-    ) -> Tuple[int, int]:
+    ) -> tuple[int, int]:
         """Return the (height, width) to resize to. TorchScript can compile this."""
         length = float(short_edge_length)
         scale = length / min(oldh, oldw)

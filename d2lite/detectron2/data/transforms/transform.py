@@ -6,7 +6,8 @@ has its centre at i + 0.5.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
