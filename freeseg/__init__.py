@@ -33,14 +33,17 @@ if not is_run_by_name(__name__):
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
         from freeseg.names import build_model
 
-    from freeseg import data, meta_arch, modeling, resources  # noqa: F401
+    from freeseg import data, modeling, resources, systems  # noqa: F401
     from freeseg.config import add_freeseg_config
     from freeseg.images import ImageError
+    from freeseg.moved import forward_old_paths
     from freeseg.names import build_model
     from freeseg.predictor import Segmenter
     from freeseg.release_names import register_release_names
     from freeseg.structures import Vocabulary
     from freeseg.visualization import Segmentation
+
+    forward_old_paths()
 
 __all__ = [
     "ImageError",
@@ -51,7 +54,7 @@ __all__ = [
     "add_freeseg_config",
     "build_model",
     "data",
-    "meta_arch",
     "modeling",
     "register_release_names",
+    "systems",
 ]

@@ -15,22 +15,20 @@ from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints import config_from_hugging_face, reason_of
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config, completed
-from freeseg.config_mistakes import mistake_in
-from freeseg.config_unused import refuse_unsupported
+from freeseg.config.mistakes import mistake_in
+from freeseg.config.unused import refuse_unsupported
 from freeseg.names import plain_name
 from freeseg.resources import config_address, expand_home, local_path
+from freeseg.systems import paper_name
 
 logger = logging.getLogger(__name__)
-
-_SYSTEMS = {"MaskFormer": "Mask2Former", "OpenVocabulary": "FreeSeg"}
 
 ConfigSource = Union[CfgNode, str, "os.PathLike[str]"]
 
 
 def system_name(architecture: str) -> str:
     """What the release of a MODEL.META_ARCHITECTURE calls its system."""
-    name = plain_name(architecture)
-    return _SYSTEMS.get(name, name)
+    return paper_name(plain_name(architecture))
 
 
 def read_config(

@@ -37,7 +37,8 @@ from freeseg.model_loading import ConfigSource, read_config, system_name
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, Vocabulary
-from freeseg.visualization import TASKS, Segmentation
+from freeseg.visualization import Segmentation
+from freeseg_command.tasks import SHOWN_TASKS
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
 
@@ -198,8 +199,8 @@ class Segmenter:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the model has; all three unless its `answered_tasks` are fewer."""
-        answered = getattr(self.model, "answered_tasks", TASKS)
-        return tuple(task for task in TASKS if task in answered)
+        answered = getattr(self.model, "answered_tasks", SHOWN_TASKS)
+        return tuple(task for task in SHOWN_TASKS if task in answered)
 
     @overload  # a str is an iterable of str as well; the first signature has it
     def __call__(  # type: ignore[overload-overlap]
@@ -356,14 +357,14 @@ def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
     return own if isinstance(own, Vocabulary) else closed_vocabulary(cfg)
 
 
-def parse_task(task: str | None, known: tuple[str, ...] = TASKS) -> tuple[str, ...]:
+def parse_task(task: str | None, known: tuple[str, ...] = SHOWN_TASKS) -> tuple[str, ...]:
     """Returns the tasks of a name: itself, all known ones for "all", the first one for None."""
     if task is None:
         return known[:1]
     if task == "all":
         return known
-    if task not in TASKS:
-        raise ValueError(f"wanted the task {', '.join(TASKS)} or all, got {task!r}")
+    if task not in SHOWN_TASKS:
+        raise ValueError(f"wanted the task {', '.join(SHOWN_TASKS)} or all, got {task!r}")
     if task not in known:
         raise ValueError(f"the model does not have the task {task!r}, only {', '.join(known)}")
     return (task,)

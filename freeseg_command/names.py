@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-TASKS = ("panoptic", "instance", "semantic")  # in the order in which results are shown
+from freeseg_command.tasks import SHOWN_TASKS
 
 FORMATS = ("overlay", "labelmap", "coco", "rle", "html")
 USUAL_FORMATS = FORMATS[:3]
@@ -19,7 +19,7 @@ TASKS_OF_FORMAT = {  # a format that is not here is of all tasks
 
 def choose_formats(
     formats: str | Sequence[str] | None,
-    tasks: Sequence[str] = TASKS,
+    tasks: Sequence[str] = SHOWN_TASKS,
     known: Sequence[str] = FORMATS,
 ) -> tuple[str, ...]:
     """Returns the formats that are written of results for some tasks.

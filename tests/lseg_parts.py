@@ -11,8 +11,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.layers import ShapeSpec
 from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config
-from freeseg.meta_arch import LSeg
-from freeseg.modeling import LSegHead
+from freeseg.systems import LSeg
+from freeseg.systems.lseg.head import LSegHead
 
 WIDTH = SPEC.embed_dim
 STREET, FARM = ("car", "sky", "road"), ("cow", "sky")

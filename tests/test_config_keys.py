@@ -14,7 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_argument_parser
 from detectron2.projects.deeplab import add_deeplab_config
 from freeseg import add_freeseg_config
-from freeseg.config_unused import REFUSED, UNUSED
+from freeseg.config.unused import REFUSED, UNUSED
 from freeseg.engine import load_config
 
 PACKAGE = Path(freeseg.__file__).parent

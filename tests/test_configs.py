@@ -20,7 +20,7 @@ ALL = sorted(
     if not path.name.startswith("Base-")
     and not {CONFIGS / "freeseg", CONFIGS / "lseg"} & set(path.parents)
 )
-# OneFormer's large ones are built, whole, in tests/meta_arch/test_oneformer_configs.py.
+# OneFormer's large ones are built, whole, in tests/systems/oneformer/test_oneformer_configs.py.
 # Mask2Former's other backbones are the same when shrunk, so COCO's panoptic ones stand for them.
 SAME = "oneformer/.*(convnext|dinat|large)|mask2former/(?!coco/panoptic).*(R101|swin)"
 SHRINKABLE = [name for name in ALL if not re.search(SAME, name)]

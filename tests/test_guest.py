@@ -76,7 +76,7 @@ builders = (freeseg.build_model, build_model)
 found["built"] = [[kind(build, name) for build in builders] for name in names]
 print(json.dumps(found))
 """
-OURS = "freeseg.meta_arch.mask2former"
+OURS = "freeseg.systems.mask2former.system"
 
 
 def run(program: str) -> Any:

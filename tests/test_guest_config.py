@@ -16,16 +16,16 @@ from freeseg import config as arguments
 from freeseg.classes import accepts_auto
 from freeseg.config import completed
 from freeseg.data import SegmentationMapper
-from freeseg.data.input_size import InputSize
 from freeseg.data.photos import PhotoReader
 from freeseg.data.regions import RegionMapper
 from freeseg.engine import build_lr_scheduler, build_optimizer
 from freeseg.evaluation import best_metric, require_known_metric
+from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import read_config
-from freeseg.modeling import ClipAdapter, LSegHead
 from freeseg.modeling.backbone.dinat import D2DiNAT
 from freeseg.names import with_own_names
-from freeseg.text import build_text_encoder
+from freeseg.systems.lseg.head import LSegHead
+from freeseg.text import ClipAdapter, build_text_encoder
 
 sys.path.insert(0, str(Path(__file__).parent))
 from guest_config import GUEST_KEYS, add_guest_config, without_defaults

@@ -8,9 +8,9 @@ import freeseg
 from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from freeseg import add_freeseg_config, config
-from freeseg.config_lseg import lseg_head_arguments, withholding_arguments
-from freeseg.config_unused import REFUSED, UNUSED
+from freeseg.config.unused import REFUSED, UNUSED
 from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
+from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
           enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
@@ -96,8 +96,8 @@ def keys(sections):
 
 
 # read by the systems themselves, and where
-HEAD, SYSTEM = "modeling/head.py", "meta_arch/mask2former.py"
-ADAPTER, FREESEG = "modeling/clip_adapter.py", "meta_arch/freeseg.py"
+HEAD, SYSTEM = "modeling/head.py", "systems/mask2former/system.py"
+ADAPTER, FREESEG = "systems/freeseg/text_side.py", "systems/freeseg/system.py"
 ELSEWHERE = {
     "MODEL.MASK_FORMER.SIZE_DIVISIBILITY": SYSTEM,
     "MODEL.MASK_FORMER.TRANSFORMER_DECODER_NAME": HEAD,
@@ -153,4 +153,4 @@ def test_two_values_of_a_key_are_two_backbones(monkeypatch):
     assert len(known) > 40
     plain = given()
     silent = {key for key, value in known.items() if given(**{key: another(value)}) == plain}
-    assert silent == {"MODEL.LSEG.TEMPLATES"}  # read by LSeg; tests/meta_arch/test_lseg.py
+    assert silent == {"MODEL.LSEG.TEMPLATES"}  # read by LSeg; tests/systems/lseg/test_lseg.py

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from freeseg.engine.ablation import Metric, Study, Variant
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 from freeseg_command.messages import exit_code_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ TOOL = ROOT / "tools" / "train_net.py"
 
 def only(node: str, task: str) -> tuple[str, ...]:
     """Overrides that evaluate one task alone; `node` is the section that switches outputs."""
-    switches = [(f"{node}.{name.upper()}_ON", str(name == task)) for name in TASKS]
+    switches = [(f"{node}.{name.upper()}_ON", str(name == task)) for name in JUDGED_TASKS]
     return (*(item for switch in switches for item in switch), "TEST.BEST_METRIC", "")
 
 
@@ -61,7 +61,7 @@ def freeseg() -> Study:
                 "region CLIP of objects", "objectness", (*objectness, *tuned), "prompts", "full"
             ),
             Variant("no prompt tuning", "no_tuning", untuned, "prompts", "full"),
-            *(Variant(f"{task} alone", task, alone(task), "prompts") for task in TASKS),
+            *(Variant(f"{task} alone", task, alone(task), "prompts") for task in JUDGED_TASKS),
         ),
         metrics=(
             Metric("mIoU seen", "sem_seg", "mIoU_seen"),
@@ -94,7 +94,7 @@ def oneformer(data: str, baseline: str) -> Study:
             Variant("OneFormer, joint", "joint"),
             *(
                 Variant(f"Mask2Former, {task} alone", task, alone(task), config=mask2former)
-                for task in TASKS
+                for task in JUDGED_TASKS
             ),
             Variant("Mask2Former, joint", "untold", joint, config=mask2former),
             Variant("no task in the queries", "no_task", ("MODEL.ONE_FORMER.TASK_INIT", "False")),

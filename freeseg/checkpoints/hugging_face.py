@@ -1,4 +1,4 @@
-"""Names of Hugging Face's Mask2Former and OneFormer as the names of the original releases.
+"""Names of Hugging Face's ports of the Mask2Former family as those of the original releases.
 
 Both the names in files (those of transformers 4) and of modules in memory (transformers 5) are
 known. The tables are applied to every key, row by row.
@@ -58,52 +58,6 @@ _PIXEL_DECODER: tuple[Renaming, ...] = (
     (r"(transformer\.encoder\.layers\.\d+)\.final_layer_norm", r"\1.norm2"),
     (r"(transformer\.encoder\.layers\.\d+)\.fc", r"\1.linear"),
 )
-_MASK2FORMER: tuple[Renaming, ...] = (
-    (r"^class_predictor", "sem_seg_head.predictor.class_embed"),
-    (r"^model\.transformer_module\.", "sem_seg_head.predictor."),
-    (r"queries_embedder", "query_embed"),
-    (r"queries_features", "query_feat"),
-    (r"decoder\.layernorm", "decoder_norm"),
-    (r"decoder\.mask_predictor\.mask_embedder\.(\d)\.0", r"mask_embed.layers.\1"),
-    (r"decoder\.layers\.(\d+)\.self_attn_layer_norm", r"transformer_self_attention_layers.\1.norm"),
-    (
-        r"decoder\.layers\.(\d+)\.cross_attn_layer_norm",
-        r"transformer_cross_attention_layers.\1.norm",
-    ),
-    (r"decoder\.layers\.(\d+)\.final_layer_norm", r"transformer_ffn_layers.\1.norm"),
-    (
-        r"predictor\.decoder\.layers\.(\d+)\.self_attn",
-        r"predictor.transformer_self_attention_layers.\1.self_attn",
-    ),
-    (
-        r"decoder\.layers\.(\d+)\.cross_attn",
-        r"transformer_cross_attention_layers.\1.multihead_attn",
-    ),
-    (r"predictor\.decoder\.layers\.(\d+)\.fc", r"predictor.transformer_ffn_layers.\1.linear"),
-)
-_ONEFORMER: tuple[Renaming, ...] = (
-    (r"^model\.transformer_module\.level_embed", "sem_seg_head.predictor.level_embed"),
-    (r"^model\.transformer_module\.queries_embedder", "sem_seg_head.predictor.query_embed"),
-    (r"^model\.transformer_module\.input_projections", "sem_seg_head.predictor.input_proj"),
-    (r"^model\.transformer_module\.decoder\.", "sem_seg_head.predictor."),
-    (r"predictor\.query_transformer", "predictor.class_transformer"),
-    (r"query_input_projection", "class_input_proj"),
-    (r"predictor\.layers\.(\d+)\.self_attn\.", r"predictor.transformer_self_attention_layers.\1."),
-    (
-        r"predictor\.layers\.(\d+)\.cross_attn\.",
-        r"predictor.transformer_cross_attention_layers.\1.",
-    ),
-    (r"predictor\.layers\.(\d+)\.ffn\.", r"predictor.transformer_ffn_layers.\1."),
-    (r"mask_embed\.layers\.(\d+)\.0\.", r"mask_embed.layers.\1."),
-    (r"^model\.task_encoder\.task_mlp\.layers\.(\d+)\.0\.", r"task_mlp.layers.\1."),
-    (r"^model\.text_mapper\.", ""),
-    (r"text_projector\.layers\.(\d+)\.0\.", r"text_projector.layers.\1."),
-    (r"text_encoder\.transformer\.layers\.", "text_encoder.transformer.resblocks."),
-    (r"(resblocks\.\d+)\.self_attn\.", r"\1.attn."),
-    (r"(resblocks\.\d+)\.layer_norm", r"\1.ln_"),
-    (r"(resblocks\.\d+)\.mlp\.fc1", r"\1.mlp.c_fc"),
-    (r"(resblocks\.\d+)\.mlp\.fc2", r"\1.mlp.c_proj"),
-)
 # Weights of the ports that nothing reads: the norm after Swin's last layer, counters of batches.
 _DROPS = (
     r"model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?layernorm\.(?:weight|bias)",
@@ -134,17 +88,20 @@ def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return fused
 
 
-HF_ONEFORMER = KeyMap(
-    "OneFormerForUniversalSegmentation of transformers",
-    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_ONEFORMER),
-    drops=_DROPS,
-    combine=_fuse,
-    mark=r"model\.task_encoder\.",
-)
-HF_MASK2FORMER = KeyMap(
-    "Mask2FormerForUniversalSegmentation of transformers",
-    renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *_MASK2FORMER),
-    drops=_DROPS,
-    combine=_fuse,
-    mark=r"model\.pixel_level_module\.",
-)
+def port_key_map(source: str, decoder: tuple[Renaming, ...], mark: str, rank: int) -> KeyMap:
+    """The key map of a port of the Mask2Former family.
+
+    Args:
+        source: Whose weights these are, for people.
+        decoder: Renaming of what is behind the pixel decoder.
+        mark: As of a `KeyMap`.
+        rank: Likewise.
+    """
+    return KeyMap(
+        source,
+        renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *decoder),
+        drops=_DROPS,
+        combine=_fuse,
+        mark=mark,
+        rank=rank,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from freeseg.structures import CLASSES_FILE
 
 logger = logging.getLogger(__name__)
 
+Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+_settings_of: dict[str, tuple[Settings, str]] = {}
+
 _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
@@ -25,6 +29,17 @@ _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 # their own has seen results by the defaults of the port's post-processing.
 _RELEASED = {"OBJECT_MASK_THRESHOLD": 0.8, "OVERLAP_THRESHOLD": 0.8}
 _PORTS = {"OBJECT_MASK_THRESHOLD": 0.5, "OVERLAP_THRESHOLD": 0.8}
+
+
+def register_port(kind: str, settings: Settings, test_section: str) -> None:
+    """Makes folders of a port of the Mask2Former family readable.
+
+    Args:
+        kind: The ``model_type`` in their config.json.
+        settings: The keys and values of the system, of what is in config.json.
+        test_section: Of the configuration, with the keys of inference.
+    """
+    _settings_of[kind] = (settings, test_section)
 
 
 def config_from_hugging_face(folder: Path) -> CfgNode:
@@ -37,6 +52,7 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
             folder lacks or contradicts something; one line says what.
     """
     file, port, kind = _read_port(folder)
+    settings, test_section = _settings_of[kind]
     processor = read_processor(folder, kind)
     labels = read_labels(folder, port, processor)
     if labels.doubts():
@@ -44,9 +60,9 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
     try:
         values = {
             **_common(port),
-            **_SYSTEMS[kind](port),
+            **settings(port),
             **_backbone(port["backbone_config"]),
-            **_inference(_TEST_SECTIONS[kind], labels),
+            **_inference(test_section, labels),
         }
         cfg = get_cfg()
         add_freeseg_config(cfg)
@@ -88,11 +104,11 @@ def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
     file = folder / "config.json"
     port = read_json_object(file)
     kind = port.get("model_type")
-    if kind not in _SYSTEMS:
+    if kind not in _settings_of:
         said = f"describes a {kind!r}" if kind else "has no model_type"
         raise ValueError(
-            f"{file} {said}, known are {' and '.join(_SYSTEMS)}; name a folder of one of these, or "
-            "a model that `freeseg models` lists"
+            f"{file} {said}, known are {' and '.join(_settings_of)}; name a folder of one of these, "
+            "or a model that `freeseg models` lists"
         )
     return file, port, str(kind)
 
@@ -113,7 +129,8 @@ def _common(port: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _decoder(port: Mapping[str, Any], section: str) -> dict[str, Any]:
+def port_decoder(port: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Keys and values of a section of the query decoder and its losses."""
     keys = {
         "NHEADS": "num_attention_heads",
         "DIM_FEEDFORWARD": "dim_feedforward",
@@ -143,44 +160,6 @@ def _inference(section: str, labels: Labels) -> dict[str, Any]:
             for key, value in (_RELEASED if labels.datasets else _PORTS).items()
         },
     }
-
-
-def _mask2former(port: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "MODEL.META_ARCHITECTURE": "MaskFormer",
-        "MODEL.SEM_SEG_HEAD.NAME": "MaskFormerHead",
-        "MODEL.SEM_SEG_HEAD.CONVS_DIM": port["feature_size"],
-        "MODEL.SEM_SEG_HEAD.MASK_DIM": port["mask_feature_size"],
-        "MODEL.MASK_FORMER.ENFORCE_INPUT_PROJ": port["enforce_input_projection"],
-        **_decoder(port, "MODEL.MASK_FORMER"),
-    }
-
-
-def _oneformer(port: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "MODEL.META_ARCHITECTURE": "OneFormer",
-        "MODEL.SEM_SEG_HEAD.NAME": "OneFormerHead",
-        "MODEL.SEM_SEG_HEAD.CONVS_DIM": port["conv_dim"],
-        "MODEL.SEM_SEG_HEAD.MASK_DIM": port["mask_dim"],
-        "MODEL.ONE_FORMER.ENFORCE_INPUT_PROJ": port["enforce_input_proj"],
-        "MODEL.ONE_FORMER.CLASS_DEC_LAYERS": port["query_dec_layers"],
-        "MODEL.ONE_FORMER.USE_TASK_NORM": port["use_task_norm"],
-        "MODEL.ONE_FORMER.CONTRASTIVE_WEIGHT": port["contrastive_weight"],
-        "MODEL.ONE_FORMER.CONTRASTIVE_TEMPERATURE": port["contrastive_temperature"],
-        "MODEL.IS_TRAIN": port["is_training"],
-        "MODEL.TEXT_ENCODER.WIDTH": port["text_encoder_width"],
-        "MODEL.TEXT_ENCODER.NUM_LAYERS": port["text_encoder_num_layers"],
-        "MODEL.TEXT_ENCODER.CONTEXT_LENGTH": port["text_encoder_context_length"],
-        "MODEL.TEXT_ENCODER.VOCAB_SIZE": port["text_encoder_vocab_size"],
-        "MODEL.TEXT_ENCODER.PROJ_NUM_LAYERS": port["text_encoder_proj_layers"],
-        "MODEL.TEXT_ENCODER.N_CTX": port["text_encoder_n_ctx"],
-        "INPUT.TASK_SEQ_LEN": port["task_seq_len"],
-        **_decoder(port, "MODEL.ONE_FORMER"),
-    }
-
-
-_SYSTEMS = {"mask2former": _mask2former, "oneformer": _oneformer}
-_TEST_SECTIONS = {"mask2former": "MODEL.MASK_FORMER.TEST", "oneformer": "MODEL.TEST"}
 
 
 def _backbone(port: Mapping[str, Any]) -> dict[str, Any]:

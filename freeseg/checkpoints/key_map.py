@@ -31,7 +31,8 @@ class KeyMap:
         drops: Regular expressions of whole keys that hold nothing learned.
         combine: Joins or splits tensors, after the renaming.
         mark: Regular expression that the start of some key matches in this release and in no
-            release that stands behind it in the table.
+            release whose `rank` is higher.
+        rank: When the owner of a checkpoint is sought, lower ones are tried first.
     """
 
     source: str
@@ -39,6 +40,7 @@ class KeyMap:
     drops: tuple[str, ...] = ()
     combine: Callable[[State], State] | None = None
     mark: str = ""
+    rank: int = 0
 
     def convert(self, state: Mapping[str, Tensor]) -> Conversion:
         """Our state dict of the release's.

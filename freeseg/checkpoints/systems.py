@@ -5,34 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from freeseg.checkpoints.hugging_face import HF_MASK2FORMER, HF_ONEFORMER
 from freeseg.checkpoints.key_map import KeyMap
-from freeseg.checkpoints.lseg import LSEG
 
-KEY_MAPS: Mapping[str, KeyMap] = {
-    "hf-oneformer": HF_ONEFORMER,
-    "hf-mask2former": HF_MASK2FORMER,
-    "lseg": LSEG,
-    "oneformer": KeyMap("SHI-Labs/OneFormer: its names are ours", mark=r"task_mlp\."),
-    "freeseg": KeyMap(
-        "bytedance/FreeSeg, and its weights as MAFT publishes them",
-        drops=(
-            r"criterion\.empty_weight",  # follows from the number of classes
-            r"(.*\.)?clip_adapter\.pixel_(mean|std)",  # CLIP's constants
-            # rows of the embedding table
-            r"(.*\.)?clip_adapter\.prompt_learner\.(start|dot|end|pad)_signal",
-            # sizes that OpenAI keeps among the weights
-            r"clip_adapter\.clip_model\.(input_resolution|context_length|vocab_size)",
-            r"_?region_clip_adapter\..*",  # a copy of clip_adapter
-        ),
-        mark=r"(.*\.)?clip_adapter\.",
-    ),
-    "mask2former": KeyMap(
-        "facebookresearch/Mask2Former: its names are ours",
-        renames=((r"predictor\.static_query\.", "predictor.query_feat."),),  # of its first version
-        mark=r"sem_seg_head\.predictor\.",
-    ),
-}
+_key_maps: dict[str, KeyMap] = {}
+
+KEY_MAPS: Mapping[str, KeyMap] = _key_maps  # in the order in which they are tried
+
+
+def register_key_map(release: str, key_map: KeyMap) -> None:
+    """Makes weights of a release known under a name."""
+    rows = sorted([*_key_maps.items(), (release, key_map)], key=lambda row: row[1].rank)
+    _key_maps.clear()
+    _key_maps.update(rows)
 
 
 def detect_system(keys: Iterable[str]) -> str | None:

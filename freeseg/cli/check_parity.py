@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from freeseg.parity import SYSTEMS, check_folder
+from freeseg.parity import COMPARISONS, check_folder
 from freeseg_command.messages import DONE, SOME_FAILED, say
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "on 99.9 % of the pixels up to segment ids."
     )
     parser.set_defaults(run="freeseg.cli.check_parity:run")
-    parser.add_argument("--system", required=True, choices=sorted(SYSTEMS))
+    parser.add_argument("--system", required=True, choices=sorted(COMPARISONS))
     parser.add_argument("--golden", required=True, metavar="FOLDER")
     parser.add_argument("--tol", type=float, default=1e-4)
 

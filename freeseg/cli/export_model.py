@@ -8,7 +8,7 @@ from freeseg.cli.model_choice import load_segmenter
 from freeseg.export import DynamicSize, export_model
 from freeseg_command.arguments.model_choice import add_required_model
 from freeseg_command.messages import DONE, say
-from freeseg_command.names import TASKS
+from freeseg_command.tasks import SHOWN_TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=1, metavar="N")
     add("--dynamic-batch", action="store_true", help="any number of images")
     add("--dynamic", action="store_true", help="any height and width from 64 to 2048")
-    add("--task", default="", choices=("", *TASKS))
+    add("--task", default="", choices=("", *SHOWN_TASKS))
     add("--classes", metavar="LIST", help="for models that take class lists")
     add("--opts", nargs="+", default=[], metavar="KEY VALUE")
 

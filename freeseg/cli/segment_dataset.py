@@ -10,7 +10,7 @@ from freeseg.bulk import BulkJob, BulkSettings
 from freeseg.bulk.worker import ModelSettings
 from freeseg_command.arguments.model_choice import add_required_model
 from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, say
-from freeseg_command.names import TASKS
+from freeseg_command.tasks import SHOWN_TASKS
 
 _EPILOG = """
 OUT/parts has one record for every photo, as JSON lines with COCO annotations or as WebDataset
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sources", nargs="+", metavar="SOURCE", help="photo, folder, list (.txt) or shard (.tar)")
     add_required_model(parser)
     add("--out", required=True, type=Path, metavar="FOLDER")
-    add("--task", default="panoptic", choices=(*TASKS, "all"))
+    add("--task", default="panoptic", choices=(*SHOWN_TASKS, "all"))
     add("--classes", metavar="LIST", help="for open-vocabulary models")
     add("--format", default="jsonl", choices=("jsonl", "webdataset"))
     add("--engine", default="processes", choices=("processes", "ray"))

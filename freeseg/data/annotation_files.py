@@ -17,7 +17,7 @@ from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.data.label_table import one_channel
 from freeseg.data.panoptic import IdMap, LabelMap, panoptic_to_semantic, rgb2id
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 
 Record = Mapping[str, Any]
 
@@ -32,10 +32,10 @@ def read_annotation(
         segments = SegmentMap.from_panoptic(ids, record["segments_info"])
         if STUFF_KEY in record:
             segments = segments.with_stuff(read_stuff(record, size, ignore_label), ignore_label)
-        return segments, TASKS
+        return segments, JUDGED_TASKS
     if "annotations" in record:
         try:
-            return InstanceMasks(copy.deepcopy(record["annotations"]), size), TASKS
+            return InstanceMasks(copy.deepcopy(record["annotations"]), size), JUDGED_TASKS
         except (TypeError, ValueError) as error:
             raise ValueError(f"annotation of {record['file_name']}: {error}") from error
     if "sem_seg_file_name" in record:

@@ -37,10 +37,10 @@ from freeseg.data.datasets.catalog import (
     STUFF_KEY,
     ignore_label_of,
 )
-from freeseg.data.input_size import build_resize
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.inference.input_size import build_resize
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 IMAGE_PADDING = 128  # grey, near the mean colour, as published
 
@@ -78,8 +78,10 @@ class BatchTasks:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if not self.tasks or not set(self.tasks) <= set(TASKS):
-            raise ValueError(f"wanted some of the tasks {', '.join(TASKS)}, got {self.tasks}")
+        if not self.tasks or not set(self.tasks) <= set(JUDGED_TASKS):
+            raise ValueError(
+                f"wanted some of the tasks {', '.join(JUDGED_TASKS)}, got {self.tasks}"
+            )
 
     def draw(self, record: Mapping[str, Any]) -> str:
         """The task of the batch that a record with "seed" and "position" is in."""
@@ -128,16 +130,17 @@ class SegmentationMapper:
             reader: reads the photos; None: as INPUT's defaults say.
             num_classes: targets of a class beyond these are an error; None: of any class.
         """
-        if task not in (*TASKS, "random", PER_BATCH):
+        if task not in (*JUDGED_TASKS, "random", PER_BATCH):
             raise ValueError(
-                f"task must be one of {', '.join(TASKS)}, random or {PER_BATCH}, got {task!r}"
+                f"task must be one of {', '.join(JUDGED_TASKS)}, random or {PER_BATCH}, "
+                f"got {task!r}"
             )
         if task == PER_BATCH and batch_tasks is None:
             raise ValueError(f"the task {PER_BATCH} needs batch_tasks to draw from")
-        if len(task_probabilities) != len(TASKS) or min(task_probabilities) < 0:
+        if len(task_probabilities) != len(JUDGED_TASKS) or min(task_probabilities) < 0:
             raise ValueError(
-                f"task_probabilities are {len(TASKS)} numbers >= 0 for {', '.join(TASKS)}, "
-                f"got {tuple(task_probabilities)}"
+                f"task_probabilities are {len(JUDGED_TASKS)} numbers >= 0 for "
+                f"{', '.join(JUDGED_TASKS)}, got {tuple(task_probabilities)}"
             )
         self.augmentations = T.AugmentationList(list(augmentations))
         self._crops_by_class = any(
@@ -233,9 +236,9 @@ class SegmentationMapper:
         if self.task == "random":
             weights = [
                 weight if task in possible else 0.0
-                for task, weight in zip(TASKS, self.task_probabilities)
+                for task, weight in zip(JUDGED_TASKS, self.task_probabilities)
             ]
-            return random.choices(TASKS, weights)[0]
+            return random.choices(JUDGED_TASKS, weights)[0]
         task = self.task if self.task != PER_BATCH else self.batch_tasks.draw(record)  # type: ignore[union-attr]
         if task not in possible:
             raise ValueError(

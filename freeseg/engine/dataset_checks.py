@@ -27,7 +27,7 @@ from freeseg.data.records import match_or_refuse
 from freeseg.evaluation import wanted_tasks
 from freeseg.evaluation.truth import UNKNOWN_REMEDY
 from freeseg.names import plain_name
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 _WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
 
@@ -178,7 +178,9 @@ def _tasks(cfg: Any, name: str, train: Sequence[str]) -> tuple[str, ...]:
     tasks: list[str] = []
     if name in train and cfg.INPUT.DATASET_MAPPER_NAME in PUBLISHED_MAPPERS:
         task = cfg.INPUT.TASK or PUBLISHED_MAPPERS[cfg.INPUT.DATASET_MAPPER_NAME][0]
-        tasks += training_tasks(cfg) if task == PER_BATCH else [task] if task in TASKS else []
+        tasks += (
+            training_tasks(cfg) if task == PER_BATCH else [task] if task in JUDGED_TASKS else []
+        )
     if name in cfg.DATASETS.TEST:
         with contextlib.suppress(ValueError, NotImplementedError):  # said for itself
             tasks += wanted_tasks(cfg, name)

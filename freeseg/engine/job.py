@@ -26,7 +26,7 @@ from freeseg.config import (
     sliding_window_arguments,
     test_node,
 )
-from freeseg.config_unused import refuse_unsupported
+from freeseg.config.unused import refuse_unsupported
 from freeseg.engine.beginning import beginning, require_output_folder
 from freeseg.engine.dataset_checks import check_datasets
 from freeseg.engine.disk import one_line_if_full

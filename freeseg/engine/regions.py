@@ -11,15 +11,17 @@ from torch import Tensor
 from detectron2.config import CfgNode
 from detectron2.data.transforms import NoOpTransform
 from freeseg.catalog import dataset_metadata
-from freeseg.config import completed, region_arguments
+from freeseg.config import completed
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.regions import measure_regions
-from freeseg.modeling import ClipAdapter, RegionCrops
 from freeseg.structures import Vocabulary
+from freeseg.systems.freeseg.config import region_arguments
+from freeseg.systems.freeseg.regions import RegionCrops
+from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 
 def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
@@ -42,7 +44,7 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     vocabulary = Vocabulary.of_dataset(dataset_metadata(name))
     if vocabulary is None:
         raise ValueError(f"{name} names no classes")
-    adapter = ClipAdapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
+    adapter = build_clip_adapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
     crops = RegionCrops(**region_arguments(cfg))
     with torch.no_grad():
         return measure_regions(adapter, crops, _photos(cfg, name, limit), vocabulary)

@@ -23,17 +23,17 @@ from freeseg.evaluation.seen_unseen import (
 )
 from freeseg.evaluation.semantic import SemanticEvaluator
 from freeseg.evaluation.truth import Truth
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 
 logger = logging.getLogger(__name__)
 
 # metadata.evaluator_type -> tasks that the ground truth can judge, by the same three evaluators for
 # all datasets. Cityscapes' own scores come beside them, not in their place.
 TASKS_OF_TYPE: dict[str, Sequence[str]] = {
-    "coco_panoptic_seg": TASKS,
-    "ade20k_panoptic_seg": TASKS,
-    "cityscapes_panoptic_seg": TASKS,
-    "mapillary_vistas_panoptic_seg": TASKS,
+    "coco_panoptic_seg": JUDGED_TASKS,
+    "ade20k_panoptic_seg": JUDGED_TASKS,
+    "cityscapes_panoptic_seg": JUDGED_TASKS,
+    "mapillary_vistas_panoptic_seg": JUDGED_TASKS,
     "sem_seg": ("semantic",),
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from freeseg.inference import dense_certainty, photo_certainty, without_padding
+from freeseg.inference import dense_certainty, photo_certainty
 
 USED = "certainty"  # what the model's own is
 
@@ -27,12 +27,11 @@ class Recorder:
     signs: dict[str, float]
 
     def __call__(self, *computed: Any) -> float:
-        if len(computed) == 4:  # of masks: class logits, mask logits, features, index
-            class_logits, mask_logits, features, index = computed
-            masks = without_padding(mask_logits, features, index)
-            self.signs = signs_of(class_logits.float(), masks.float())
-        else:  # of pixels: cosines, their factor
-            self.signs = dense_signs_of(*computed)
+        logits, beside = computed
+        if isinstance(beside, Tensor):  # class logits, mask logits
+            self.signs = signs_of(logits.float(), beside.float())
+        else:  # cosines, their factor
+            self.signs = dense_signs_of(logits, beside)
         return self.signs[USED]
 
 

@@ -10,14 +10,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from freeseg.modeling import (
-    ClipAdapter,
-    RegionCrops,
-    class_logits,
-    region_features,
-    require_image_tower,
-)
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.modeling import class_logits
+from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.systems.freeseg.regions import RegionCrops, region_features, require_image_tower
+from freeseg.text import ClipAdapter
 
 
 def measure_regions(
@@ -46,7 +42,7 @@ def measure_regions(
         classes.append(labels[is_shown])
     regions, truth = torch.cat(features), torch.cat(classes)
     is_right = {}
-    for task in TASKS:
+    for task in JUDGED_TASKS:
         text = adapter.class_features(vocabulary.texts, task)
         is_right[task] = class_logits(vocabulary, regions, text).argmax(-1) == truth
     return {
@@ -61,9 +57,12 @@ def measure_regions(
 
 def regions_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown table, a row per group."""
-    lines = [f"| | regions | {' | '.join(TASKS)} |", "| --- " + "| ---: " * (len(TASKS) + 1) + "|"]
+    lines = [
+        f"| | regions | {' | '.join(JUDGED_TASKS)} |",
+        "| --- " + "| ---: " * (len(JUDGED_TASKS) + 1) + "|",
+    ]
     for name, row in results.items():
-        shares = " | ".join(f"{row[task]:.1f}" for task in TASKS)
+        shares = " | ".join(f"{row[task]:.1f}" for task in JUDGED_TASKS)
         lines.append(f"| {name} | {row['regions']} | {shares} |")
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
 """Trained models as programs of standard operators: ``torch.export`` and ONNX."""
 
-from freeseg.export.graphs import ExportedGraph, build_graph, register_graph
 from freeseg.export.job import export_model
 from freeseg.export.programs import DynamicSize, export_program, largest_difference, write_onnx
+from freeseg.graphs import ExportedGraph, build_graph, register_graph
 
 __all__ = [
     "DynamicSize",

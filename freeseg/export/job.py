@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from freeseg.export.graphs import build_graph
 from freeseg.export.programs import (
     FIXED,
     DynamicSize,
@@ -16,6 +15,7 @@ from freeseg.export.programs import (
     write_onnx,
 )
 from freeseg.files import write_atomically
+from freeseg.graphs import build_graph
 from freeseg.predictor import Segmenter
 
 TOLERANCE = 1e-3  # largest difference from the model that is let pass

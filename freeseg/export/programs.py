@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from freeseg.export.graphs import ExportedGraph
 from freeseg.export.lowering import standard_operators
 from freeseg.files import write_bytes
+from freeseg.graphs import ExportedGraph
 
 INPUT_NAME = "images"
 

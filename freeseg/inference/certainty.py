@@ -9,8 +9,6 @@ import math
 
 from torch import Tensor
 
-from freeseg.structures import ImageFeatures
-
 
 def photo_certainty(class_logits: Tensor, mask_logits: Tensor) -> float:
     """The mean, over pixels, of the best query's class probability times its mask's there.
@@ -43,10 +41,3 @@ def dense_certainty(logits: Tensor, scale: float) -> float:
     """
     energy = (logits.float().logsumexp(0) - math.log(len(logits))) / scale  # [h, w]
     return float(0.5 + 0.5 * energy.mean())
-
-
-def without_padding(mask_logits: Tensor, features: ImageFeatures, index: int) -> Tensor:
-    """The part of maps [Q, h, w] that shows image `index`, with pixels that do so in part."""
-    sizes = zip(mask_logits.shape[-2:], features.image_sizes[index], features.padded_size)
-    height, width = (-(-size * image // padded) for size, image, padded in sizes)
-    return mask_logits[:, :height, :width]

@@ -12,11 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from freeseg.inference.assemble import IN_MASK, Thresholds, check_tasks, number_segments
+from freeseg.inference.assemble import IN_MASK, Thresholds, number_segments
 from freeseg.inference.painting import Range, Resizing, Rivals, Tile, flags, join_masks, paint
 from freeseg.inference.tiled_assembly import class_scores
 from freeseg.ops import mask_areas, mask_boxes
-from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
+from freeseg.structures import (
+    InstanceSet,
+    PanopticMap,
+    SegmentationResult,
+    SemanticMap,
+    Vocabulary,
+    read_tasks,
+)
 
 SHARPNESS = 0.01  # temperature of the class scores, in the release
 MAX_COVERED = 0.8  # share of an instance that others of its class may cover
@@ -45,14 +52,15 @@ def assemble_by_class_map(
     Raises:
         ValueError: On an unknown task.
     """
-    check_tasks([task])
+    read_tasks([task])
     is_thing = vocabulary.thing_mask(like=class_probs)
     with torch.autocast(mask_logits.device.type, enabled=False):
         class_probs, mask_logits = class_probs.float(), mask_logits.float()
         resizing = resizing.to(mask_logits)
         size = len(resizing.rows), len(resizing.columns)
         if task == "semantic":
-            return SegmentationResult(semantic=class_scores(class_probs, mask_logits, resizing))
+            scores = class_scores(class_probs, mask_logits, resizing)
+            return SegmentationResult(semantic=SemanticMap(scores=scores))
         if task == "panoptic":
             panoptic = _Panoptic(class_probs, is_thing, thresholds, size)
             paint([panoptic], mask_logits, resizing, tile)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from freeseg.ops import mask_boxes
-from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult
+from freeseg.structures import Frame, PanopticMap, SegmentationResult, SemanticMap
 
 
 def crop_and_resize(
@@ -27,17 +27,39 @@ def crop_and_resize(
     return sem_seg_postprocess(maps, image_size, *output_size)
 
 
+def upsample(maps: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Maps [K, H, W] at the output's size of maps [K, h, w] of all that the model saw."""
+    whole = to_padded_size(maps[None], frame.padded_size)[0]
+    return crop_and_resize(whole, frame.model_size, size)
+
+
+def to_padded_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps [B, K, h, w] at the size [B, K, H, W] of the padded images.
+
+    Parity: LSeg's release doubles its maps with aligned corners, FreeSeg's enlarges its masks so.
+    """
+    return F.interpolate(maps.float(), size, mode="bilinear", align_corners=True)
+
+
 def resize_result(result: SegmentationResult, size: tuple[int, int]) -> SegmentationResult:
-    """Class scores are interpolated; ids and masks take the nearest pixel, as in the release."""
+    """Scores are interpolated; labels, ids and masks take the nearest pixel, as in the release."""
     semantic, instances, panoptic = result.semantic, result.instances, result.panoptic
-    if semantic is not None and tuple(semantic.shape[-2:]) != size:
-        semantic = F.interpolate(semantic[None], size, mode="bilinear", align_corners=False)[0]
-    if instances is not None and tuple(instances.masks.shape[-2:]) != size:
+    if semantic is not None and tuple(semantic.values.shape[-2:]) != size:
+        semantic = _resize_semantic(semantic, size)
+    if instances is not None and tuple(instances.image_size) != size:
+        assert instances.masks is not None
         masks = _nearest(instances.masks, size).bool()
-        instances = InstanceSet(masks, mask_boxes(masks), instances.labels, instances.scores)
+        instances = replace(instances, masks=masks, boxes=mask_boxes(masks))
     if panoptic is not None and tuple(panoptic.segment_ids.shape) != size:
         panoptic = _resize_map(panoptic, size)
     return SegmentationResult(semantic, instances, panoptic)
+
+
+def _resize_semantic(semantic: SemanticMap, size: tuple[int, int]) -> SemanticMap:
+    if semantic.scores is None:
+        return SemanticMap(labels=_nearest(semantic.values[None], size)[0].long())
+    scores = F.interpolate(semantic.scores[None], size, mode="bilinear", align_corners=False)
+    return SemanticMap(scores=scores[0])
 
 
 def _resize_map(panoptic: PanopticMap, size: tuple[int, int]) -> PanopticMap:

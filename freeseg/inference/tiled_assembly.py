@@ -16,7 +16,6 @@ from freeseg.inference.assemble import (
     IN_MASK,
     Thresholds,
     best_pairs,
-    check_tasks,
     confident_queries,
     number_segments,
     ranked_instances,
@@ -34,7 +33,14 @@ from freeseg.inference.painting import (
     tiles,
 )
 from freeseg.ops import mask_areas, mask_boxes
-from freeseg.structures import InstanceSet, PanopticMap, SegmentationResult, Vocabulary
+from freeseg.structures import (
+    InstanceSet,
+    PanopticMap,
+    SegmentationResult,
+    SemanticMap,
+    Vocabulary,
+    read_tasks,
+)
 
 STRIP = 2**13  # pixels for which all masks are computed at once
 STRIP_ON_GPU = 2**20
@@ -56,7 +62,7 @@ def assemble_in_tiles(
     Equal to resizing `mask_logits` and calling `assemble`, up to rounding where two are equal.
 
     Args:
-        tasks: Names among `TASKS`.
+        tasks: Of a class list.
         class_logits: [Q, K+1], the last column is "no object".
         mask_logits: [Q, h, w].
         resizing: To the output's size.
@@ -68,7 +74,7 @@ def assemble_in_tiles(
     Raises:
         ValueError: On an unknown task.
     """
-    check_tasks(tasks)
+    tasks = read_tasks(tasks)
     with torch.autocast(mask_logits.device.type, enabled=False):
         class_probs, mask_logits = class_logits.float().softmax(-1), mask_logits.float()
         resizing = resizing.to(mask_logits)
@@ -84,11 +90,12 @@ def assemble_in_tiles(
             painters.append(panoptic := _Panoptic(class_probs, is_thing, thresholds, size))
         if painters:
             paint(painters, mask_logits, resizing, tile)
-        scores = None
+        semantic = SemanticMap(labels=labels.labels) if labels else None
         if "semantic" in tasks and wants_scores:
             scores = class_scores(class_probs[:, :-1], mask_logits, resizing)
+            semantic = SemanticMap(scores=scores)
         return SegmentationResult(
-            semantic=labels.labels if labels else scores,
+            semantic=semantic,
             instances=instances.result() if instances else None,
             panoptic=panoptic.result() if panoptic else None,
         )

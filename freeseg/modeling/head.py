@@ -11,9 +11,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from freeseg.config import completed, system_node
-from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY, TaskConditionedOutput
+from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY
 from freeseg.names import own_component, register
-from freeseg.structures import ImageFeatures, MaskPrediction
+from freeseg.structures import MaskPrediction, PyramidFeatures
 
 PUBLISHED_IN_FEATURE = "multi_scale_pixel_decoder"
 
@@ -23,7 +23,7 @@ class MaskFormerHead(nn.Module):
     """Holds both decoders under the parameter names of the releases.
 
     ``pixel_decoder`` maps backbone maps to (mask embedding, levels); ``predictor`` maps
-    `ImageFeatures` to predictions. The image is encoded once (`encode_image`) and may be decoded
+    `PyramidFeatures` to predictions. The image is encoded once (`encode_image`) and may be decoded
     many times.
     """
 
@@ -56,32 +56,15 @@ class MaskFormerHead(nn.Module):
         features: Mapping[str, Tensor],
         padded_size: tuple[int, int],
         image_sizes: Sequence[tuple[int, int]],
-    ) -> ImageFeatures:
+    ) -> PyramidFeatures:
         """Runs the pixel decoder on backbone maps {name: [B, C, h, w]}."""
         mask_features, levels = self.pixel_decoder(features)
-        return ImageFeatures(tuple(levels), mask_features, padded_size, tuple(image_sizes))
+        return PyramidFeatures.of_sizes(levels, mask_features, padded_size, image_sizes)
 
-    def forward(self, features: ImageFeatures) -> list[MaskPrediction]:
+    def forward(self, features: PyramidFeatures) -> list[MaskPrediction]:
         """Runs the query decoder; the final prediction is the last."""
         return self.predictor(features)
 
-    def final(self, features: ImageFeatures) -> MaskPrediction:
+    def final(self, features: PyramidFeatures) -> MaskPrediction:
         """The final prediction alone, for inference."""
         return self.predictor.final(features)  # type: ignore[operator]
-
-
-@register(SEM_SEG_HEADS_REGISTRY)
-class OneFormerHead(MaskFormerHead):
-    """`MaskFormerHead` whose query decoder is told the task of every image."""
-
-    def forward(  # type: ignore[override]
-        self, features: ImageFeatures, task_tokens: Tensor
-    ) -> TaskConditionedOutput:
-        """Runs the query decoder with task tokens [B, C]."""
-        return self.predictor(features, task_tokens)
-
-    def final(  # type: ignore[override]
-        self, features: ImageFeatures, task_tokens: Tensor
-    ) -> MaskPrediction:
-        """The final prediction alone, for inference, with task tokens [B, C] or [B, T, C]."""
-        return self.predictor.final(features, task_tokens)  # type: ignore[operator]

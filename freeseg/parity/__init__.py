@@ -2,12 +2,12 @@
 
 from freeseg.parity.comparison import TensorCheck, compare, same_pixels
 from freeseg.parity.golden import Golden
-from freeseg.parity.systems import SYSTEMS, System, check_folder
+from freeseg.parity.systems import COMPARISONS, Comparison, check_folder
 
 __all__ = [
-    "SYSTEMS",
+    "COMPARISONS",
+    "Comparison",
     "Golden",
-    "System",
     "TensorCheck",
     "check_folder",
     "compare",

@@ -8,7 +8,20 @@ from freeseg.structures.class_rows import (
     read_class_rows,
     vocabulary_of_rows,
 )
-from freeseg.structures.features import ImageFeatures, sizes_of
+from freeseg.structures.detectron2_dicts import (
+    CERTAINTY_KEY,
+    DATASET_KEY,
+    LABEL_MAP_KEY,
+    OUTPUT_KEYS,
+    PROMPT_KEY,
+    Sample,
+    read_frame,
+    read_output,
+    read_request,
+    read_sample,
+    write_result,
+)
+from freeseg.structures.features import ImageFeatures, PyramidFeatures, sizes_of
 from freeseg.structures.frame import Frame
 from freeseg.structures.marks import Marks
 from freeseg.structures.predictions import (
@@ -18,10 +31,24 @@ from freeseg.structures.predictions import (
     MaskPrediction,
 )
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet, TokenGroup
-from freeseg.structures.results import InstanceSet, PanopticMap, Segment, SegmentationResult
+from freeseg.structures.requests import (
+    Example,
+    Prompt,
+    Request,
+    Takes,
+    read_tasks,
+    refuse_unanswered,
+)
+from freeseg.structures.results import (
+    InstanceSet,
+    PanopticMap,
+    Segment,
+    SegmentationResult,
+    SemanticMap,
+)
 from freeseg.structures.targets import SegmentationTarget, labels_in
-from freeseg.structures.tasks import CERTAINTY_KEY, DATASET_KEY, LABEL_MAP_KEY, TASKS
 from freeseg.structures.vocabulary import Vocabulary
+from freeseg_command.tasks import JUDGED_TASKS, Task
 
 __all__ = [
     "ANYONE",
@@ -29,11 +56,14 @@ __all__ = [
     "CLASSES_FILE",
     "CLASSES_KEY",
     "DATASET_KEY",
+    "JUDGED_TASKS",
     "LABEL_MAP_KEY",
-    "TASKS",
+    "OUTPUT_KEYS",
+    "PROMPT_KEY",
     "ClassEntry",
     "DecoderOutput",
     "EmbeddedMasks",
+    "Example",
     "Frame",
     "ImageFeatures",
     "InstanceSet",
@@ -41,17 +71,31 @@ __all__ = [
     "Marks",
     "MaskPrediction",
     "PanopticMap",
+    "Prompt",
+    "PyramidFeatures",
     "QueryGroup",
     "QuerySet",
+    "Request",
+    "Sample",
     "Segment",
     "SegmentationResult",
     "SegmentationTarget",
+    "SemanticMap",
+    "Takes",
+    "Task",
     "TokenGroup",
     "Vocabulary",
     "class_rows",
     "labels_in",
     "read_class_rows",
     "read_classes",
+    "read_frame",
+    "read_output",
+    "read_request",
+    "read_sample",
+    "read_tasks",
+    "refuse_unanswered",
     "sizes_of",
     "vocabulary_of_rows",
+    "write_result",
 ]

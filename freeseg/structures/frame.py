@@ -80,10 +80,12 @@ class Frame:
         return rows[:, None] | columns[None]
 
     def without_padding(self, maps: Tensor) -> Tensor:
-        """The part [..., h, w] of maps [..., H, W] at `padded_size` that is of the photo."""
-        if tuple(maps.shape[-2:]) != tuple(self.padded_size):
-            raise ValueError(f"wanted maps of {self.padded_size}, got {tuple(maps.shape[-2:])}")
-        height, width = self.model_size
+        """The part [..., h, w] of maps [..., H, W] of all that the model saw that shows the photo.
+
+        Pixels that show it in part stay.
+        """
+        sizes = zip(maps.shape[-2:], self.model_size, self.padded_size)
+        height, width = (-(-cells * model // padded) for cells, model, padded in sizes)
         return maps[..., :height, :width]
 
     def _like(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,17 @@ class Marks:
         """Bool [N]."""
         return ~self.boxes.isnan().any(dim=1)
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What there is of "points", "boxes", "masks" and "strokes"."""
+        there = {
+            "points": bool((self.signs != ABSENT).any()),
+            "boxes": bool(self.has_box.any()),
+            "masks": self.masks is not None,
+            "strokes": self.strokes is not None,
+        }
+        return frozenset(kind for kind, is_there in there.items() if is_there)
+
     @classmethod
     def read(
         cls,

@@ -1,18 +1,38 @@
-"""The segmentation of one image in up to three tasks.
+"""The segmentation of one image, for every task that was asked for.
 
 Shapes: K classes, N instances, H W output size.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from detectron2.structures import Boxes, Instances
-from freeseg.structures.tasks import CERTAINTY_KEY
+from freeseg.structures.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class SemanticMap:
+    """The class of every pixel: scores of all of them, or the best one's label. One is None."""
+
+    scores: Tensor | None = None  # [K, H, W]
+    labels: Tensor | None = None  # int64 [H, W]
+
+    def __post_init__(self) -> None:
+        if (self.scores is None) == (self.labels is None):
+            raise ValueError("a semantic map has scores or labels, one of them")
+
+    @property
+    def values(self) -> Tensor:
+        """What there is of the two."""
+        return self.labels if self.scores is None else self.scores  # type: ignore[return-value]
+
+    def best(self) -> Tensor:
+        """Labels int64 [H, W]; of equal scores the first class."""
+        return self.values if self.scores is None else self.scores.argmax(dim=0)
 
 
 @dataclass(frozen=True)
@@ -22,7 +42,7 @@ class Segment:
     id: int  # value in the map, from 1
     category_id: int  # contiguous class id
     isthing: bool
-    score: float  # class probability
+    score: float | None  # class probability; None where a model gives none
     area: int  # pixels
 
 
@@ -43,23 +63,58 @@ class PanopticMap:
         return PanopticMap(self.segment_ids.masked_fill(is_small, 0), kept)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InstanceSet:
-    """Scored, possibly overlapping masks, best first."""
+    """Scored, possibly overlapping masks; of class lists best first.
 
-    masks: Tensor  # bool [N, H, W]
-    boxes: Tensor  # float [N, 4], xyxy pixels around the mask, zeros when it is empty
-    labels: Tensor  # int64 [N]
-    scores: Tensor  # float [N] in [0, 1]
+    Attributes:
+        masks: Bool [N, H, W]; None where there are boxes alone.
+        boxes: Float [N, 4], xyxy pixels around the mask, zeros when it is empty.
+        labels: int64 [N]; None where they have no classes.
+        scores: Float [N] in [0, 1].
+        qualities: Float [N], what the system itself says of its masks, of any range.
+        owners: int64 [N], the row of the prompt that each answers; None: of the whole list.
+        choices: int64 [N], 0 for an owner's answer, from 1 on for other readings of it.
+        size: (H, W) where `masks` is None.
+    """
+
+    masks: Tensor | None
+    boxes: Tensor
+    labels: Tensor | None
+    scores: Tensor
+    qualities: Tensor | None = None
+    owners: Tensor | None = None
+    choices: Tensor | None = None
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.masks is None and self.size is None:
+            raise ValueError("boxes without masks need the size of the image")
+        rows = {name: len(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"fields of instances are of unlike numbers: {rows}")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        if self.masks is None:
+            assert self.size is not None
+            return self.size
+        return self.masks.shape[-2], self.masks.shape[-1]
 
 
 @dataclass(frozen=True)
 class SegmentationResult:
     """What was asked for is set, the rest is None."""
 
-    semantic: Tensor | None = None  # class scores [K, H, W], or labels int64 [H, W]
+    semantic: SemanticMap | None = None
     instances: InstanceSet | None = None
     panoptic: PanopticMap | None = None
+    objects: InstanceSet | None = None  # what a prompt points at
+    vocabulary: Vocabulary | None = None  # what labels index
     certainty: float | None = None  # in [0, 1], how far the model knows what it sees
 
     def computed(self) -> dict[str, Any]:
@@ -70,23 +125,3 @@ class SegmentationResult:
         """This one with the tasks of another of the same image; the less certain one counts."""
         known = [one.certainty for one in (self, other) if one.certainty is not None]
         return replace(self, **{**other.computed(), "certainty": min(known, default=None)})
-
-    def to_detectron2(self) -> dict[str, Any]:
-        """The dict that Detectron2's evaluators read, and the certainty where it is known."""
-        output: dict[str, Any] = {}
-        if self.semantic is not None:
-            output["sem_seg"] = self.semantic
-        if self.panoptic is not None:
-            info = [asdict(segment) for segment in self.panoptic.segments]
-            output["panoptic_seg"] = (self.panoptic.segment_ids, info)
-        if self.instances is not None:
-            output["instances"] = Instances(
-                tuple(self.instances.masks.shape[-2:]),
-                pred_masks=self.instances.masks,
-                pred_boxes=Boxes(self.instances.boxes),
-                scores=self.instances.scores,
-                pred_classes=self.instances.labels,
-            )
-        if self.certainty is not None:
-            output[CERTAINTY_KEY] = self.certainty
-        return output

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from freeseg.text.cache import TextFeatureCache, TextKey, default_folder
-from freeseg.text.causal import CausalTextEncoder
 from freeseg.text.clip import CLIP, ClipSpec, ClipText, load_clip, load_clip_text
+from freeseg.text.clip_adapter import ClipAdapter
 from freeseg.text.encoder import (
     TEXT_ENCODER_REGISTRY,
     ImageTextEncoder,
@@ -15,7 +15,6 @@ from freeseg.text.fingerprint import fingerprint, frozen_fingerprint
 from freeseg.text.minilm import MiniLMEncoder, load_minilm
 from freeseg.text.open_clip import OpenClipEncoder, load_open_clip
 from freeseg.text.prompting import TASK_TEXTS, LearnedPrompts, PromptLearner, TemplatePrompts
-from freeseg.text.tasks import parse_task, target_texts, task_sentence
 from freeseg.text.tokens import tokenize
 from freeseg.text.toy_clip import load_toy_clip
 
@@ -23,7 +22,7 @@ __all__ = [
     "CLIP",
     "TASK_TEXTS",
     "TEXT_ENCODER_REGISTRY",
-    "CausalTextEncoder",
+    "ClipAdapter",
     "ClipSpec",
     "ClipText",
     "ImageTextEncoder",
@@ -44,8 +43,5 @@ __all__ = [
     "load_minilm",
     "load_open_clip",
     "load_toy_clip",
-    "parse_task",
-    "target_texts",
-    "task_sentence",
     "tokenize",
 ]

@@ -37,15 +37,3 @@ class PixelCriterion(nn.Module):
         ).sum()
         count = total.new_tensor(sum(int((truth != VOID).sum()) for truth in labels))
         return {"loss_sem_seg": total / mean_over_processes(count).clamp(min=1)}
-
-
-def withhold(num_labels: int, share: float, generator: torch.Generator | None = None) -> list[int]:
-    """The labels, of 0..num_labels-1, that a training step keeps; never none of them.
-
-    Args:
-        num_labels: How many there are.
-        share: Probability of each to be left out.
-        generator: Of the draws; the global one when None.
-    """
-    kept = (torch.rand(num_labels, generator=generator) >= share).nonzero()[:, 0].tolist()
-    return kept or [int(torch.randint(num_labels, (1,), generator=generator))]

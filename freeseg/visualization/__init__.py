@@ -8,12 +8,11 @@ from freeseg.visualization.photo_result import (
     PanopticSegments,
 )
 from freeseg.visualization.segmentation import Segmentation
-from freeseg_command.names import ANNOTATIONS, FORMATS, TASKS, USUAL_FORMATS, choose_formats
+from freeseg_command.names import ANNOTATIONS, FORMATS, USUAL_FORMATS, choose_formats
 
 __all__ = [
     "ANNOTATIONS",
     "FORMATS",
-    "TASKS",
     "USUAL_FORMATS",
     "AnnotationFiles",
     "Instances",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from freeseg.images import RgbImage
 from freeseg.structures import CERTAINTY_KEY, Vocabulary
-from freeseg_command.names import TASKS
+from freeseg_command.tasks import SHOWN_TASKS
 
 UNSURE = "unsure: unlike the photos it learned from"
 Self = TypeVar("Self", bound="PhotoResult")
@@ -153,14 +153,14 @@ class PhotoResult:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that have a result."""
         results = (self.panoptic, self.instances, self.semantic)
-        return tuple(task for task, result in zip(TASKS, results) if result is not None)
+        return tuple(task for task, result in zip(SHOWN_TASKS, results) if result is not None)
 
     def require(self, task: str | None) -> str:
         """Returns the task if it has a result, the first one that has when None."""
         if task is None and self.tasks:
             return self.tasks[0]
-        if task is None or task not in TASKS:
-            raise ValueError(f"wanted one of the tasks {', '.join(TASKS)}, got {task!r}")
+        if task is None or task not in SHOWN_TASKS:
+            raise ValueError(f"wanted one of the tasks {', '.join(SHOWN_TASKS)}, got {task!r}")
         if task not in self.tasks:
             raise ValueError(
                 f"the photo was not segmented for the task {task!r}, "

@@ -13,10 +13,10 @@ from freeseg.checkpoints import hugging_face_origins
 from freeseg.classes import trained_vocabulary
 from freeseg.config import default_tasks, test_node
 from freeseg.data import register_custom
-from freeseg.data.input_size import InputSize
+from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import system_name
 from freeseg.names import plain_name, registered
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
@@ -86,7 +86,7 @@ def _pixels(cfg: CfgNode) -> str:
 
 def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    if set(getattr(system, "answered_tasks", TASKS)) == {"semantic"}:
+    if set(getattr(system, "answered_tasks", JUDGED_TASKS)) == {"semantic"}:
         return ""
     test, is_on = test_node(cfg), default_tasks(cfg)
     area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""

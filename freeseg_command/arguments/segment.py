@@ -7,7 +7,8 @@ import argparse
 from freeseg_command.arguments.model_choice import add_model_options
 from freeseg_command.messages import EXIT_CODES, positive
 from freeseg_command.messages import share as share_of_one
-from freeseg_command.names import ALL_FORMATS, TASKS, USUAL_FORMATS, choose_formats
+from freeseg_command.names import ALL_FORMATS, USUAL_FORMATS, choose_formats
+from freeseg_command.tasks import SHOWN_TASKS
 
 _EPILOG = f"""examples:
   freeseg segment photo.jpg --out results
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help=_PHOTO_HELP)
     add_model_options(parser)
-    add("--task", choices=(*TASKS, "all"), help="default: panoptic, or the first that it has")
+    add("--task", choices=(*SHOWN_TASKS, "all"), help="default: panoptic, or the first that it has")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
     add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)

@@ -17,7 +17,7 @@ from detectron2.data import transforms as T
 from freeseg import add_freeseg_config
 from freeseg.checkpoints.hugging_face_processor import read_processor
 from freeseg.data import SegmentationMapper
-from freeseg.data.input_size import InputSize
+from freeseg.inference.input_size import InputSize
 
 SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 PHOTOS = SHARED / "data/show"

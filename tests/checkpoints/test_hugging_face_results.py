@@ -20,7 +20,8 @@ from freeseg import Segmenter
 from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints import config_from_hugging_face
 from freeseg.model_loading import load_config
-from freeseg.text import task_sentence, tokenize
+from freeseg.systems.oneformer.sentences import task_sentence
+from freeseg.text import tokenize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import mask2former_pair, oneformer_pair

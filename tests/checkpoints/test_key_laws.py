@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_checkpoint
-from freeseg.checkpoints.lseg import LSEG
+from freeseg.systems.lseg.weights import LSEG
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import REASON, backbone_config

@@ -17,7 +17,7 @@ from freeseg.data.annotation_files import (
 from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.data.label_table import LabelTable
 from freeseg.data.panoptic import id2rgb
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 
 SIZE = (4, 7)
 IDS = np.random.default_rng(0).choice([0, 300, 70001], SIZE)
@@ -42,10 +42,10 @@ def record(tmp_path, write_image):
 @pytest.mark.parametrize(
     ("keys", "kind", "tasks", "classes"),
     [
-        ((PNG, "segments_info", ROWS, MAP), SegmentMap, TASKS, [6, 2]),
-        ((PNG, "segments_info", MAP), SegmentMap, TASKS, [6, 2]),
-        ((ROWS, MAP), InstanceMasks, TASKS, [5]),
-        ((ROWS,), InstanceMasks, TASKS, [5]),
+        ((PNG, "segments_info", ROWS, MAP), SegmentMap, JUDGED_TASKS, [6, 2]),
+        ((PNG, "segments_info", MAP), SegmentMap, JUDGED_TASKS, [6, 2]),
+        ((ROWS, MAP), InstanceMasks, JUDGED_TASKS, [5]),
+        ((ROWS,), InstanceMasks, JUDGED_TASKS, [5]),
         ((MAP,), SegmentMap, ("semantic", "panoptic"), [3, 8]),
     ],
     ids=["everything", "panoptic", "objects and a map", "objects", "map"],

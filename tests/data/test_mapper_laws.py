@@ -14,7 +14,7 @@ from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.data.label_table import LabelTable
 from freeseg.data.mapper import BatchTasks, seeded
 from freeseg.data.panoptic import id2rgb
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 SIZE = HEIGHT, WIDTH = 9, 14
 IDS = np.random.default_rng(5).choice([0, 300, 70001, 6], SIZE).astype(np.int32)
@@ -70,7 +70,7 @@ EXPECTED = {  # classes and masks, in their order
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_the_whole_output_of_a_record_with_every_key(tmp_path, write_image, task):
     record = write(tmp_path, write_image)
     output = plain(task)({**record, "seed": 1, "position": 5})
@@ -110,7 +110,7 @@ def test_the_whole_output_at_test_time(tmp_path, write_image):
         }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_void_around_a_photo_and_its_truth_changes_nothing(tmp_path, write_image, task):
     around = ((3, 1), (2, 5))
     record = write(tmp_path / "inner", write_image)
@@ -128,7 +128,7 @@ def test_void_around_a_photo_and_its_truth_changes_nothing(tmp_path, write_image
     assert cut["instances"].gt_masks.tensor.equal(first.gt_masks.tensor)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_a_crop_of_void_alone_has_no_targets(tmp_path, write_image, task):
     record = write(tmp_path, write_image, ((20, 0), (0, 0)))
     steps = [T.CropTransform(0, 0, WIDTH, 20), T.ResizeTransform(20, WIDTH, 8, 6)]
@@ -156,7 +156,7 @@ def test_sides_are_padded_to_the_next_multiple_and_not_where_they_are_one(
     np.testing.assert_array_equal(instances.gt_masks.tensor.numpy(), np.pad(masks, padding))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_the_last_class_is_taken_and_the_next_one_is_refused(tmp_path, write_image, task):
     record = write(tmp_path, write_image)
     largest = max(label for label, _ in EXPECTED[task])
@@ -184,7 +184,7 @@ def test_a_random_task_is_one_that_the_record_can_give_with_its_share(tmp_path, 
     for given, expected in ((record, shares), (semantic, (1 / 7, 0, 6 / 7))):
         mapper = plain("random", task_probabilities=shares)
         drawn = [mapper({**given, "seed": 2, "position": n})["task"] for n in range(120)]
-        found = [drawn.count(task) / 120 for task in TASKS]
+        found = [drawn.count(task) / 120 for task in JUDGED_TASKS]
         np.testing.assert_allclose(found, expected, atol=0.12)
         assert found[1] == 0 or given is record
 
@@ -221,11 +221,11 @@ def test_inside_chance_follows_from_the_key_and_after_an_error_it_is_the_callers
 
 
 def test_a_batch_ends_exactly_at_its_size():
-    tasks = BatchTasks(TASKS, batch_size=5)
+    tasks = BatchTasks(JUDGED_TASKS, batch_size=5)
     drawn = [tasks.draw({"seed": 3, "position": position}) for position in range(400)]
     assert {place % 5 for place in range(1, 400) if drawn[place] != drawn[place - 1]} == {0}
-    single = BatchTasks(TASKS[1:2], 5)
-    assert {single.draw({"seed": 3, "position": n}) for n in range(9)} == {TASKS[1]}
+    single = BatchTasks(JUDGED_TASKS[1:2], 5)
+    assert {single.draw({"seed": 3, "position": n}) for n in range(9)} == {JUDGED_TASKS[1]}
     with pytest.raises(ValueError, match=r"wanted some of the tasks .*, got \(\)"):
         BatchTasks((), 5)
 

@@ -22,7 +22,7 @@ from freeseg.engine.accumulation import (
     AccumulatingTrainer,
     accumulate,
 )
-from freeseg.training import DenseCriterion
+from freeseg.systems.freeseg.dense_criterion import DenseCriterion
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -18,7 +18,7 @@ from freeseg import add_freeseg_config, build_model
 from freeseg.config import criterion_arguments
 from freeseg.engine import build_optimizer, launch
 from freeseg.engine.sharding import gathered, is_sharded, shard, takes_whole_states, whole
-from freeseg.training import DenseCriterion
+from freeseg.systems.freeseg.dense_criterion import DenseCriterion
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "Base-Mask2Former-small.yaml"
 NOISE = {"rtol": 1e-4, "atol": 1e-5}  # float32 sums in another order

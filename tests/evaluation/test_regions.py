@@ -15,8 +15,9 @@ from freeseg import add_freeseg_config
 from freeseg.data import evenly_spread
 from freeseg.engine.regions import run_regions
 from freeseg.evaluation.regions import measure_regions, regions_table
-from freeseg.modeling import ClipAdapter, RegionCrops
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.systems.freeseg.regions import RegionCrops
+from freeseg.text import ClipAdapter
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes"
 SET = "shapes_val_panoptic"
@@ -54,8 +55,8 @@ def test_every_region_of_the_annotation_is_asked_about(prompts):
         for row in rows
     )
     assert {name: row["regions"] for name, row in results.items()} == wanted
-    assert all(results["seen things"][task] > 80 for task in TASKS)
-    spread = {results["seen things"][task] for task in TASKS}
+    assert all(results["seen things"][task] > 80 for task in JUDGED_TASKS)
+    spread = {results["seen things"][task] for task in JUDGED_TASKS}
     assert prompts is BUNDLED or len(spread) == 1  # templates know no task
     assert f"| seen things | {wanted['seen things']} |" in regions_table(results)
 
@@ -70,10 +71,10 @@ def test_a_region_is_right_where_its_own_text_is_the_best():
     adapter = ClipAdapter(config(*TEMPLATES), has_void=False).eval()
     with torch.no_grad():
         found = measure_regions(adapter, RegionCrops(), photos, vocabulary)
-        assert found == {"seen things": {"regions": 1, **dict.fromkeys(TASKS, 100.0)}}
+        assert found == {"seen things": {"regions": 1, **dict.fromkeys(JUDGED_TASKS, 100.0)}}
         turned = Vocabulary(vocabulary.names[::-1], (True, False), is_seen=(True, False))
         found = measure_regions(adapter, RegionCrops(), photos, turned)
-        assert found == {"unseen stuff": {"regions": 1, **dict.fromkeys(TASKS, 0.0)}}
+        assert found == {"unseen stuff": {"regions": 1, **dict.fromkeys(JUDGED_TASKS, 0.0)}}
 
 
 def test_untrained_prompts_and_missing_sets_are_refused():

@@ -10,9 +10,9 @@ import torch
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
 from freeseg.evaluation.regions import measure_regions, regions_table
-from freeseg.modeling import ClipAdapter, RegionCrops
-from freeseg.modeling.regions import masked_pictures
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.systems.freeseg.regions import RegionCrops, masked_pictures
+from freeseg.text import ClipAdapter
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes/full.yaml"
 VOCABULARY = Vocabulary(
@@ -68,7 +68,7 @@ def by_hand(adapter, photos) -> dict[str, dict[str, float]]:
             picture = masked_pictures(adapter.clip_model, image, mask[None], RegionCrops())
             feature = adapter.clip_model.encode_image(picture)[0]
             right = []
-            for task in TASKS:
+            for task in JUDGED_TASKS:
                 best, found = -2.0, -1
                 for each, texts in enumerate(VOCABULARY.synonyms):
                     for text in adapter.class_features(texts, task):
@@ -80,7 +80,7 @@ def by_hand(adapter, photos) -> dict[str, dict[str, float]]:
             rows.setdefault(f"{known} {kind}", []).append(right)
     return {
         name: {"regions": len(each)}
-        | {task: 100 * sum(column) / len(each) for task, column in zip(TASKS, zip(*each))}
+        | {task: 100 * sum(column) / len(each) for task, column in zip(JUDGED_TASKS, zip(*each))}
         for name, each in rows.items()
     }
 
@@ -93,7 +93,7 @@ def test_regions_are_counted_by_group_and_task(adapter):
     assert found == {name: pytest.approx(row) for name, row in by_hand(adapter, photos).items()}
     assert list(found) == ["seen things", "seen stuff", "unseen things", "unseen stuff"]
     assert sum(row["regions"] for row in found.values()) == 18
-    assert any(0 < row[task] < 100 for row in found.values() for task in TASKS)
+    assert any(0 < row[task] < 100 for row in found.values() for task in JUDGED_TASKS)
 
 
 @torch.no_grad()

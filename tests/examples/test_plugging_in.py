@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from detectron2.engine import default_argument_parser
-from freeseg.modeling import LSegHead, OneFormerDecoder
 from freeseg.structures import Vocabulary
+from freeseg.systems.lseg.head import LSegHead
+from freeseg.systems.oneformer.decoder import OneFormerDecoder
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "plugging_in"
 
@@ -122,6 +123,6 @@ def test_a_project_with_the_releases_names_keeps_them(tmp_path):
     assert {"MaskFormer is __main__'s", "MaskFormerHead is __main__'s"} <= set(printed)
     own, ours = (line.split() for line in printed[-2:])
     assert own[0] == "__main__"
-    assert ours[0] == "freeseg.meta_arch.mask2former"
+    assert ours[0] == "freeseg.systems.mask2former.system"
     assert int(own[1]) < int(ours[1])
     assert 0 <= accuracies(tmp_path)[-1] <= 100

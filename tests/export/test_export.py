@@ -91,7 +91,7 @@ def test_the_graph_is_the_models_own_prediction():
     model = model_of("Mask2Former")
     pictures = images(batch=1)
     with torch.no_grad():
-        expected = model.sem_seg_head.final(model.encode_image([pictures[0]]))
+        expected = model.sem_seg_head.final(model.encode(model.prepare([pictures[0]])))
         class_logits, mask_logits = build_graph(model)(pictures)
     torch.testing.assert_close(class_logits, expected.class_logits)
     torch.testing.assert_close(mask_logits, expected.mask_logits)
@@ -101,7 +101,7 @@ def test_a_task_is_part_of_the_graph():
     model = model_of("OneFormer")
     pictures = images(batch=1)
     with torch.no_grad():
-        features = model.encode_image([pictures[0]])
+        features = model.encode(model.prepare([pictures[0]]))
         for task in ("semantic", "instance"):
             expected = model.sem_seg_head.final(features, model.embed_tasks([task]))
             found = build_graph(model, task)(pictures)
@@ -112,7 +112,7 @@ def test_a_class_list_is_part_of_the_graph():
     model = model_of("LSeg")
     pictures = images()
     with torch.no_grad():
-        features = model.encode_image(list(pictures))
+        features = model.encode(model.prepare(list(pictures)))
         for classes in (CLASSES, model.vocabulary):
             expected = model.sem_seg_head(features, model.text(classes), classes)
             (found,) = build_graph(model, vocabulary=classes)(pictures)

@@ -147,7 +147,7 @@ def test_a_model_of_pixels_is_as_certain_whatever_is_asked_for() -> None:
             assert alone[CERTAINTY_KEY] == pytest.approx(after[CERTAINTY_KEY], abs=1e-5)
     assert certain[0][CERTAINTY_KEY] != certain[1][CERTAINTY_KEY]
     # its own classes decide, all of them
-    features = model.encode_image([inputs[0]["image"]])
+    features = model.encode(model.prepare([inputs[0]["image"]]))
     text = model.text(model.vocabulary)
     logits = model.sem_seg_head.classify(features, text, model.vocabulary)[0]
     height, width = (-(-side // 2) for side in inputs[0]["image"].shape[-2:])

@@ -16,7 +16,7 @@ from freeseg.inference import (
     assemble_in_tiles,
 )
 from freeseg.inference.assemble import best_pairs, ranked_instances
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 VOCABULARY = Vocabulary(("cat", "dog", "sky", "sea"), (True, True, False, False))
 CAT, DOG, SKY, SEA, NOTHING = range(5)
@@ -287,7 +287,7 @@ def test_instances_of_a_class_map_are_ranked_by_class_times_mean_probability(way
 
 
 @ways(WAYS, MAP_WAYS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_without_queries_there_is_nothing(way, task):
     result = way([task], torch.zeros(0, NOTHING + 1), torch.zeros(0, *SIZE), LOOSE)
     assert set(result.computed()) == {{"instance": "instances"}.get(task, task)}
@@ -336,7 +336,7 @@ def test_classes_and_segments_beyond_a_byte_keep_their_numbers(count):
     class_logits = torch.eye(count, count + 1) * 30
     resizing, thresholds = Resizing.of(size, size, size, size), replace(LOOSE, min_score=0.5)
     by_tiles = assemble_in_tiles(
-        TASKS,
+        JUDGED_TASKS,
         class_logits,
         logits,
         resizing,

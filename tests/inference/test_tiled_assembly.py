@@ -20,7 +20,7 @@ from freeseg.inference import (
     class_scores,
     semantic_scores,
 )
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from largest_tensor import LargestTensor
@@ -73,11 +73,11 @@ def test_tiles_give_what_all_masks_at_once_give(
     labels = vocabulary(classes)
     resizing = Resizing.of(mask, *sizes)
     found = assemble_in_tiles(
-        TASKS, class_logits, mask_logits, resizing, labels, thresholds, tile=tile
+        JUDGED_TASKS, class_logits, mask_logits, resizing, labels, thresholds, tile=tile
     )
 
     large = enlarged(mask_logits, *sizes)
-    wanted = assemble(TASKS, class_logits, large, labels, thresholds)
+    wanted = assemble(JUDGED_TASKS, class_logits, large, labels, thresholds)
     # pixels on a mask's very border, or of two equal classes, are rounding's to decide
     is_close = (large.abs() < 1e-4).any(0)
     best = wanted.semantic.topk(min(2, classes), dim=0).values
@@ -95,13 +95,13 @@ def test_tiles_give_what_all_masks_at_once_give(
             assert torch.equal(found.instances.boxes, wanted.instances.boxes)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", JUDGED_TASKS)
 def test_only_the_task_that_is_asked_for_is_there(task):
     class_logits, mask_logits = prediction(6, 4, (8, 8), 0, 6.0)
     resizing = Resizing.of((8, 8), (32, 32), (32, 32), (40, 50))
     together, alone = (
         assemble_in_tiles(tasks, class_logits, mask_logits, resizing, vocabulary(4), PUBLISHED)
-        for tasks in (TASKS, [task])
+        for tasks in (JUDGED_TASKS, [task])
     )
     assert len(alone.computed()) == 1
     if task == "semantic":
@@ -112,7 +112,9 @@ def test_only_the_task_that_is_asked_for_is_there(task):
         assert torch.equal(alone.panoptic.segment_ids, together.panoptic.segment_ids)
 
 
-@pytest.mark.parametrize("tasks", [TASKS, ["semantic"], ["semantic", "panoptic"], ["instance"]])
+@pytest.mark.parametrize(
+    "tasks", [JUDGED_TASKS, ["semantic"], ["semantic", "panoptic"], ["instance"]]
+)
 @pytest.mark.parametrize("wants_scores", [False, True])
 def test_what_is_semantic_is_scores_where_they_are_wanted(tasks, wants_scores):
     class_logits, mask_logits = prediction(6, 4, (8, 8), 0, 6.0)
@@ -175,7 +177,7 @@ def test_a_broken_model_still_gets_an_answer(number):
     mask_logits[1, 2:5] = number
     size = (8, 8)
     result = assemble_in_tiles(
-        TASKS,
+        JUDGED_TASKS,
         class_logits,
         mask_logits,
         Resizing.of(size, size, size, size),
@@ -188,7 +190,7 @@ def test_a_broken_model_still_gets_an_answer(number):
 def test_autocast_does_not_coarsen_results():
     class_logits, mask_logits = prediction(6, 4, (16, 16), 3, 2.0)
     resizing = Resizing.of((16, 16), (64, 64), (64, 64), (64, 64))
-    arguments = (TASKS, class_logits, mask_logits, resizing, vocabulary(4), PUBLISHED)
+    arguments = (JUDGED_TASKS, class_logits, mask_logits, resizing, vocabulary(4), PUBLISHED)
     plain = assemble_in_tiles(*arguments)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = assemble_in_tiles(*arguments)

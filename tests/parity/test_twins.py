@@ -13,7 +13,7 @@ from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg import add_freeseg_config
 from freeseg.layers import position
-from freeseg.meta_arch import FreeSeg, Mask2Former, OneFormer
+from freeseg.systems import FreeSeg, Mask2Former, OneFormer
 from freeseg.text import CLIP, ClipSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -13,9 +13,9 @@ import torch
 
 from detectron2.config import get_cfg
 from freeseg.config import add_freeseg_config
+from freeseg.systems.oneformer.text_encoder import CausalTextEncoder
 from freeseg.text import (
     CLIP,
-    CausalTextEncoder,
     ClipSpec,
     ClipText,
     build_text_encoder,

@@ -11,7 +11,7 @@ from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
 from freeseg.config import default_tasks
 from freeseg.data import SegmentationMapper
-from freeseg.structures import TASKS
+from freeseg.structures import JUDGED_TASKS
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 STUDIES = runpy.run_path(str(TOOL))["STUDIES"]
@@ -43,15 +43,15 @@ MULTI_TASK = ["freeseg", "oneformer", "oneformer_camvid"]
 def test_every_study_has_one_task_or_all():
     assert set(STUDIES) == {*MULTI_TASK, "lseg"}
     folders = {variant.folder for variant in STUDIES["lseg"]().variants}
-    assert folders.isdisjoint(TASKS), "LSeg has one task alone"
+    assert folders.isdisjoint(JUDGED_TASKS), "LSeg has one task alone"
 
 
 @pytest.mark.parametrize("name", MULTI_TASK)
 def test_a_single_task_is_trained_and_evaluated_alone(name):
     rows = {variant.folder: cfg for variant, cfg in configurations(STUDIES[name]())}
-    for task in TASKS:
+    for task in JUDGED_TASKS:
         assert list(default_tasks(rows[task])) == [task]
         drawn = SegmentationMapper.from_config(rows[task])["task_probabilities"]
-        is_drawn_alone = drawn == tuple(float(task == each) for each in TASKS)
+        is_drawn_alone = drawn == tuple(float(task == each) for each in JUDGED_TASKS)
         assert is_drawn_alone or [f"{task} segmentation."] == rows[task].INPUT.TASK_NAME
-    assert list(default_tasks(rows[next(iter(rows))])) == list(TASKS)
+    assert list(default_tasks(rows[next(iter(rows))])) == list(JUDGED_TASKS)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from freeseg.structures import MaskPrediction, SegmentationTarget
-from freeseg.training import DenseMatcher, HungarianMatcher
+from freeseg.systems.freeseg.dense_criterion import DenseMatcher
+from freeseg.training import HungarianMatcher
 
 NAMES = ("loss_ce", "loss_mask", "loss_dice")
 NUM_QUERIES, NUM_TARGETS, NUM_POINTS = 4, 3, 12

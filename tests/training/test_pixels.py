@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from freeseg.training import VOID, PixelCriterion, withhold
+from freeseg.systems.lseg.withholding import withhold
+from freeseg.training import VOID, PixelCriterion
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import Processes

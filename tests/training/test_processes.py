@@ -14,14 +14,8 @@ import pytest
 import torch
 
 from freeseg.structures import MaskPrediction
-from freeseg.training import (
-    VOID,
-    DenseCriterion,
-    DenseMatcher,
-    HungarianMatcher,
-    PixelCriterion,
-    SetCriterion,
-)
+from freeseg.systems.freeseg.dense_criterion import DenseCriterion, DenseMatcher
+from freeseg.training import VOID, HungarianMatcher, PixelCriterion, SetCriterion
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import Processes

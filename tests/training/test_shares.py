@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from freeseg.structures import MaskPrediction, SegmentationTarget
-from freeseg.training import DenseCriterion, SetCriterion, accumulated
+from freeseg.systems.freeseg.dense_criterion import DenseCriterion
+from freeseg.training import SetCriterion, accumulated
 from freeseg.training.shares import count_targets, parts_of_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

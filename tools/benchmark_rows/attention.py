@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from benchmark_rows.contest import Contest, Row, assert_close
 from freeseg.layers import sine_position
-from freeseg.modeling.decoder.oneformer import ClassTransformer
-from freeseg.modeling.interaction import TextAttention
+from freeseg.systems.freeseg.interaction import TextAttention
+from freeseg.systems.oneformer.decoder import ClassTransformer
 
 SIDE, CHANNELS, HEADS = 160, 256, 8  # of the mask features of a 640 x 640 image
 NUM_TEXTS, TEXT_CHANNELS, HIDDEN = 172, 512, 2048  # FreeSeg on COCO-Stuff, with "no object"

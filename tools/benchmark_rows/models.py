@@ -13,7 +13,8 @@ from benchmark_rows.contest import Contest, Row, assert_close
 from freeseg import build_model
 from freeseg.checkpoints import KEY_MAPS, config_from_hugging_face
 from freeseg.modeling import fuse_for_inference
-from freeseg.text import task_sentence, tokenize
+from freeseg.systems.oneformer.sentences import task_sentence
+from freeseg.text import tokenize
 
 SIZE = 640
 NUM_CLASSES = 150
@@ -53,7 +54,7 @@ def _forward(system: str, backbone: str) -> Contest:
     @torch.inference_mode()
     def segment():
         told = [ours.embed_tasks([TASK])] if is_told_task else []
-        prediction = ours.sem_seg_head.final(ours.encode_image([image]), *told)
+        prediction = ours.sem_seg_head.final(ours.encode(ours.prepare([image])), *told)
         return [prediction.class_logits, prediction.mask_logits]
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from benchmark_rows.contest import Contest, Row
 from freeseg.inference import Resizing, Thresholds, assemble_in_tiles
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
 
 NUM_QUERIES = NUM_CLASSES = 150
 NUM_SHAPES = 60  # queries that found something; the others say "no object"
@@ -50,7 +50,7 @@ def _three_segmentations() -> Contest:
     @torch.inference_mode()
     def ours():
         resizing = Resizing.of(MASK, OUTPUT, OUTPUT, OUTPUT)
-        return assemble_in_tiles(TASKS, classes, masks, resizing, vocabulary, THRESHOLDS)
+        return assemble_in_tiles(JUDGED_TASKS, classes, masks, resizing, vocabulary, THRESHOLDS)
 
     @torch.inference_mode()
     def theirs():

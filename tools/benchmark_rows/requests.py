@@ -10,9 +10,9 @@ import torch
 from benchmark_rows.contest import Contest, Row
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config, build_model
-from freeseg.meta_arch.requests import group_requests
 from freeseg.modeling import fuse_for_inference
-from freeseg.structures import TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.systems.freeseg.questions import group_requests
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ONEFORMER = "oneformer/ade20k/oneformer_R50_bs16_160k.yaml"
@@ -43,11 +43,11 @@ def _three_tasks(config: str, *options) -> Contest:
 
     @torch.inference_mode()
     def together():
-        return model([{"image": image, "tasks": TASKS}])[0]
+        return model([{"image": image, "tasks": JUDGED_TASKS}])[0]
 
     @torch.inference_mode()
     def one_by_one():
-        outputs = [model([{"image": image, "tasks": (task,)}])[0] for task in TASKS]
+        outputs = [model([{"image": image, "tasks": (task,)}])[0] for task in JUDGED_TASKS]
         return {key: value for output in outputs for key, value in output.items()}
 
     def check(ours, theirs):
@@ -70,7 +70,7 @@ def _text_side() -> Contest:
 
     @torch.inference_mode()
     def read_texts():
-        ((request,),) = group_requests(inputs, TASKS, model.vocabulary)
+        ((request,),) = group_requests(inputs, JUDGED_TASKS, model.vocabulary)
         return model.text(request.vocabulary, request.task)
 
     @torch.inference_mode()

@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
-from freeseg.config import completed
-from freeseg.config_lseg import vit_arguments
+from freeseg.config import completed, vit_arguments
 
 STRIDES = (4, 8, 16, 32)  # of the maps, for a patch size that is a power of two
 READOUTS = ("project", "add", "ignore")

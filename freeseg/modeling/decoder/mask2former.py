@@ -13,11 +13,11 @@ from detectron2.config import CfgNode, configurable
 from detectron2.utils.registry import Registry
 from freeseg.config import completed, query_decoder_arguments
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
-from freeseg.structures import ImageFeatures, MaskPrediction, QuerySet
+from freeseg.structures import MaskPrediction, PyramidFeatures, QuerySet
 
 TRANSFORMER_DECODER_REGISTRY = Registry("TRANSFORMER_DECODER")
 TRANSFORMER_DECODER_REGISTRY.__doc__ = """
-Query decoders by name; each is called as ``decoder(cfg)`` and maps ``ImageFeatures`` to a list of
+Query decoders by name; each is called as ``decoder(cfg)`` and maps ``PyramidFeatures`` to a list of
 ``MaskPrediction``, the last one being the final.
 """
 
@@ -51,7 +51,7 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         }
 
-    def forward(self, features: ImageFeatures) -> list[MaskPrediction]:
+    def forward(self, features: PyramidFeatures) -> list[MaskPrediction]:
         """Predictions of the initial queries and after every layer, the final one last."""
         output = self.decode(features, self.object_queries(features.batch_size))
         return [
@@ -59,7 +59,7 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
             for layer in output.layers
         ]
 
-    def final(self, features: ImageFeatures) -> MaskPrediction:
+    def final(self, features: PyramidFeatures) -> MaskPrediction:
         """The last of `forward`, computed alone."""
         layer = self.decode_final(features, self.object_queries(features.batch_size))
         return MaskPrediction(self.class_embed(layer.queries), layer.mask_logits)

@@ -22,8 +22,8 @@ from freeseg.layers import (
 )
 from freeseg.structures import (
     DecoderOutput,
-    ImageFeatures,
     LayerPrediction,
+    PyramidFeatures,
     QueryGroup,
     QuerySet,
     sizes_of,
@@ -94,7 +94,7 @@ class MaskedQueryDecoder(nn.Module):
             num_layers=NUM_MASK_LAYERS,
         )
 
-    def decode(self, features: ImageFeatures, queries: QuerySet) -> DecoderOutput:
+    def decode(self, features: PyramidFeatures, queries: QuerySet) -> DecoderOutput:
         """Runs all layers and predicts before the first and after each.
 
         Raises:
@@ -110,7 +110,7 @@ class MaskedQueryDecoder(nn.Module):
             predictions.append(self._predict(content, features.mask_features))
         return DecoderOutput(tuple(predictions))
 
-    def decode_final(self, features: ImageFeatures, queries: QuerySet) -> LayerPrediction:
+    def decode_final(self, features: PyramidFeatures, queries: QuerySet) -> LayerPrediction:
         """The last prediction of `decode`, for inference, where nobody looks at the others.
 
         Resizing masks is linear, so the masks that layers look through are computed from resized
@@ -129,7 +129,7 @@ class MaskedQueryDecoder(nn.Module):
 
     def _refine(
         self,
-        features: ImageFeatures,
+        features: PyramidFeatures,
         queries: QuerySet,
         inside: Callable[[Tensor, int], Tensor],
     ) -> Iterator[Tensor]:

@@ -1,0 +1,194 @@
+"""What is asked of a system: prompts, requests, and which of them it understands.
+
+Shapes: M masks, H W size of an example's image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from freeseg.structures.marks import Marks
+from freeseg.structures.vocabulary import Vocabulary
+from freeseg_command.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """Another picture with masks, to be followed.
+
+    Attributes:
+        image: uint8 [3, H, W], RGB.
+        masks: Bool [M, H, W].
+        labels: int64 [M] into `vocabulary`; None where masks have no classes.
+        vocabulary: The example's own class list.
+        ids: int64 [M], which masks of several examples are one object; None: each its own.
+    """
+
+    image: Tensor
+    masks: Tensor
+    labels: Tensor | None = None
+    vocabulary: Vocabulary | None = None
+    ids: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.masks.dim() != 3 or self.masks.shape[1:] != self.image.shape[-2:]:
+            raise ValueError(
+                f"masks {tuple(self.masks.shape)} of an example do not lie on its image "
+                f"{tuple(self.image.shape)}"
+            )
+        for name in ("labels", "ids"):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(self.masks):
+                raise ValueError(f"an example has {len(self.masks)} masks and {len(given)} {name}")
+        if (self.labels is None) != (self.vocabulary is None):
+            raise ValueError("an example's labels and its vocabulary come together")
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """All that is said about one image, as rows: row n is what is said of object n.
+
+    A phrase and a click on one row are one object, on two rows two. What stands beside the rows is
+    of the whole prompt.
+
+    Attributes:
+        marks: Of every row.
+        phrases: Of every row, None where there is none.
+        examples: Of the whole prompt; a row follows that of `example_ids`.
+        example_ids: For every row an id of the examples' masks, None where there is none.
+        vocabulary: The class list to look for; None: the model's own.
+        everything: Settings of a system that looks for all there is; None: it does not.
+    """
+
+    marks: Marks | None = None
+    phrases: tuple[str | None, ...] | None = None
+    examples: tuple[Example, ...] = ()
+    example_ids: tuple[int | None, ...] | None = None
+    vocabulary: Vocabulary | None = None
+    everything: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        rows = {
+            name: len(value)
+            for name, value in (
+                ("marks", self.marks),
+                ("phrases", self.phrases),
+                ("example_ids", self.example_ids),
+            )
+            if value is not None
+        }
+        if len(set(rows.values())) > 1:
+            said = ", ".join(f"{name} of {count}" for name, count in rows.items())
+            raise ValueError(f"a prompt's rows are objects: {said}")
+        if self.vocabulary is not None and not len(self.vocabulary):
+            raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+        for number, phrase in enumerate(self.phrases or ()):
+            if phrase is not None and not phrase.strip():
+                raise ValueError(f"phrase {number} is empty")
+
+    def __len__(self) -> int:
+        """Objects that are spoken of; 0 of a class list."""
+        for rows in (self.marks, self.phrases, self.example_ids):
+            if rows is not None:
+                return len(rows)
+        return 0
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What there is: classes, phrases, examples, everything, and the kinds of marks."""
+        there = {
+            "classes": self.vocabulary is not None,
+            "phrases": any(self.phrases or ()),
+            "examples": bool(self.examples),
+            "everything": self.everything is not None,
+        }
+        marks = self.marks.kinds if self.marks is not None else frozenset()
+        return marks | {kind for kind, is_there in there.items() if is_there}
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a prompt for one task needs, and what else it may say; kinds as `Prompt.kinds`.
+
+    Attributes:
+        needs: One of them has to be there; none of them where it is empty.
+        may: Beside these.
+    """
+
+    needs: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return self.needs | self.may
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One question about one image; several of one image are several class lists or prompts.
+
+    Attributes:
+        index: The image's place in a batch.
+        tasks: What is to be answered, from one decoding.
+        prompt: What is said.
+        under: The task under which a task-conditioned system decodes; None: each output's own.
+        wants_labels: Semantic labels [H, W] will do, instead of scores of all classes.
+        wants_certainty: How far the model knows what it sees is asked too.
+    """
+
+    index: int
+    tasks: tuple[Task, ...]
+    prompt: Prompt = field(default_factory=Prompt)
+    under: str | None = None
+    wants_labels: bool = False
+    wants_certainty: bool = False
+
+    def vocabulary(self, default: Vocabulary) -> Vocabulary:
+        """The class list that is asked for."""
+        return default if self.prompt.vocabulary is None else self.prompt.vocabulary
+
+
+def read_tasks(tasks: Any) -> tuple[Task, ...]:
+    """Tasks of their names.
+
+    Raises:
+        ValueError: They are no sequence, none, or one is unknown; the message lists the known.
+    """
+    if isinstance(tasks, str) or not isinstance(tasks, Sequence) or not tasks:
+        raise ValueError(
+            f"wanted a non-empty selection of the tasks {', '.join(Task)}, got {tasks!r}"
+        )
+    return tuple(dict.fromkeys(map(Task, tasks)))
+
+
+def refuse_unanswered(
+    system: str, answers: Mapping[Task, Takes], requests: Sequence[Request]
+) -> None:
+    """Refuses requests that a system does not answer, before anything is computed.
+
+    Args:
+        system: Its name, for the message.
+        answers: What it takes for every task that it has.
+        requests: Of a batch.
+
+    Raises:
+        ValueError: It lacks the task, does not understand a kind of prompt, or misses one.
+    """
+    for request in requests:
+        kinds = request.prompt.kinds
+        for task in request.tasks:
+            if task not in answers:
+                raise ValueError(f"{system} answers {', '.join(answers)}, not {task}")
+            takes = answers[task]
+            unknown = sorted(kinds - takes.kinds)
+            if unknown:
+                known = ", ".join(sorted(takes.kinds)) or "nothing but the image"
+                raise ValueError(
+                    f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
+                )
+            if takes.needs and not takes.needs & kinds:
+                raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")

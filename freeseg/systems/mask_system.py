@@ -1,0 +1,111 @@
+"""What systems of classified masks have in common: parts, targets and the certainty.
+
+Shapes: B images, Q queries, K classes, h w mask size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode
+from detectron2.modeling import Backbone, build_backbone, build_sem_seg_head
+from freeseg.classes import closed_vocabulary
+from freeseg.config import assembly_arguments, default_tasks, system_node
+from freeseg.inference import PhotoInput, Thresholds, photo_certainty
+from freeseg.names import with_own_names
+from freeseg.structures import (
+    JUDGED_TASKS,
+    PyramidFeatures,
+    Sample,
+    Takes,
+    Task,
+    Vocabulary,
+    read_sample,
+)
+from freeseg.systems.system import PreparedImages, SegmentationSystem
+
+
+class MaskSystem(SegmentationSystem[PyramidFeatures]):
+    """A backbone, a head whose ``encode_image`` reads its maps, a criterion of sets of masks."""
+
+    vocabulary: Vocabulary
+    answers: Mapping[Task, Takes] = {task: Takes() for task in JUDGED_TASKS}
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        sem_seg_head: Any,
+        criterion: nn.Module,
+        vocabulary: Vocabulary,
+        thresholds: Thresholds,
+        tasks: Sequence[str],
+        photo_input: PhotoInput,
+        ignore_label: int = 255,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            backbone: Detectron2 backbone.
+            sem_seg_head: Its ``encode_image`` takes maps, padded size and image sizes.
+            criterion: Of the head's predictions and targets.
+            vocabulary: The classes it was trained on.
+            thresholds: Of the post-processing.
+            tasks: Answered when an input names none.
+            photo_input: How photos become images, and images a batch.
+            ignore_label: Of pixels without annotation in ``sem_seg``.
+        """
+        super().__init__(photo_input=photo_input, tasks=tasks, ignore_label=ignore_label)
+        self.backbone = backbone
+        self.sem_seg_head = sem_seg_head
+        self.criterion = criterion
+        self.vocabulary = vocabulary
+        self.thresholds = thresholds
+
+    def encode(self, prepared: PreparedImages) -> PyramidFeatures:
+        """Backbone and pixel decoder."""
+        features: PyramidFeatures = self.sem_seg_head.encode_image(
+            self.backbone(prepared.pixels),
+            padded_size=prepared.frames[0].padded_size,
+            image_sizes=[frame.model_size for frame in prepared.frames],
+        )
+        return features.with_frames(prepared.frames)
+
+    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
+        """How many targets every annotated image has, without looking at it."""
+        samples = [read_sample(x, self.ignore_label) for x in batched_inputs]
+        return [self.count_targets(sample) for sample in samples]
+
+    def count_targets(self, sample: Sample) -> int:
+        """How many targets the losses have of one image."""
+        return len(sample.labels())
+
+    def certainty(self, class_logits: Tensor, mask_logits: Tensor) -> float:
+        """How far the model knows what it sees in an image, in [0, 1].
+
+        Args:
+            class_logits: [Q, K+1], of the classes that it was trained on.
+            mask_logits: [Q, h, w], without padding.
+        """
+        return photo_certainty(class_logits, mask_logits)
+
+
+def mask_system_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of a `MaskSystem` but for its criterion."""
+    cfg = with_own_names(cfg)
+    backbone = build_backbone(cfg)
+    assembly = assembly_arguments(cfg)
+    del assembly["resize_masks_first"]
+    divisor, own_divisor = system_node(cfg).SIZE_DIVISIBILITY, backbone.size_divisibility
+    return {
+        "backbone": backbone,
+        "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),
+        "vocabulary": closed_vocabulary(cfg),
+        "thresholds": Thresholds(**assembly),
+        "tasks": default_tasks(cfg),
+        "photo_input": PhotoInput.from_config(cfg, divisor if divisor >= 0 else own_divisor),
+        "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+    }
