@@ -32,6 +32,7 @@ from freeseg.structures import (
     CLASSES_KEY,
     Vocabulary,
     read_class_rows,
+    takes_classes,
     vocabulary_of_rows,
 )
 from freeseg.structures.class_list import clean_name
@@ -81,7 +82,7 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
 def takes_any_classes(cfg: CfgNode) -> bool:
     """Whether the configured system may be asked for other classes than the trained ones."""
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    return bool(getattr(system, "takes_vocabulary", False))
+    return takes_classes(system)
 
 
 def refuse_shared_texts(classes: Vocabulary, source: str) -> None:

@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from freeseg.structures import SegmentationResult, write_result
+
 MODULES = {
     "freeseg.meta_arch": "freeseg.systems",
     "freeseg.meta_arch.freeseg": "freeseg.systems.freeseg.system",
@@ -106,6 +108,7 @@ def forward_old_paths() -> None:
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     sys.meta_path.insert(0, _Finder())  # the new package has folders of old names
+    SegmentationResult.to_detectron2 = write_result  # type: ignore[attr-defined]
     for package in {*NAMES, *RENAMED}:
         module = sys.modules[package]
         vars(module)["__getattr__"] = _with_old_names(module, vars(module).get("__getattr__"))

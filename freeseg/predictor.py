@@ -36,11 +36,17 @@ from freeseg.inference import segment_within_memory
 from freeseg.model_loading import ConfigSource, read_config, system_name
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
-from freeseg.structures import CERTAINTY_KEY, LABEL_MAP_KEY, Vocabulary
+from freeseg.structures import (
+    CERTAINTY_KEY,
+    LABEL_MAP_KEY,
+    Vocabulary,
+    answered_tasks,
+    takes_classes,
+)
 from freeseg.visualization import Segmentation
-from freeseg_command.tasks import SHOWN_TASKS
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
+from freeseg_command.tasks import SHOWN_TASKS
 
 # task -> what the model's output calls its result
 _OUTPUT_KEYS = {"panoptic": "panoptic_seg", "instance": "instances", "semantic": "sem_seg"}
@@ -194,12 +200,12 @@ class Segmenter:
     @property
     def takes_text(self) -> bool:
         """Whether the model can look for any classes, not only for those it was trained on."""
-        return bool(getattr(self.model, "takes_vocabulary", False))
+        return takes_classes(self.model)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the model has; all three unless its `answered_tasks` are fewer."""
-        answered = getattr(self.model, "answered_tasks", SHOWN_TASKS)
+        answered = answered_tasks(self.model)
         return tuple(task for task in SHOWN_TASKS if task in answered)
 
     @overload  # a str is an iterable of str as well; the first signature has it

@@ -36,8 +36,10 @@ from freeseg.structures.requests import (
     Prompt,
     Request,
     Takes,
+    answered_tasks,
     read_tasks,
     refuse_unanswered,
+    takes_classes,
 )
 from freeseg.structures.results import (
     InstanceSet,
@@ -85,6 +87,7 @@ __all__ = [
     "Task",
     "TokenGroup",
     "Vocabulary",
+    "answered_tasks",
     "class_rows",
     "labels_in",
     "read_class_rows",
@@ -96,6 +99,7 @@ __all__ = [
     "read_tasks",
     "refuse_unanswered",
     "sizes_of",
+    "takes_classes",
     "vocabulary_of_rows",
     "write_result",
 ]

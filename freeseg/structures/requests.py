@@ -13,7 +13,7 @@ from torch import Tensor
 
 from freeseg.structures.marks import Marks
 from freeseg.structures.vocabulary import Vocabulary
-from freeseg_command.tasks import Task
+from freeseg_command.tasks import JUDGED_TASKS, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +158,33 @@ def read_tasks(tasks: Any) -> tuple[Task, ...]:
     Raises:
         ValueError: They are no sequence, none, or one is unknown; the message lists the known.
     """
-    if isinstance(tasks, str) or not isinstance(tasks, Sequence) or not tasks:
+    is_list = isinstance(tasks, Sequence) and not isinstance(tasks, str)
+    if not is_list or not tasks or not set(tasks) <= set(Task):
         raise ValueError(
             f"wanted a non-empty selection of the tasks {', '.join(Task)}, got {tasks!r}"
         )
     return tuple(dict.fromkeys(map(Task, tasks)))
+
+
+def answered_tasks(system: Any) -> tuple[Task, ...]:
+    """The tasks of a system, or of its class.
+
+    One that keeps Detectron2's contract alone says them as `answered_tasks`; else it is taken to
+    have all of a class list.
+    """
+    answers = getattr(system, "answers", None)
+    return tuple(getattr(system, "answered_tasks", JUDGED_TASKS) if answers is None else answers)
+
+
+def takes_classes(system: Any) -> bool:
+    """Whether a system, or its class, may be asked for other classes than the trained ones.
+
+    One that keeps Detectron2's contract alone says so as `takes_vocabulary`.
+    """
+    answers = getattr(system, "answers", None)
+    if answers is None:
+        return bool(getattr(system, "takes_vocabulary", False))
+    return any("classes" in takes.kinds for takes in answers.values())
 
 
 def refuse_unanswered(

@@ -113,9 +113,7 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         """What all requests about the images share, computed once."""
         raise NotImplementedError
 
-    def answer(
-        self, features: Features, requests: Sequence[Request]
-    ) -> list[SegmentationResult]:
+    def answer(self, features: Features, requests: Sequence[Request]) -> list[SegmentationResult]:
         """Results of requests about encoded images, in their order, on the photos' grids."""
         raise NotImplementedError
 

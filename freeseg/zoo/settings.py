@@ -16,7 +16,6 @@ from freeseg.data import register_custom
 from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import system_name
 from freeseg.names import plain_name, registered
-from freeseg.structures import JUDGED_TASKS
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
@@ -86,7 +85,7 @@ def _pixels(cfg: CfgNode) -> str:
 
 def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    if set(getattr(system, "answered_tasks", JUDGED_TASKS)) == {"semantic"}:
+    if set(answered_tasks(system)) == {Task.SEMANTIC}:
         return ""
     test, is_on = test_node(cfg), default_tasks(cfg)
     area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""

@@ -103,14 +103,14 @@ def test_nothing_confident_gives_empty_results():
     )
     assert result.panoptic.segments == ()
     assert result.panoptic.segment_ids.sum() == 0
-    assert result.semantic.shape == (4, 6, 6)
+    assert result.semantic.values.shape == (4, 6, 6)
     assert not result.instances.masks.any()
     assert result.instances.boxes.abs().sum() == 0
 
 
 def test_semantic_is_the_mask_weighted_sum_of_class_probabilities():
     class_logits, mask_logits = random_prediction(0)
-    result = assemble(["semantic"], class_logits, mask_logits, VOCABULARY, LOOSE).semantic
+    result = assemble(["semantic"], class_logits, mask_logits, VOCABULARY, LOOSE).semantic.values
     probs, masks = class_logits.softmax(-1), mask_logits.sigmoid()
     expected = sum(probs[q, 1] * masks[q, 2, 3] for q in range(len(probs)))
     assert result[1, 2, 3].item() == pytest.approx(float(expected), rel=1e-5)
@@ -142,7 +142,7 @@ def test_permuting_queries_changes_no_semantic_and_no_instance():
     tasks = ["semantic", "instance"]
     one = assemble(tasks, class_logits, mask_logits, VOCABULARY, LOOSE)
     two = assemble(tasks, class_logits[order], mask_logits[order], VOCABULARY, LOOSE)
-    torch.testing.assert_close(one.semantic, two.semantic)
+    torch.testing.assert_close(one.semantic.values, two.semantic.values)
     torch.testing.assert_close(one.instances.scores, two.instances.scores)
     assert torch.equal(one.instances.masks, two.instances.masks)
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from freeseg.inference import AugmentedSemantic, SlidingWindow, groups_by_padded_size
+from freeseg.inference import AugmentedSemantic, PhotoInput, SlidingWindow, groups_by_size
 from freeseg.inference.sliding import window_starts
 
 
@@ -166,13 +166,19 @@ def test_strides_are_from_one_to_the_window(stride):
         SlidingWindow(Brightness(), window=(8, 12), stride=limit, tasks=("semantic",))
 
 
-def test_images_of_one_padded_size_share_a_batch():
-    sizes = [(30, 40), (64, 64), (32, 64), (20, 50), (64, 33)]
-    assert groups_by_padded_size(sizes, 32) == [[0, 2, 3], [1, 4]]
-    assert groups_by_padded_size(sizes, 0) == [[0], [1], [2], [3], [4]]
-    assert groups_by_padded_size([*sizes, (30, 40)], 1) == [[0, 5], [1], [2], [3], [4]]
-    assert groups_by_padded_size([(32, 64), (33, 64), (32, 65), (1, 33)], 32) == [[0, 3], [1], [2]]
-    assert groups_by_padded_size([], 32) == []
+@pytest.mark.parametrize(
+    ("sizes", "divisor", "groups"),
+    [
+        ([(30, 40), (64, 64), (32, 64), (20, 50), (64, 33)], 32, [[0, 2, 3], [1, 4]]),
+        ([(30, 40), (64, 64), (32, 64), (20, 50)], 0, [[0], [1], [2], [3]]),
+        ([(30, 40), (64, 64), (30, 40)], 1, [[0, 2], [1]]),
+        ([(32, 64), (33, 64), (32, 65), (1, 33)], 32, [[0, 3], [1], [2]]),
+        ([], 32, []),
+    ],
+)
+def test_images_of_one_padded_size_share_a_batch(sizes, divisor, groups):
+    padded_size = PhotoInput(size_divisibility=divisor).padded_size
+    assert groups_by_size(list(map(padded_size, sizes))) == groups
 
 
 def test_labels_are_those_of_the_mean_scores():

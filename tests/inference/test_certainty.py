@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from freeseg import build_model
-from freeseg.inference import dense_certainty, photo_certainty, segment_in_tiles, without_padding
+from freeseg.inference import dense_certainty, photo_certainty, segment_in_tiles
 from freeseg.structures import (
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
@@ -54,8 +54,8 @@ def test_order_of_classes_and_queries_changes_nothing() -> None:
 def test_padding_is_cut_off() -> None:
     features = ImageFeatures((), torch.zeros(2, 1, 16, 24), (64, 96), ((64, 96), (30, 40)))
     masks = torch.zeros(5, 16, 24)
-    assert without_padding(masks, features, 0).shape == (5, 16, 24)
-    assert without_padding(masks, features, 1).shape == (5, 8, 10), "7.5 rows are begun"
+    assert features.frames[0].without_padding(masks).shape == (5, 16, 24)
+    assert features.frames[1].without_padding(masks).shape == (5, 8, 10), "7.5 rows are begun"
 
 
 @pytest.mark.parametrize("padded", [(64, 96), (32, 48), (60, 90)])
@@ -67,7 +67,7 @@ def test_a_map_keeps_the_pixels_that_show_any_of_the_image(padded) -> None:
         rows = [row for row in range(16) if row * padded[0] / 16 < image[0]]
         columns = [column for column in range(24) if column * padded[1] / 24 < image[1]]
         wanted = masks[:, rows][:, :, columns]
-        assert torch.equal(without_padding(masks, features, 1), wanted)
+        assert torch.equal(features.frames[1].without_padding(masks), wanted)
 
 
 def test_certainty_is_the_mean_over_pixels_of_the_best_query() -> None:

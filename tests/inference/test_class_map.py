@@ -89,7 +89,7 @@ def test_semantic_scores_are_the_votes():
     classes, masks = random_proposals(0)
     found = assemble("semantic", classes, masks)
     votes = (classes[:, :, None, None] * masks[:, None]).sum(0)
-    torch.testing.assert_close(found.semantic, votes)
+    torch.testing.assert_close(found.semantic.values, votes)
     assert found.panoptic is found.instances is None
 
 
@@ -150,7 +150,7 @@ def test_masks_are_enlarged_before_they_vote(task, align_corners):
     large = F.interpolate(coarse[None], sizes[0], mode="bilinear", align_corners=align_corners)[0]
     wanted = assemble(task, classes, large[:, :15, :18].sigmoid(), few)
     if task == "semantic":
-        torch.testing.assert_close(result.semantic, wanted.semantic)
+        torch.testing.assert_close(result.semantic.values, wanted.semantic.values)
     elif task == "instance":
         assert len(wanted.instances.scores) > 1
         assert torch.equal(result.instances.masks, wanted.instances.masks)
@@ -166,7 +166,7 @@ def test_no_proposals_give_empty_results(task):
     classes, masks = torch.zeros(0, 4), torch.zeros(0, 6, 7)
     result = assemble(task, classes, masks)
     if task == "semantic":
-        assert result.semantic.abs().sum() == 0
+        assert result.semantic.values.abs().sum() == 0
     elif task == "instance":
         assert result.instances.masks.shape == (0, 6, 7)
     else:

@@ -188,7 +188,7 @@ def test_instances_are_where_a_mask_is_above_one_half(way):
 @ways(WAYS)
 def test_of_two_classes_in_a_tile_each_has_its_own_pixels(way):
     masks = masks_of((0, 0, 6, 3, 0.9), (0, 3, 6, 8, 0.8))
-    found = way(["semantic"], probs_of({SEA: 1.0}, {DOG: 1.0}), masks, LOOSE).semantic
+    found = way(["semantic"], probs_of({SEA: 1.0}, {DOG: 1.0}), masks, LOOSE).semantic.values
     labels = found if found.dim() == 2 else found.argmax(0)
     assert labels.tolist() == [[SEA] * 3 + [DOG] * 5] * 6
 
@@ -347,7 +347,7 @@ def test_classes_and_segments_beyond_a_byte_keep_their_numbers(count):
     probs = class_logits.softmax(-1)[:, :-1]
     by_map = assemble_by_class_map("panoptic", probs, logits, resizing, things, thresholds, 100)
     numbers = list(range(count))
-    assert by_tiles.semantic[0].tolist() == numbers
+    assert by_tiles.semantic.values[0].tolist() == numbers
     assert sorted(by_tiles.instances.labels.tolist()) == numbers
     for panoptic in (by_tiles.panoptic, by_map.panoptic):
         assert panoptic.segment_ids[0].tolist() == [number + 1 for number in numbers]

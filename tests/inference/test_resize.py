@@ -11,7 +11,7 @@ from freeseg.inference import (
     crop_and_resize,
     mask_boxes,
     resize_result,
-    to_size,
+    to_padded_size,
     upsample,
 )
 from freeseg.structures import (
@@ -20,6 +20,7 @@ from freeseg.structures import (
     PanopticMap,
     Segment,
     SegmentationResult,
+    SemanticMap,
 )
 
 
@@ -70,7 +71,7 @@ def ramps(rows, columns):
 @pytest.mark.parametrize("size", [(8, 12), (5, 21), (3, 4), (1, 1)])
 def test_scores_go_straight_from_pixel_to_pixel(size):
     scores = ramps(range(5), range(7))
-    found = resize_result(SegmentationResult(scores), size).semantic
+    found = resize_result(SegmentationResult(SemanticMap(scores)), size).semantic.values
     wanted = ramps(between(5, size[0]), between(7, size[1]))
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(crop_and_resize(scores, (5, 7), size), wanted)
@@ -107,14 +108,14 @@ def test_maps_are_enlarged_corner_to_corner_cut_and_resized():
     padded, image, size = (20, 36), (18, 30), (45, 40)
     down, across = corner_to_corner(5, 20), corner_to_corner(9, 36)
     small = ramps(range(5), range(9))
-    torch.testing.assert_close(to_size(small[None], padded)[0], ramps(down, across))
+    torch.testing.assert_close(to_padded_size(small[None], padded)[0], ramps(down, across))
     features = ImageFeatures((), torch.zeros(2, 1, 5, 9), padded, ((20, 36), image))
     wanted = ramps(
         np.interp(between(18, 45), np.arange(18), down[:18]),
         np.interp(between(30, 40), np.arange(30), across[:30]),
     )
-    torch.testing.assert_close(upsample(small, features, 1, size), wanted)
-    torch.testing.assert_close(upsample(small, features, 0, padded), ramps(down, across))
+    torch.testing.assert_close(upsample(small, features.frames[1], size), wanted)
+    torch.testing.assert_close(upsample(small, features.frames[0], padded), ramps(down, across))
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -147,5 +148,5 @@ def test_a_padding_that_goes_on_as_the_image_ends_changes_nothing():
 
 
 def test_the_same_size_changes_nothing():
-    result = SegmentationResult(torch.randn(2, 4, 4))
+    result = SegmentationResult(SemanticMap(torch.randn(2, 4, 4)))
     assert resize_result(result, (4, 4)).semantic is result.semantic

@@ -80,10 +80,10 @@ def test_tiles_give_what_all_masks_at_once_give(
     wanted = assemble(JUDGED_TASKS, class_logits, large, labels, thresholds)
     # pixels on a mask's very border, or of two equal classes, are rounding's to decide
     is_close = (large.abs() < 1e-4).any(0)
-    best = wanted.semantic.topk(min(2, classes), dim=0).values
+    best = wanted.semantic.values.topk(min(2, classes), dim=0).values
     is_close |= (best[0] - best[-1] < 1e-5) & (classes > 1)
-    assert ((found.semantic == wanted.semantic.argmax(0)) | is_close).all()
-    assert found.semantic.dtype == torch.int64
+    assert ((found.semantic.values == wanted.semantic.values.argmax(0)) | is_close).all()
+    assert found.semantic.values.dtype == torch.int64
     if not is_close.any():
         assert torch.equal(found.panoptic.segment_ids, wanted.panoptic.segment_ids)
         assert found.panoptic.segments == wanted.panoptic.segments
@@ -105,7 +105,7 @@ def test_only_the_task_that_is_asked_for_is_there(task):
     )
     assert len(alone.computed()) == 1
     if task == "semantic":
-        assert torch.equal(alone.semantic, together.semantic)
+        assert torch.equal(alone.semantic.values, together.semantic.values)
     elif task == "instance":
         assert torch.equal(alone.instances.masks, together.instances.masks)
     else:
@@ -133,9 +133,9 @@ def test_what_is_semantic_is_scores_where_they_are_wanted(tasks, wants_scores):
     if "semantic" not in tasks:
         assert found.semantic is None
     elif wants_scores:
-        torch.testing.assert_close(found.semantic, scores)
+        torch.testing.assert_close(found.semantic.values, scores)
     else:
-        assert (found.semantic == scores.argmax(0)).float().mean() > 0.999
+        assert (found.semantic.values == scores.argmax(0)).float().mean() > 0.999
     assert len(found.computed()) == len(tasks)
 
 
@@ -184,7 +184,7 @@ def test_a_broken_model_still_gets_an_answer(number):
         vocabulary(3),
         PUBLISHED,
     )
-    assert result.semantic.shape == result.panoptic.segment_ids.shape == size
+    assert result.semantic.values.shape == result.panoptic.segment_ids.shape == size
 
 
 def test_autocast_does_not_coarsen_results():
@@ -194,7 +194,7 @@ def test_autocast_does_not_coarsen_results():
     plain = assemble_in_tiles(*arguments)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = assemble_in_tiles(*arguments)
-    assert torch.equal(plain.semantic, cast.semantic)
+    assert torch.equal(plain.semantic.values, cast.semantic.values)
     assert torch.equal(plain.instances.scores, cast.instances.scores)
 
 

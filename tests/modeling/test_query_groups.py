@@ -24,7 +24,7 @@ def one_image(features: ImageFeatures, index: int) -> ImageFeatures:
         features,
         levels=levels,
         mask_features=features.mask_features[rows],
-        image_sizes=features.image_sizes[:1],
+        frames=features.frames[:1],
     )
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from freeseg.parity import Golden, check_folder, compare, same_pixels
 from freeseg.parity import systems as systems_module
-from freeseg.parity.systems import System
+from freeseg.parity.systems import Comparison
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/check_parity.py"
 
@@ -88,9 +88,11 @@ def test_a_map_may_differ_in_one_pixel_of_a_thousand():
 def test_the_command_exits_by_the_verdict(tmp_path, monkeypatch, capsys, offset, code):
     save_file({"image": torch.ones(1), "out": torch.zeros(2)}, tmp_path / "io.safetensors")
     save_file({"clip_adapter.a": torch.ones(1)}, tmp_path / "model.safetensors")
-    system = System(lambda golden: {"out": golden.tensors["image"] - 1 + offset + torch.zeros(2)})
-    fake = {"freeseg": System(system.run, {"image": "the input"})}
-    monkeypatch.setattr(systems_module, "SYSTEMS", fake)
+    system = Comparison(
+        lambda golden: {"out": golden.tensors["image"] - 1 + offset + torch.zeros(2)}
+    )
+    fake = {"freeseg": Comparison(system.run, {"image": "the input"})}
+    monkeypatch.setattr(systems_module, "COMPARISONS", fake)
     arguments = ["--system", "freeseg", "--golden", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["check_parity.py", *arguments])
     with pytest.raises(SystemExit) as stop:

@@ -14,7 +14,9 @@ from freeseg.structures import (
     Segment,
     SegmentationResult,
     SegmentationTarget,
+    SemanticMap,
     Vocabulary,
+    write_result,
 )
 
 
@@ -121,8 +123,8 @@ def test_target_refuses_masks_of_other_length():
 
 
 def test_result_speaks_detectron2():
-    result = SegmentationResult(
-        semantic=torch.zeros(2, 3, 4),
+    found = SegmentationResult(
+        semantic=SemanticMap(scores=torch.zeros(2, 3, 4)),
         panoptic=PanopticMap(torch.ones(3, 4).int(), (Segment(1, 0, True, 0.5, 12),)),
         instances=InstanceSet(
             torch.ones(1, 3, 4).bool(),
@@ -130,11 +132,13 @@ def test_result_speaks_detectron2():
             torch.tensor([1]),
             torch.tensor([0.25]),
         ),
-    ).to_detectron2()
+    )
+    result = write_result(found)
     assert result["sem_seg"].shape == (2, 3, 4)
     segment_map, info = result["panoptic_seg"]
     assert segment_map.sum() == 12
     assert info == [{"id": 1, "category_id": 0, "isthing": True, "score": 0.5, "area": 12}]
     assert result["instances"].image_size == (3, 4)
     assert result["instances"].pred_boxes.tensor.tolist() == [[0, 0, 4, 3]]
-    assert SegmentationResult().to_detectron2() == {}
+    assert write_result(SegmentationResult()) == {}
+    assert found.to_detectron2().keys() == result.keys(), "as it was documented"

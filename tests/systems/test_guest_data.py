@@ -17,7 +17,7 @@ from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from freeseg import add_freeseg_config, build_model
 from freeseg.data import SegmentationMapper
 from freeseg.names import with_own_names
-from freeseg.structures import SegmentationTarget
+from freeseg.structures import SegmentationTarget, read_sample
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SYSTEMS = {
@@ -231,7 +231,7 @@ def test_the_void_of_label_maps_is_a_setting(records):
     cfg = configuration("Mask2Former", MODEL__SEM_SEG_HEAD__IGNORE_VALUE=2)
     model = build_model(cfg)
     maps = list(map(DatasetMapper(cfg, is_train=True), records()))
-    assert model.target_labels(maps[0]).tolist() == [0, VOID]
+    assert read_sample(maps[0], model.ignore_label).labels().tolist() == [0, VOID]
 
 
 def test_masks_smaller_than_the_padded_image_stay_in_its_corner():

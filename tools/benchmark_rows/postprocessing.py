@@ -65,7 +65,7 @@ def _three_segmentations() -> Contest:
 
     def check(ours, theirs):
         semantic, instances, panoptic = theirs
-        assert _agree(ours.semantic, semantic)
+        assert _agree(ours.semantic.values, semantic)
         found = [segment.category_id for segment in ours.panoptic.segments]
         ids = [segment["label_id"] for segment in panoptic["segments_info"]]
         assert sorted(found) == sorted(ids)

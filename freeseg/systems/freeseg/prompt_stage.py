@@ -68,7 +68,10 @@ class FreeSegPrompts(nn.Module):
         """
         device = self.new_label.device
         samples = [read_sample(x, VOID) for x in batched_inputs]
-        targets = [sample.target((sample.image.shape[-2], sample.image.shape[-1]), device) for sample in samples]
+        targets = [
+            sample.target((sample.image.shape[-2], sample.image.shape[-1]), device)
+            for sample in samples
+        ]
         encoder = require_image_tower(self.clip_adapter.clip_model)
         pictures = [
             paint_background(encoder, sample.image.to(device), target.masks.any(0))

@@ -41,7 +41,7 @@ def test_proposals_are_enlarged_a_few_at_a_time(queries, threshold):
     mask_logits = torch.randn(queries, 12, 16)
     features = ImageFeatures((), mask_logits[None], (96, 128), ((90, 121),))
     with LargestTensor() as largest:
-        found = binary_masks(mask_logits, features, 0, threshold)
+        found = binary_masks(mask_logits, features.frames[0], threshold)
     whole = F.interpolate(mask_logits[None], (96, 128), mode="bilinear", align_corners=True)[0]
     assert torch.equal(found, whole[:, :90, :121].sigmoid() > threshold)
     assert largest.values <= max(8 * 96 * 128, found.numel())
@@ -50,7 +50,7 @@ def test_proposals_are_enlarged_a_few_at_a_time(queries, threshold):
 def test_a_proposal_is_where_it_is_more_probable_than_the_threshold():
     mask_logits = torch.tensor([0.0, 1e-3, -1e-3])[:, None, None].expand(-1, 3, 4)
     features = ImageFeatures((), torch.zeros(2, 1, 3, 4), (12, 16), ((12, 16), (9, 11)))
-    found = binary_masks(mask_logits, features, 1, 0.5)
+    found = binary_masks(mask_logits, features.frames[1], 0.5)
     assert found.shape == (3, 9, 11)
     assert [bool(mask.all()) for mask in found] == [False, True, False]
     assert [bool(mask.any()) for mask in found] == [False, True, False]

@@ -93,7 +93,7 @@ def test_models_have_the_releases_tensors(name, sizes):
 def small_clip(monkeypatch):
     """The published CLIP, the toy CLIP and MiniLM with a few thousand weights."""
     monkeypatch.setattr(clip, "load_clip", lambda *_: tiny_clip())
-    monkeypatch.setattr("freeseg.text.clip_adapter.load_clip", lambda *_: tiny_clip())
+    monkeypatch.setattr("freeseg.systems.freeseg.text_side.load_clip", lambda *_: tiny_clip())
     monkeypatch.setattr(toy_clip, "load_toy_clip", lambda *_: tiny_clip())
     monkeypatch.setattr(minilm, "load_minilm", lambda *_: tiny_clip())
 

@@ -42,7 +42,7 @@ def vocabulary(count, step=3):
 def test_parts_give_the_best_of_all(kind, depth, size):
     head, encoded, labels = random_head(kind, depth), features(64, 64), vocabulary(11)
     text = random_texts(len(labels.texts))
-    wanted = upsample(head(encoded, text, labels)[0], encoded, 0, size).argmax(0)
+    wanted = upsample(head(encoded, text, labels)[0], encoded.frames[0], size).argmax(0)
     for values in (1, 3 * 100 * 40, 2**30):
         found = label_map(head, encoded, text, labels, size, values)
         assert found.dtype == torch.int64
@@ -113,6 +113,6 @@ def test_labels_beyond_a_byte_keep_their_numbers():
     labels = Vocabulary(tuple(map(str, range(300))), (False,) * 300)
     text = random_texts(300)
     found = label_map(head, encoded, text, labels, (32, 32), 100 * 32 * 32)
-    wanted = upsample(head(encoded, text, labels)[0], encoded, 0, (32, 32)).argmax(0)
+    wanted = upsample(head(encoded, text, labels)[0], encoded.frames[0], (32, 32)).argmax(0)
     assert torch.equal(found, wanted)
     assert found.max() > 256

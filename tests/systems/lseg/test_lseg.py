@@ -176,9 +176,10 @@ def test_texts_are_the_mean_over_the_templates_of_the_configuration():
     torch.testing.assert_close(both, F.normalize(one + two, dim=-1))
 
 
-def test_other_tasks_have_no_result_and_unknown_ones_are_refused(model):
+def test_other_tasks_and_unknown_ones_are_refused(model):
     image = torch.zeros(3, 32, 32)
-    assert model([{"image": image, "tasks": ("panoptic",)}]) == [{}]
+    with pytest.raises(ValueError, match="LSeg answers semantic, not panoptic"):
+        model([{"image": image, "tasks": ("panoptic",)}])
     with pytest.raises(ValueError, match="selection of the tasks"):
         model([{"image": image, "tasks": ("depth",)}])
 

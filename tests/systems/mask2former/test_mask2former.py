@@ -105,7 +105,7 @@ def test_scoring_before_resizing_is_an_option_for_semantic_output(cfg):
     test = cfg.MODEL.MASK_FORMER.TEST
     test.INSTANCE_ON = test.PANOPTIC_ON = False
     first, last = build_model(cfg).eval(), None
-    assert first.resize_masks_first is False
+    assert first.assemble.resize_masks_first is False
     test.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = True
     last = build_model(cfg).eval()
     last.load_state_dict(first.state_dict())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from freeseg.systems.oneformer.sentences import parse_task, target_texts, task_sentence
+from freeseg.systems.oneformer.sentences import read_sentence, target_texts, task_sentence
 from freeseg.systems.oneformer.text_encoder import CausalTextEncoder
 from freeseg.text import tokenize
 
@@ -32,11 +32,11 @@ def test_texts_name_targets_in_order_of_class_and_then_the_task():
 
 
 def test_tasks_are_named_as_ours_or_as_the_release_writes_them():
-    assert parse_task("The task is Semantic") == parse_task("semantic") == "semantic"
-    assert parse_task("  Panoptic\n") == parse_task(" the TASK is   panoptic ") == "panoptic"
+    assert read_sentence("The task is Semantic") == read_sentence("semantic") == "semantic"
+    assert read_sentence("  Panoptic\n") == read_sentence(" the TASK is   panoptic ") == "panoptic"
     assert task_sentence("panoptic") == "the task is panoptic"
     with pytest.raises(ValueError, match="wanted a task among semantic, instance, panoptic, got"):
-        parse_task("the task is depth")
+        read_sentence("the task is depth")
 
 
 def test_cutting_rows_behind_the_last_end_changes_no_feature():
