@@ -107,8 +107,8 @@ def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
     if kind not in _settings_of:
         said = f"describes a {kind!r}" if kind else "has no model_type"
         raise ValueError(
-            f"{file} {said}, known are {' and '.join(_settings_of)}; name a folder of one of these, "
-            "or a model that `freeseg models` lists"
+            f"{file} {said}, known are {' and '.join(_settings_of)}; name a folder of one of "
+            "these, or a model that `freeseg models` lists"
         )
     return file, port, str(kind)
 

@@ -16,6 +16,7 @@ from freeseg.data import register_custom
 from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import system_name
 from freeseg.names import plain_name, registered
+from freeseg.structures import Task, answered_tasks
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
