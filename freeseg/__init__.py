@@ -38,8 +38,8 @@ if not is_run_by_name(__name__):
     from freeseg.images import ImageError
     from freeseg.moved import forward_old_paths
     from freeseg.names import build_model
-    from freeseg.predictor import Segmenter
     from freeseg.release_names import register_release_names
+    from freeseg.segmenter import Segmenter
     from freeseg.structures import Vocabulary
     from freeseg.visualization import Segmentation
 

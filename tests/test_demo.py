@@ -12,7 +12,7 @@ from PIL import Image
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.images import sample_photo
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.visualization.summary import report
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog
 from freeseg.images import sample_photo
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.visualization.summary import report
 
 REPOSITORY = Path(__file__).resolve().parents[1]

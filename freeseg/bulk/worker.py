@@ -13,7 +13,7 @@ from freeseg.bulk.parts import PartWriter, part_path
 from freeseg.bulk.photos import Photo, photos_of
 from freeseg.bulk.records import record_of
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

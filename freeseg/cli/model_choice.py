@@ -6,7 +6,7 @@ import argparse
 
 from detectron2.config import CfgNode
 from freeseg.model_loading import read_config
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL, find_model
 
 

@@ -19,7 +19,8 @@ from freeseg.cli.photos import find_photos, is_video, what_is_nested
 from freeseg.cli.video import segment_video, video_target
 from freeseg.data.photos import Photo, unique_stems
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter, parse_task
+from freeseg.segmenter import Segmenter
+from freeseg.session import choose_tasks
 from freeseg.visualization import Segmentation
 from freeseg.visualization.export import picture_keys
 from freeseg.visualization.summary import describe, summarize
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Segments what the arguments name."""
     out, photos = Path(args.out), find_photos(args.photos)
     segmenter = load_segmenter(args)
-    tasks = parse_task(args.task, segmenter.tasks)
+    tasks = choose_tasks(args.task, segmenter.tasks)
     args.task = args.task or tasks[0]
     formats = choose_formats(args.format, tasks, ALL_FORMATS)
     annotations = None

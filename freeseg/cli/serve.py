@@ -11,7 +11,7 @@ from freeseg_command.messages import DONE, complain, say
 
 def run(args: argparse.Namespace) -> int:
     """Serves until interrupted."""
-    from freeseg.predictor import Segmenter
+    from freeseg.segmenter import Segmenter
     from freeseg.web import Limits, listen, serve
     from freeseg_command.catalog import DEFAULT_MODEL
 

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from freeseg.images import RgbImage
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.videos import Frame, Video, writing_video
 from freeseg.visualization.photo_result import UNSURE
 from freeseg.visualization.summary import summarize

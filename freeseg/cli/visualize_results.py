@@ -14,7 +14,7 @@ from freeseg.cli.model_choice import load_segmenter, read_model_config
 from freeseg.data import check_registered, register_custom
 from freeseg.data.annotation_files import drawable_record
 from freeseg.data.datasets.catalog import ignore_label_of
-from freeseg.data.photos import unique_stems
+from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
 from freeseg.images import RgbImage
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     make_folder(args.output, "--output")
     records = dataset_records(name)[: args.number]
     stems = unique_stems([Path(record["file_name"]) for record in records])
-    void = ignore_label_of(name)
+    void, reader = ignore_label_of(name), PhotoReader.from_config(cfg)
     for record, stem in zip(records, stems):
-        image = segmenter.mapper.reader.read(record)
+        image = reader.read(record)
         canvas = Visualizer(image, dataset_metadata(name))
         truth = canvas.draw_dataset_dict(drawable_record(record, void))
         found = segmenter(image, args.task).picture()

@@ -16,7 +16,7 @@ from freeseg.export.programs import (
 )
 from freeseg.files import write_atomically
 from freeseg.graphs import build_graph
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 
 TOLERANCE = 1e-3  # largest difference from the model that is let pass
 

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from freeseg.images import RgbImage
-from freeseg.structures import CERTAINTY_KEY, Vocabulary
+from freeseg.structures import (
+    InstanceSet,
+    PanopticMap,
+    SegmentationResult,
+    Vocabulary,
+    read_output,
+)
 from freeseg_command.tasks import SHOWN_TASKS
 
 UNSURE = "unsure: unlike the photos it learned from"
@@ -113,6 +119,32 @@ class PhotoResult:
                 )
 
     @classmethod
+    def from_result(
+        cls: type[Self],
+        image: RgbImage,
+        result: SegmentationResult,
+        vocabulary: Vocabulary,
+        category_ids: tuple[int, ...] | None = None,
+        file_name: str | None = None,
+        **about_model: Any,
+    ) -> Self:
+        """Arrays of a model's result for one image, on the photo's grid.
+
+        `about_model` is `knows` and `unsure_below`.
+        """
+        return cls(
+            image,
+            vocabulary,
+            tuple(range(len(vocabulary))) if category_ids is None else category_ids,
+            semantic=None if result.semantic is None else result.semantic.best().cpu().numpy(),
+            panoptic=_read_panoptic(result.panoptic, vocabulary),
+            instances=_read_instances(result.instances, vocabulary),
+            file_name=file_name,
+            certainty=result.certainty,
+            **about_model,
+        )
+
+    @classmethod
     def from_detectron2(
         cls: type[Self],
         image: RgbImage,
@@ -122,21 +154,9 @@ class PhotoResult:
         file_name: str | None = None,
         **about_model: Any,
     ) -> Self:
-        """Reads a Detectron2 model's output for one image, taken at the photo's size.
-
-        `about_model` is `knows` and `unsure_below`.
-        """
-        return cls(
-            image,
-            vocabulary,
-            tuple(range(len(vocabulary))) if category_ids is None else category_ids,
-            semantic=_read_semantic(output.get("sem_seg")),
-            panoptic=_read_panoptic(output.get("panoptic_seg"), vocabulary),
-            instances=_read_instances(output.get("instances"), vocabulary),
-            file_name=file_name,
-            certainty=output.get(CERTAINTY_KEY),
-            **about_model,
-        )
+        """The same of any Detectron2 model's output for one image."""
+        result = read_output(output)
+        return cls.from_result(image, result, vocabulary, category_ids, file_name, **about_model)
 
     @property
     def is_unsure(self) -> bool:
@@ -169,43 +189,33 @@ class PhotoResult:
         return task
 
 
-def _read_semantic(output: Any) -> npt.NDArray[np.int64] | None:
-    """Classes [H, W] of scores [K, H, W], or as they are."""
-    if output is None:
+def _read_panoptic(found: PanopticMap | None, vocabulary: Vocabulary) -> PanopticSegments | None:
+    if found is None:
         return None
-    return (output if output.dim() == 2 else output.argmax(dim=0)).cpu().numpy()
-
-
-def _read_panoptic(output: Any, vocabulary: Vocabulary) -> PanopticSegments | None:
-    if output is None:
-        return None
-    ids, infos = output
-    segment_ids = ids.cpu().numpy().astype(np.int32)
-    segments = []
-    for info in infos:
-        label, score = int(info["category_id"]), info.get("score")
-        segments.append(
-            NamedSegment(
-                id=int(info["id"]),
-                label=label,
-                name=vocabulary.names[label],
-                is_thing=bool(info["isthing"]),
-                score=None if score is None else float(score),
-                area=int(np.count_nonzero(segment_ids == int(info["id"]))),
-            )
+    segments = [
+        NamedSegment(
+            id=one.id,
+            label=one.category_id,
+            name=vocabulary.names[one.category_id],
+            is_thing=one.isthing,
+            score=one.score,
+            area=one.area,
         )
-    return PanopticSegments(segment_ids, tuple(segments))
+        for one in found.segments
+    ]
+    return PanopticSegments(found.segment_ids.cpu().numpy().astype(np.int32), tuple(segments))
 
 
-def _read_instances(output: Any, vocabulary: Vocabulary) -> Instances | None:
-    if output is None:
+def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instances | None:
+    if found is None:
         return None
-    instances = output.to("cpu")
-    labels = instances.pred_classes.numpy().astype(np.int64)
+    assert found.masks is not None
+    assert found.labels is not None
+    labels = found.labels.cpu().numpy().astype(np.int64)
     return Instances(
-        masks=instances.pred_masks.numpy().astype(np.bool_),
-        boxes=instances.pred_boxes.tensor.numpy().astype(np.float32),
+        masks=found.masks.cpu().numpy().astype(np.bool_),
+        boxes=found.boxes.cpu().numpy().astype(np.float32),
         labels=labels,
         names=tuple(vocabulary.names[label] for label in labels),
-        scores=instances.scores.numpy().astype(np.float32),
+        scores=found.scores.cpu().numpy().astype(np.float32),
     )

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freeseg.data.photos import images_in
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.visualization.html import VIEWER_FOLDER
 from freeseg.web.desk import BusyError, Desk, GoneError, Limits
 

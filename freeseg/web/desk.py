@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import threading
@@ -11,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from freeseg.data.photo_reader import read_photo
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
+from freeseg.session import SessionStore
 from freeseg.structures.class_list import SEPARATOR
 from freeseg.visualization.export import coco_archive
 from freeseg.visualization.html import data_address, viewer_data
@@ -45,6 +46,8 @@ class Limits:
         waiting: Requests that wait while one is worked on.
         text: Characters of a class list.
         words: Names and synonyms of a class list; time grows with them.
+        kept_bytes: Of photos and their features that are kept for further questions; the least
+            recent go first.
     """
 
     upload_bytes: int = 20 << 20
@@ -52,6 +55,7 @@ class Limits:
     waiting: int = 8
     text: int = 4000
     words: int = 200
+    kept_bytes: int = 1 << 30
 
 
 class Desk:
@@ -63,6 +67,7 @@ class Desk:
             raise ValueError("wanted at least one model")
         self.models = dict(models)
         self.limits = limits
+        self._sessions = SessionStore(limits.kept_bytes)
         self._turn = threading.Lock()
         self._places = threading.Semaphore(limits.waiting + 1)
 
@@ -120,15 +125,16 @@ class Desk:
         if not 0 <= min_score <= 1:  # nor NaN
             raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
         names = self._names(text) if text.strip() else None
-        photo = _Upload(content, _plain_name(file_name) or "the photo")
+        upload = _Upload(content, _plain_name(file_name) or "the photo")
         with warnings_of_this_thread() as warnings:
-            image = read_photo(
-                photo,
-                white_level=segmenter.mapper.reader.white_level,
-                max_pixels=self.limits.pixels,
+            read = segmenter.read(upload, max_pixels=self.limits.pixels)
+            session = self._sessions.get(
+                (id(segmenter), hashlib.blake2b(content, digest_size=16).digest()),
+                lambda: segmenter.open(read),
             )
             with self._place(), self._turn_of(has_left):
-                result = segmenter(image, task or None, names)
+                result = session(task or None, names)
+        self._sessions.trim()
         result = replace(result, file_name=_plain_name(file_name) or None)
         return {
             **_shown(viewer_data(result, min_score), min_score),

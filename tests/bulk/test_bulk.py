@@ -46,7 +46,7 @@ def test_messages_name_the_photo_of_a_shard(tmp_path, model, caplog):
         member.size = len(buffer.getvalue())
         archive.addfile(member, io.BytesIO(buffer.getvalue()))
     [photo] = photos_of([str(shard)])
-    with caplog.at_level("WARNING", "freeseg.predictor"):
+    with caplog.at_level("WARNING", "freeseg.segmenter"):
         result = model.build()(photo.source)
     assert f"{shard}/x ray.png: the brightest of its 16-bit pixels is 1000" in caplog.text
     assert result.file_name == "x ray.png"

@@ -16,7 +16,7 @@ from freeseg.bulk.parts import part_path, read_part
 from freeseg.bulk.photos import Photo
 from freeseg.bulk.worker import ModelSettings, Worker, settings_text
 from freeseg.images import ImageError
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 from freeseg.structures import Vocabulary
 from freeseg.visualization import Segmentation
 

@@ -90,7 +90,7 @@ def test_the_files_hold_what_the_segmenter_returns(photo, arguments, tmp_path) -
 
 
 def freeseg_result(arguments: list[str], photo: Path):
-    from freeseg.predictor import Segmenter
+    from freeseg.segmenter import Segmenter
 
     return Segmenter.from_config(arguments[1], arguments[3])(photo, "semantic")
 

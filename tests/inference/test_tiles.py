@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from detectron2.structures import Boxes, Instances
 from freeseg.inference import is_out_of_memory, segment_in_tiles, segment_within_memory
 from freeseg.inference.tiles import spans
-from freeseg.predictor import Segmenter
+from freeseg.segmenter import Segmenter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fixed_model import BLUE_SCORE, RED_SCORE, write_config, write_weights

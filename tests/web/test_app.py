@@ -376,8 +376,8 @@ def test_photos_of_16_bits_are_as_bright_as_the_model_s(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "PNG")
     shown = []
-    segmenter_of = lambda image, *_: shown.append(image) or segmenter(image)  # noqa: E731
-    segmenter_of.mapper = segmenter.mapper
-    Desk({"deep": segmenter_of}, Limits()).segment(buffer.getvalue(), "", "panoptic", "", 0.5)
+    read = segmenter.read
+    segmenter.read = lambda *photo, **limit: shown.append(read(*photo, **limit)) or shown[-1]
+    Desk({"deep": segmenter}, Limits()).segment(buffer.getvalue(), "", "panoptic", "", 0.5)
     expected = [int(level * 255 / 1023 + 0.5) for level in range(1024)]
-    assert shown[0][..., 0].reshape(-1).tolist() == expected
+    assert shown[0].image[..., 0].reshape(-1).tolist() == expected

@@ -21,7 +21,8 @@ from freeseg.config import add_freeseg_config
 from freeseg.data import SegmentationMapper, build_test_loader
 from freeseg.images import ImageError
 from freeseg.modeling import fuse_for_inference
-from freeseg.predictor import Segmenter, parse_task
+from freeseg.segmenter import Segmenter
+from freeseg.session import choose_tasks
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -138,7 +139,7 @@ def test_a_wrong_task_is_named_with_the_known_ones(segmenter: Segmenter, wrong) 
 
 
 def test_all_means_the_three_tasks() -> None:
-    assert parse_task("all") == ("panoptic", "instance", "semantic")
+    assert choose_tasks("all") == ("panoptic", "instance", "semantic")
 
 
 def test_without_a_task_it_is_the_first_that_the_model_has(segmenter: Segmenter) -> None:
@@ -309,7 +310,7 @@ def test_photos_are_as_bright_as_the_model_was_trained_on(tmp_path: Path, caplog
             result = segmenter(levels, "semantic")
         np.testing.assert_array_equal(result.image, expected)
         np.testing.assert_array_equal(segmenter(colors).image, colors)
-    assert "freeseg.predictor" not in {record.name for record in caplog.records}
+    assert "freeseg.segmenter" not in {record.name for record in caplog.records}
 
 
 PHOTO_SIZES = {

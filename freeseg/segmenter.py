@@ -1,72 +1,30 @@
-"""Segments photos with a trained model, by the same path as evaluation.
-
-Shapes: H W photo size, h w size at which the model sees it.
-"""
+"""Segments photos with a trained model, by the same path as evaluation."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
-from freeseg.classes import (
-    closed_vocabulary,
-    fill_num_classes,
-    with_own_classes,
-)
-from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary, register_custom
-from freeseg.data.photo_reader import read_photo
-from freeseg.images import (
-    ImageError,
-    ImageSource,
-    RgbImage,
-    file_name_of,
-    load_source,
-    order_channels,
-)
-from freeseg.inference import segment_within_memory
-from freeseg.model_loading import ConfigSource, read_config, system_name
+from freeseg.classes import closed_vocabulary, fill_num_classes, with_own_classes
+from freeseg.data import ClassSource, SegmentationMapper, register_custom
+from freeseg.images import MAX_PIXELS, ImageSource
+from freeseg.inference import PhotoInput
+from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
-from freeseg.structures import (
-    CERTAINTY_KEY,
-    LABEL_MAP_KEY,
-    Vocabulary,
-    answered_tasks,
-    takes_classes,
-)
+from freeseg.photo_model import Photo, PhotoModel
+from freeseg.session import Classes, Session, choose_tasks, show
+from freeseg.structures import Prompt, Vocabulary
 from freeseg.visualization import Segmentation
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
-from freeseg_command.tasks import SHOWN_TASKS
-
-# task -> what the model's output calls its result
-_OUTPUT_KEYS = {"panoptic": "panoptic_seg", "instance": "instances", "semantic": "sem_seg"}
-
-
-@dataclass(frozen=True)
-class _Photo:
-    """A photo and what the model gets of it."""
-
-    image: RgbImage
-    pixels: Tensor  # uint8 [3, h, w]
-    file_name: str | None
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """What is looked for, and the dataset's own id of every class where there is a dataset."""
-
-    vocabulary: Vocabulary
-    category_ids: tuple[int, ...] | None = None
+from freeseg_command.tasks import Task
 
 
 class Segmenter:
@@ -76,30 +34,46 @@ class Segmenter:
         self,
         model: nn.Module,
         *,
-        mapper: SegmentationMapper,
-        vocabulary: Vocabulary,
+        mapper: SegmentationMapper | None = None,
+        vocabulary: Vocabulary | None = None,
         category_ids: tuple[int, ...] | None = None,
         knows: str = "",
         unsure_below: float = 0.0,
         max_instances: int | None = None,
     ) -> None:
-        """Wraps a model that keeps Detectron2's contract; `from_config` builds everything.
+        """Wraps a system, which knows its classes and how it resizes photos, or any other model.
+
+        Another model keeps Detectron2's contract: it takes [{"image", "height", "width", "tasks"}],
+        gives one result dict per image, and encodes a photo anew at every call.
 
         Args:
-            model: Takes [{"image", "height", "width", "tasks"}], gives one result dict per image.
-            mapper: The test-time mapper, which resizes photos and orders their channels.
-            vocabulary: Names of the classes the model predicts.
-            category_ids: The dataset's own id of every class, for COCO files.
+            model: A `SegmentationSystem`, or another one with a mapper and a vocabulary.
+            mapper: The test-time mapper, which resizes photos and orders their channels; None: the
+                system's own way.
+            vocabulary: Names of the classes the model predicts; None: those it was trained on.
+            category_ids: The dataset's own id of every class, for COCO files; None: those of the
+                vocabulary, where it has all.
             knows: The photos that it has learned from, in a few words.
             unsure_below: Photos of which the model is less certain are called unsure; 0: none.
             max_instances: Kept of a photo that went through the model in tiles; None keeps all.
+
+        Raises:
+            ValueError: The model does not know its classes or its input, and they are not given.
         """
         self.knows = knows
         self.unsure_below = unsure_below
-        self.max_instances = max_instances
-        self.model = model.eval()
-        self.mapper = mapper
-        self._classes = _Classes(vocabulary, category_ids)
+        self.photo_model = PhotoModel(
+            model.eval(),
+            _own(model, "photo_input") if mapper is None else _input_of(mapper),
+            wants_certainty=unsure_below > 0,
+            max_instances=max_instances,
+        )
+        if vocabulary is None:
+            vocabulary = _own(model, "vocabulary")
+        if category_ids is None:
+            ids = tuple(each for each in vocabulary.dataset_ids or () if each is not None)
+            category_ids = ids if len(ids) == len(vocabulary) else None
+        self._classes = Classes(vocabulary, category_ids)
 
     @classmethod
     def from_pretrained(
@@ -159,15 +133,10 @@ class Segmenter:
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
         load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         fuse_for_inference(model.eval())
-        vocabulary = _vocabulary_of(model, cfg)
-        mapper = SegmentationMapper(cfg, is_train=False)
-        ids = [each for each in vocabulary.dataset_ids or () if each is not None]
-        known = tuple(ids) if len(ids) == len(vocabulary) else None
         return cls(
             model,
-            mapper=mapper,
-            vocabulary=vocabulary,
-            category_ids=known,
+            mapper=SegmentationMapper(cfg, is_train=False),
+            vocabulary=_vocabulary_of(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -176,13 +145,22 @@ class Segmenter:
     def __repr__(self) -> str:
         words = "any words" if self.takes_text else "its own classes"
         return (
-            f"Segmenter({self._system}, {', '.join(self.tasks)}, "
+            f"Segmenter({self.photo_model.name}, {', '.join(self.tasks)}, "
             f"{len(self.vocabulary)} classes, {words})"
         )
 
     @property
-    def _system(self) -> str:
-        return system_name(type(self.model).__name__)
+    def model(self) -> nn.Module:
+        return self.photo_model.model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        self.photo_model.model = model
+
+    @property
+    def photo_input(self) -> PhotoInput:
+        """How photos are read."""
+        return self.photo_model.photo_input
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -195,18 +173,17 @@ class Segmenter:
 
     @vocabulary.setter
     def vocabulary(self, text: ClassSource) -> None:
-        self._classes = _Classes(self.read_classes(text))
+        self._classes = Classes(self.read_classes(text))
 
     @property
     def takes_text(self) -> bool:
         """Whether the model can look for any classes, not only for those it was trained on."""
-        return takes_classes(self.model)
+        return self.photo_model.takes_text
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that the model has; all three unless its `answered_tasks` are fewer."""
-        answered = answered_tasks(self.model)
-        return tuple(task for task in SHOWN_TASKS if task in answered)
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of class lists that the model has."""
+        return self.photo_model.tasks
 
     @overload  # a str is an iterable of str as well; the first signature has it
     def __call__(  # type: ignore[overload-overlap]
@@ -268,31 +245,50 @@ class Segmenter:
 
         Arguments and errors as of a call; what is wrong with the arguments is said at once.
         """
-        tasks = parse_task(task, self.tasks)
+        tasks = choose_tasks(task, self.tasks)
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
-        classes = self._classes if text is None else _Classes(self.read_classes(text))
+        classes = self._classes if text is None else Classes(self.read_classes(text))
         return self._stream(images, tasks, classes, batch_size)
 
     def read_classes(self, text: ClassSource) -> Vocabulary:
         """The vocabulary of a class list, if the model takes any."""
-        if not self.takes_text:
-            raise ValueError(
-                f"{self._system} knows its {len(self.vocabulary)} classes only; "
-                "other classes need an open-vocabulary model such as FreeSeg"
-            )
-        return read_vocabulary(text)
+        return self.photo_model.read_classes(text, self.vocabulary)
+
+    def open(self, photo: ImageSource | Photo) -> Session:
+        """A session with one photo: it is encoded once, for any number of calls.
+
+        Args:
+            photo: What `freeseg.images.read_image` reads, or what `read` has.
+
+        Raises:
+            ImageError: It cannot be used; the message names it and says why.
+        """
+        opened = photo if isinstance(photo, Photo) else self.read(photo)
+        return Session(self.photo_model, opened, self._classes, self.knows, self.unsure_below)
+
+    def read(self, photo: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Photo:
+        """A photo as the model is to see it.
+
+        Args:
+            photo: What `freeseg.images.read_image` reads.
+            max_pixels: Larger ones are refused.
+
+        Raises:
+            ImageError: It cannot be used; the message names it and says why.
+        """
+        return self.photo_model.read(photo, max_pixels)
 
     def _stream(
         self,
         images: Iterable[ImageSource],
-        tasks: tuple[str, ...],
-        classes: _Classes,
+        tasks: tuple[Task, ...],
+        classes: Classes,
         batch_size: int,
     ) -> Iterator[Segmentation]:
-        waiting: list[_Photo] = []
+        waiting: list[Photo] = []
         for source in images:
-            photo = self._read(source)
+            photo = self.read(source)
             if waiting and photo.pixels.shape != waiting[0].pixels.shape:
                 yield from self._segment(waiting, tasks, classes)
                 waiting = []
@@ -304,76 +300,39 @@ class Segmenter:
             yield from self._segment(waiting, tasks, classes)
 
     def _segment(
-        self, photos: Sequence[_Photo], tasks: tuple[str, ...], classes: _Classes
+        self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes
     ) -> list[Segmentation]:
-        inputs = [self._request(photo, tasks, classes) for photo in photos]
-        with torch.inference_mode():
-            outputs = segment_within_memory(self.model, inputs, self.max_instances)
-        missing = [task for task in tasks if _OUTPUT_KEYS[task] not in outputs[0]]
-        if missing:
-            raise ValueError(
-                f"{self._system} gave no result for the task {missing[0]!r}, "
-                f"only {', '.join(outputs[0]) or 'nothing'}"
-            )
-        wanted = [CERTAINTY_KEY, *(_OUTPUT_KEYS[task] for task in tasks)]
+        model = self.photo_model
+        prompt = Prompt(vocabulary=classes.vocabulary) if model.takes_text else Prompt()
+        results = model.answer(photos, model.encode(photos), tasks, prompt)
         return [
-            Segmentation.from_detectron2(
-                photo.image,
-                {key: output[key] for key in wanted if key in output},
-                classes.vocabulary,
-                classes.category_ids,
-                photo.file_name,
-                knows=self.knows,
-                unsure_below=self.unsure_below,
-            )
-            for photo, output in zip(photos, outputs)
+            show(photo, result, classes, self.knows, self.unsure_below)
+            for photo, result in zip(photos, results)
         ]
 
-    def _request(self, photo: _Photo, tasks: tuple[str, ...], classes: _Classes) -> dict[str, Any]:
-        height, width = photo.image.shape[:2]
-        request = {
-            "image": photo.pixels,
-            "height": height,
-            "width": width,
-            "tasks": tasks,
-            LABEL_MAP_KEY: True,
-            CERTAINTY_KEY: self.unsure_below > 0,
-        }
-        return {**request, "vocabulary": classes.vocabulary} if self.takes_text else request
 
-    def _read(self, source: ImageSource) -> _Photo:
-        """Reads a photo and resizes it as the test loader would."""
-        loaded = load_source(source)
-        image = read_photo(loaded, white_level=self.mapper.reader.white_level)
-        inputs = T.AugInput(order_channels(image, self.mapper.image_format))
-        try:
-            self.mapper.augmentations(inputs)
-        except ValueError:
-            height, width = image.shape[:2]
-            raise ImageError(
-                loaded.name, f"is too elongated to resize ({width}x{height})"
-            ) from None
-        pixels = np.ascontiguousarray(inputs.image.transpose(2, 0, 1))
-        return _Photo(image, torch.from_numpy(pixels), file_name_of(source))
+def _input_of(mapper: SegmentationMapper) -> PhotoInput:
+    """How a test-time mapper reads a photo."""
+    (resize,) = mapper.augmentations.augs
+    return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
+
+
+def _own(model: nn.Module, name: str) -> Any:
+    """What a system knows of itself.
+
+    Raises:
+        ValueError: It does not.
+    """
+    found = getattr(model, name, None)
+    if found is None:
+        raise ValueError(f"{type(model).__name__} has no {name} of its own: give the argument")
+    return found
 
 
 def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
     """The classes that a model says it predicts, else those that its configuration names."""
     own = getattr(model, "vocabulary", None)
     return own if isinstance(own, Vocabulary) else closed_vocabulary(cfg)
-
-
-def parse_task(task: str | None, known: tuple[str, ...] = SHOWN_TASKS) -> tuple[str, ...]:
-    """Returns the tasks of a name: itself, all known ones for "all", the first one for None."""
-    if task is None:
-        return known[:1]
-    if task == "all":
-        return known
-    if task not in SHOWN_TASKS:
-        raise ValueError(f"wanted the task {', '.join(SHOWN_TASKS)} or all, got {task!r}")
-    if task not in known:
-        raise ValueError(f"the model does not have the task {task!r}, only {', '.join(known)}")
-    return (task,)
 
 
 def _is_one_image(images: object) -> bool:

@@ -1,0 +1,226 @@
+"""A model as photos meet it: how they are read, encoded and answered, whatever the model is.
+
+Shapes: H W photo size, h w size at which the model sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from freeseg.data import ClassSource, read_vocabulary
+from freeseg.data.photo_reader import read_photo
+from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
+from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
+from freeseg.model_loading import system_name
+from freeseg.structures import (
+    CERTAINTY_KEY,
+    LABEL_MAP_KEY,
+    OUTPUT_KEYS,
+    PROMPT_KEY,
+    Frame,
+    ImageFeatures,
+    Prompt,
+    Request,
+    SegmentationResult,
+    Vocabulary,
+    answered_tasks,
+    read_output,
+    takes_classes,
+)
+from freeseg.systems import SegmentationSystem
+from freeseg_command.tasks import SHOWN_TASKS, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo and what the model gets of it.
+
+    Attributes:
+        image: Upright RGB [H, W, 3].
+        pixels: uint8 [3, h, w].
+        file_name: Of its file, where it has one.
+    """
+
+    image: RgbImage
+    pixels: Tensor
+    file_name: str | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def model_size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.pixels.shape[-2], self.pixels.shape[-1]
+
+
+class PhotoModel:
+    """Answers questions about photos with a model.
+
+    A `SegmentationSystem` encodes a photo once. Any other model that keeps Detectron2's contract
+    has nothing to keep: it sees the photo anew for every question.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        photo_input: PhotoInput,
+        *,
+        wants_certainty: bool,
+        max_instances: int | None,
+    ) -> None:
+        """Takes a model.
+
+        Args:
+            model: Of any kind.
+            photo_input: How it reads photos.
+            wants_certainty: Whether results say how far the model knows what it sees.
+            max_instances: Kept of a photo that went through the model in tiles; None keeps all.
+        """
+        self.model = model
+        self.photo_input = photo_input
+        self.wants_certainty = wants_certainty
+        self.max_instances = max_instances
+
+    @property
+    def name(self) -> str:
+        """What the model's system is called."""
+        return system_name(type(self.model).__name__)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it can look for any classes, not only for those it was trained on."""
+        return takes_classes(self.model)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of class lists that it has."""
+        answered = answered_tasks(self.model)
+        return tuple(task for task in SHOWN_TASKS if task in answered)
+
+    def read_classes(self, text: ClassSource, own: Vocabulary) -> Vocabulary:
+        """The vocabulary of a class list.
+
+        Args:
+            text: See `freeseg.data.read_vocabulary`.
+            own: The classes of the model.
+
+        Raises:
+            ValueError: It is no class list, or the model knows its own classes only.
+        """
+        if not self.takes_text:
+            raise ValueError(
+                f"{self.name} knows its {len(own)} classes only; "
+                "other classes need an open-vocabulary model such as FreeSeg"
+            )
+        return read_vocabulary(text)
+
+    def read(self, source: ImageSource, max_pixels: int = MAX_PIXELS) -> Photo:
+        """Reads a photo of so many pixels at most, and resizes it as the test loader would.
+
+        Raises:
+            ImageError: It cannot be used; the message names it and says why.
+        """
+        loaded = load_source(source)
+        white_level = self.photo_input.white_level
+        image = read_photo(loaded, white_level=white_level, max_pixels=max_pixels)
+        try:
+            pixels = self.photo_input(image)
+        except ValueError:
+            height, width = image.shape[:2]
+            raise ImageError(
+                loaded.name, f"is too elongated to resize ({width}x{height})"
+            ) from None
+        return Photo(image, pixels, file_name_of(source))
+
+    def encode(self, photos: Sequence[Photo]) -> ImageFeatures | None:
+        """Features of photos of one size, as all questions about them share them.
+
+        None where there are none to share: the model is no `SegmentationSystem`, or they do not fit
+        into memory, and photos go through the model in tiles.
+        """
+        if not isinstance(self.model, SegmentationSystem):
+            return None
+        frames = [Frame.of_whole(photo.size, photo.model_size) for photo in photos]
+        try:
+            with torch.inference_mode():
+                prepared = self.model.prepare([photo.pixels for photo in photos], frames)
+                return self.model.encode(prepared)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def check(self, tasks: tuple[Task, ...], prompt: Prompt) -> None:
+        """Refuses what the model does not answer, before anything is computed.
+
+        Raises:
+            ValueError: See above; the message lists what it does answer or take.
+        """
+        if isinstance(self.model, SegmentationSystem):
+            self.model.check([Request(0, tasks, prompt)])
+        elif prompt.kinds - {"classes"}:
+            raise ValueError(f"{self.name} takes nothing but class lists")
+
+    def answer(
+        self,
+        photos: Sequence[Photo],
+        features: ImageFeatures | None,
+        tasks: tuple[Task, ...],
+        prompt: Prompt,
+    ) -> list[SegmentationResult]:
+        """The results of photos for one prompt, from their features where there are any.
+
+        Raises:
+            ValueError: The model does not have a task, or does not understand the prompt.
+            MemoryError: Not even the smallest tiles of a photo fit.
+        """
+        if features is not None:
+            assert isinstance(self.model, SegmentationSystem)
+            requests = [
+                Request(
+                    index,
+                    tasks,
+                    prompt,
+                    wants_labels=True,
+                    wants_certainty=self.wants_certainty,
+                )
+                for index in range(len(photos))
+            ]
+            try:
+                with torch.inference_mode():
+                    return self.model.answer(features, requests)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+        inputs = [self._input(photo, tasks, prompt) for photo in photos]
+        with torch.inference_mode():
+            outputs = segment_within_memory(self.model, inputs, self.max_instances)
+        missing = [task for task in tasks if OUTPUT_KEYS[task] not in outputs[0]]
+        if missing:
+            raise ValueError(
+                f"{self.name} gave no result for the task {missing[0]!r}, "
+                f"only {', '.join(outputs[0]) or 'nothing'}"
+            )
+        return [read_output(output) for output in outputs]
+
+    def _input(self, photo: Photo, tasks: tuple[Task, ...], prompt: Prompt) -> dict[str, Any]:
+        height, width = photo.size
+        asked = {
+            "image": photo.pixels,
+            "height": height,
+            "width": width,
+            "tasks": tasks,
+            LABEL_MAP_KEY: True,
+            CERTAINTY_KEY: self.wants_certainty,
+        }
+        if prompt.kinds - {"classes"}:
+            return {**asked, PROMPT_KEY: prompt}
+        return {**asked, "vocabulary": prompt.vocabulary} if self.takes_text else asked

@@ -1,0 +1,209 @@
+"""Sessions: a photo is encoded once, and asked as often as one likes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from freeseg.data import ClassSource
+from freeseg.photo_model import Photo, PhotoModel
+from freeseg.structures import ImageFeatures, Marks, Prompt, SegmentationResult, Vocabulary
+from freeseg.visualization import Segmentation
+from freeseg_command.tasks import SHOWN_TASKS, Task
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What is looked for, and the dataset's own id of every class where there is a dataset."""
+
+    vocabulary: Vocabulary
+    category_ids: tuple[int, ...] | None = None
+
+
+def show(
+    photo: Photo, result: SegmentationResult, classes: Classes, knows: str, unsure_below: float
+) -> Segmentation:
+    """The result of a photo as arrays, with names of the classes that were looked for."""
+    return Segmentation.from_result(
+        photo.image,
+        result,
+        classes.vocabulary,
+        classes.category_ids,
+        photo.file_name,
+        knows=knows,
+        unsure_below=unsure_below,
+    )
+
+
+class Session:
+    """Questions about one photo, which is encoded at the first of them.
+
+    Safe to be called from several threads. As a context manager it forgets the features at its end;
+    a call after that encodes the photo anew.
+    """
+
+    def __init__(
+        self,
+        model: PhotoModel,
+        photo: Photo,
+        classes: Classes,
+        knows: str = "",
+        unsure_below: float = 0.0,
+    ) -> None:
+        """Of `Segmenter.open`.
+
+        Args:
+            model: That answers.
+            photo: As it has read it.
+            classes: Looked for where a call names none.
+            knows: The photos that the model has learned from, in a few words.
+            unsure_below: Photos of which it is less certain are called unsure; 0: none.
+        """
+        self.photo = photo
+        self._model = model
+        self._classes = classes
+        self._about = (knows, unsure_below)
+        self._lock = threading.Lock()
+        self._features: ImageFeatures | None = None
+        self._is_encoded = False
+
+    def __repr__(self) -> str:
+        height, width = self.photo.size
+        return f"Session({self._model.name}, {width}x{height} pixels)"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forgets the features."""
+        with self._lock:
+            self._features, self._is_encoded = None, False
+
+    @property
+    def nbytes(self) -> int:
+        """Of the photo and of the features that are kept."""
+        features = self._features
+        kept = 0 if features is None else features.nbytes
+        return kept + self.photo.image.nbytes + self.photo.pixels.nbytes
+
+    def encode(self) -> ImageFeatures | None:
+        """The features of the photo, computed once.
+
+        None where the model has none to keep, or they do not fit into memory: then every question
+        sees the photo anew, in tiles if need be.
+        """
+        with self._lock:
+            if not self._is_encoded:
+                self._features = self._model.encode([self.photo])
+                self._is_encoded = True
+            return self._features
+
+    def __call__(
+        self,
+        task: str | None = None,
+        text: ClassSource | None = None,
+        *,
+        points: Any = None,
+        signs: Any = None,
+        boxes: Any = None,
+        masks: Any = None,
+        strokes: Any = None,
+    ) -> Segmentation:
+        """Answers one question.
+
+        Args:
+            task: "panoptic", "instance", "semantic", or "all" that the model has; its first one
+                when None.
+            text: What to look for, see `freeseg.data.read_vocabulary`; the classes of the segmenter
+                when None. Open-vocabulary models take any.
+            points: Clicks in pixels of the photo, of systems that take them; this and what follows
+                as `freeseg.structures.Marks.read` takes it.
+            signs: Of the points.
+            boxes: Around objects.
+            masks: Rough results.
+            strokes: What was drawn over.
+
+        Raises:
+            ValueError: The task is unknown, the model does not have it, or does not understand the
+                prompt; the message lists what it does.
+        """
+        model = self._model
+        tasks = choose_tasks(task, model.tasks)
+        classes = self._classes
+        if text is not None:
+            classes = Classes(model.read_classes(text, classes.vocabulary))
+        given = {
+            "points": points,
+            "signs": signs,
+            "boxes": boxes,
+            "masks": masks,
+            "strokes": strokes,
+        }
+        has_marks = any(each is not None for each in given.values())
+        prompt = Prompt(
+            marks=Marks.read(self.photo.size, **given) if has_marks else None,
+            vocabulary=classes.vocabulary if model.takes_text else None,
+        )
+        model.check(tasks, prompt)
+        (result,) = model.answer([self.photo], self.encode(), tasks, prompt)
+        return show(self.photo, result, classes, *self._about)
+
+
+class SessionStore:
+    """Sessions under keys; where they take more memory than they may, the least recent go first.
+
+    Photos and features count, texts do not. A session larger than the budget is not kept.
+    """
+
+    def __init__(self, budget: int) -> None:
+        """Takes the number of bytes that all sessions may have together."""
+        self.budget = budget
+        self._lock = threading.Lock()
+        self._sessions: OrderedDict[Hashable, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all sessions."""
+        with self._lock:
+            return sum(session.nbytes for session in self._sessions.values())
+
+    def get(self, key: Hashable, make: Callable[[], Session]) -> Session:
+        """The session of a key, made where there is none; it is the last one to go."""
+        with self._lock:
+            session = self._sessions.get(key)
+        if session is None:
+            session = make()  # reads a photo: others need not wait
+        with self._lock:
+            session = self._sessions.setdefault(key, session)
+            self._sessions.move_to_end(key)
+        return session
+
+    def trim(self) -> None:
+        """Lets sessions go until the rest fits; to be called after questions, which encode."""
+        with self._lock:
+            total = sum(session.nbytes for session in self._sessions.values())
+            while total > self.budget:
+                _, oldest = self._sessions.popitem(last=False)
+                total -= oldest.nbytes
+
+
+def choose_tasks(task: str | None, known: tuple[Task, ...] = SHOWN_TASKS) -> tuple[Task, ...]:
+    """Returns the tasks of a name: itself, all known ones for "all", the first one for None."""
+    if task is None:
+        return known[:1]
+    if task == "all":
+        return known
+    if task not in SHOWN_TASKS:
+        raise ValueError(f"wanted the task {', '.join(SHOWN_TASKS)} or all, got {task!r}")
+    if task not in known:
+        raise ValueError(f"the model does not have the task {task!r}, only {', '.join(known)}")
+    return (Task(task),)
