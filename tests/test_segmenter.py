@@ -159,9 +159,8 @@ def test_a_task_without_a_result_is_an_error(segmenter: Segmenter) -> None:
 
 
 def test_a_channel_order_that_is_none_is_refused(tmp_path: Path) -> None:
-    segmenter = Segmenter.from_config(write_config(tmp_path, INPUT="{FORMAT: L}"), "")
     with pytest.raises(ValueError, match=r"INPUT\.FORMAT must be RGB or BGR, got 'L'"):
-        segmenter(color_blocks())
+        Segmenter.from_config(write_config(tmp_path, INPUT="{FORMAT: L}"), "")
 
 
 def test_a_line_of_pixels_is_refused_when_it_cannot_be_resized(segmenter: Segmenter) -> None:
@@ -237,7 +236,7 @@ def test_a_config_node_is_taken_and_not_changed(tmp_path: Path) -> None:
         cfg, write_weights(tmp_path), device="cpu", opts=["INPUT.MIN_SIZE_TEST", 24]
     )
     assert cfg.dump() == before
-    assert segmenter._read(color_blocks()).pixels.shape == (3, 24, 48)
+    assert segmenter.read(color_blocks()).pixels.shape == (3, 24, 48)
 
 
 def test_classes_without_known_names_are_numbered(tmp_path: Path, caplog) -> None:

@@ -39,6 +39,10 @@ class PhotoInput:
     pixel_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     size_divisibility: int = 0
 
+    def __post_init__(self) -> None:
+        if self.image_format not in ("RGB", "BGR"):
+            raise ValueError(f"INPUT.FORMAT must be RGB or BGR, got {self.image_format!r}")
+
     @classmethod
     def from_config(cls, cfg: CfgNode, size_divisibility: int = 0) -> PhotoInput:
         """Reads INPUT and MODEL's pixels.
