@@ -73,11 +73,16 @@ def publish(partial: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Says, in one line, which file could not be written; other errors pass as they are."""
+def naming(
+    path: Path, errors: tuple[type[Exception], ...] = (OSError, RuntimeError)
+) -> Iterator[None]:
+    """Says, in one line, which file could not be written; other errors pass as they are.
+
+    PyTorch's writer has its own words for a full disk, hence RuntimeError.
+    """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # PyTorch's writer has its own words for a full disk
+    except errors as error:
         cause = error if isinstance(error, OSError) else error.__context__ or error
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         raise WriteError(f"{path} cannot be written: {reason}") from error

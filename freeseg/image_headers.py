@@ -90,18 +90,6 @@ def read_header(source: str | os.PathLike[str] | bytes) -> ImageHeader | None:
         return None
 
 
-def exif_orientation(path: str | os.PathLike[str]) -> int:
-    """EXIF's orientation of an image file, 1 to 8; 1 also where the file cannot be read."""
-    header = read_header(path)
-    return _UPRIGHT if header is None else header.orientation
-
-
-def is_ambiguous(path: str | os.PathLike[str]) -> bool:
-    """Whether EXIF turns or mirrors a file's picture and its size is the same both ways."""
-    header = read_header(path)
-    return header is not None and header.is_ambiguous
-
-
 def camera_bits(brightest: int) -> int | None:
     """Returns how many bits a camera has whose brightest 16-bit value is this; None if all 16.
 

@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
-from freeseg.files import replacing
+from freeseg.files import naming, replacing
 from freeseg.images import ImageError, RgbImage
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ _DEFAULT_RATE = Fraction(25)  # frames per second, where a file does not say
 _CLOCK = Fraction(1, 90_000)  # seconds; frames of all usual rates fall on it, variable ones nearly
 _BT709 = 1  # how colours are coded and said to be, as screens and browsers expect it
 _QUALITY = {"crf": "20", "preset": "fast"}  # visually lossless in most scenes
+_UNWRITTEN = (OSError, av.error.FFmpegError)  # the latter would name the unfinished file
 _COPIED_SOUND = frozenset({"aac", "mp3", "opus", "flac"})  # what .mp4 holds and browsers play
 
 
@@ -125,7 +126,7 @@ class VideoWriter:
 
     def add(self, frame: Frame) -> None:
         """Appends a frame; a side that is odd gains a line, as H.264 has even ones only."""
-        with _told(self.path):
+        with naming(self.path, _UNWRITTEN):
             if self._stream is None:
                 self._start(frame)
             height, width = frame.image.shape[:2]
@@ -143,7 +144,7 @@ class VideoWriter:
 
     def finish(self) -> None:
         """Writes what is left."""
-        with _told(self.path):
+        with naming(self.path, _UNWRITTEN):
             if self._stream is not None:
                 self._write(None)
             if self._sound is not None:
@@ -153,7 +154,7 @@ class VideoWriter:
         """Closes the files."""
         if self._sound is not None:
             self._sound.close()
-        with _told(self.path):
+        with naming(self.path, _UNWRITTEN):
             self._file.close()
 
     def _start(self, frame: Frame) -> None:
@@ -185,7 +186,7 @@ def writing_video(path: Path, rate: Fraction, source: Path) -> Iterator[VideoWri
         OSError: It cannot be written.
     """
     with replacing(path) as partial:
-        with _told(path):
+        with naming(path, _UNWRITTEN):
             # faststart: what a browser has to know first stands in front
             file = av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"})
         writer = VideoWriter(path, file, rate, source)
@@ -267,13 +268,3 @@ def _start_of(file: Any) -> Fraction:
     What is before 0 is sound that is not to be heard, which its decoder needs.
     """
     return Fraction(max(0, file.start_time or 0), av.time_base)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Says which video could not be written; FFmpeg's error would name the unfinished one."""
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(f"{path} cannot be written: {reason}") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES, Labels, read_labels
-from freeseg.checkpoints.hugging_face_processor import read_processor
+from freeseg.checkpoints.hugging_face_processor import ProcessorSettings, read_processor
 from freeseg.checkpoints.json_object import read_json_object
 from freeseg.checkpoints.reason import reason_of
 from freeseg.config import add_freeseg_config
@@ -51,10 +51,8 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
         ValueError: When it is a model or a backbone that is not known here, or a file of the
             folder lacks or contradicts something; one line says what.
     """
-    file, port, kind = _read_port(folder)
+    file, port, kind, processor, labels = _read_folder(folder)
     settings, test_section = _settings_of[kind]
-    processor = read_processor(folder, kind)
-    labels = read_labels(folder, port, processor)
     if labels.doubts():
         logger.warning("%s %s; %s beside it can say", file, labels.doubts(), CLASSES_FILE)
     try:
@@ -86,9 +84,7 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
 
 def hugging_face_origins(folder: Path) -> dict[str, str]:
     """Where the "classes", "things", "input" and "thresholds" of a folder are from."""
-    _, port, kind = _read_port(folder)
-    processor = read_processor(folder, kind)
-    labels = read_labels(folder, port, processor)
+    *_, processor, labels = _read_folder(folder)
     return {
         "classes": labels.names_from,
         "things": labels.things_from or "the port: nothing says which are things",
@@ -99,8 +95,8 @@ def hugging_face_origins(folder: Path) -> dict[str, str]:
     }
 
 
-def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
-    """Returns config.json, what is in it, and the kind of its model."""
+def _read_folder(folder: Path) -> tuple[Path, dict[str, Any], str, ProcessorSettings, Labels]:
+    """Returns config.json, what is in it, the kind of its model, and what the other files say."""
     file = folder / "config.json"
     port = read_json_object(file)
     kind = port.get("model_type")
@@ -110,7 +106,8 @@ def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
             f"{file} {said}, known are {' and '.join(_settings_of)}; name a folder of one of "
             "these, or a model that `freeseg models` lists"
         )
-    return file, port, str(kind)
+    processor = read_processor(folder, str(kind))
+    return file, port, str(kind), processor, read_labels(folder, port, processor)
 
 
 def _with_look_alike(key: str, port: Mapping[str, Any]) -> str:

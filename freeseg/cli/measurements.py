@@ -117,10 +117,11 @@ def _measure(
     results = measure(load_config(args))
     say(table(results))
     if args.output:
-        known = {key: None if _is_nan(value) else value for key, value in results.items()}
-        write_text(args.output, json.dumps(known, indent=2) + "\n")
+        write_text(args.output, json.dumps(_without_nan(results), indent=2) + "\n")
     return DONE
 
 
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

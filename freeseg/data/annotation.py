@@ -196,20 +196,13 @@ def has_mask(annotation: Mapping[str, Any]) -> bool:
 
 def _rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMasks:
     """Boolean mask [H, W] of polygons, a run-length code (compressed or not) or a mask."""
-    height, width = size
-    if isinstance(segmentation, np.ndarray) and segmentation.ndim == 2:
+    if isinstance(segmentation, np.ndarray):
         return segmentation.astype(bool)
-    if isinstance(segmentation, dict):
-        return rle_codec.decode(as_runs(segmentation, size)).astype(bool)
     if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
-        if not polygons:
+        segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]
+        if not segmentation:
             return np.zeros(size, dtype=bool)
-        return rle_codec.decode(rle_codec.frPyObjects(polygons, height, width)).any(axis=2)
-    raise TypeError(
-        "a segmentation is a list of polygons, a COCO run-length dict or a mask [H, W], "
-        f"got {type(segmentation).__name__}"
-    )
+    return rle_codec.decode(as_runs(segmentation, size)).astype(bool)
 
 
 def _relabel(labels: LabelMap, position: dict[int, int]) -> npt.NDArray[np.int64]:

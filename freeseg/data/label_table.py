@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freeseg.data.panoptic import unique_labels
+from freeseg.data.panoptic import rgb2id, unique_labels
 
 LabelMap = npt.NDArray[Any]
 
@@ -71,7 +71,7 @@ class LabelTable:
         """Packed colours [H, W] of a picture whose colours this table has; None of numbers."""
         if self.class_of_color is None or pixels.ndim == 2 or pixels.shape[2] < 3:
             return None
-        packed = packed_colors(pixels)
+        packed = rgb2id(pixels)
         are_known = set(np.unique(packed).tolist()) <= set(self.class_of_color)
         return packed if are_known or one_channel(pixels) is None else None
 
@@ -102,14 +102,8 @@ def one_channel(pixels: LabelMap) -> LabelMap | None:
     return first if is_grey else None
 
 
-def packed_colors(pixels: LabelMap) -> LabelMap:
-    """R + 256 G + 65536 B [H, W] of a picture [H, W, 3 or 4]."""
-    channels = pixels.astype(np.int64)
-    return channels[..., 0] + 256 * channels[..., 1] + 65536 * channels[..., 2]
-
-
 def packed_color(color: Sequence[int]) -> int:
-    """The same of one colour."""
+    """R + 256 G + 65536 B of a colour, as `rgb2id` has it of a picture."""
     return int(color[0]) + 256 * int(color[1]) + 65536 * int(color[2])
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -210,7 +211,7 @@ class RegionMapper:
         whole = view.mask(T.NoOpTransform(), size)
         if not whole.any():
             raise ValueError(f"the region of class {view.label} has no pixel")
-        box = _box(whole)
+        box = cv2.boundingRect(whole.view(np.uint8))  # left, top, width, height
         flip = np.random.rand() < 0.5
         for crop in (_random_crop(box, self.crop_area), box):
             left, top, width, height = crop
@@ -241,13 +242,6 @@ class _View:
         classes, masks = segments.targets(self.task)
         found = masks[classes == self.label]
         return found.any(axis=0) if len(found) else np.zeros(size, dtype=bool)
-
-
-def _box(mask: BoolMask) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of a mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-    return int(columns[0]), int(rows[0]), int(width), int(height)
 
 
 def _random_crop(

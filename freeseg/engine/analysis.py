@@ -6,6 +6,7 @@ Shapes: B images, Q queries, M heads, D channels per head, L levels, P points.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,7 +151,4 @@ def _deformable_flops(
     **__: Any,
 ) -> int:
     """Operations of `freeseg.ops.ms_deform_attn`, from the shapes of its arguments."""
-    samples = 1
-    for side in attention_weights:  # [B, Q, M, L, P]
-        samples *= side
-    return samples * value[-1] * _READS
+    return math.prod(attention_weights) * value[-1] * _READS  # of [B, Q, M, L, P] samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,7 @@ class ThingEvaluator(COCOEvaluator):
         return content
 
     def _warn_of_limit(self, name: str, content: dict[str, Any]) -> None:
-        counts: dict[int, int] = {}
-        for row in content["annotations"]:
-            counts[row["image_id"]] = counts.get(row["image_id"], 0) + 1
+        counts = Counter(row["image_id"] for row in content["annotations"])
         most = max(counts.values(), default=0)
         if most > self._limit:
             logger.warning(

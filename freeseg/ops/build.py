@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,6 @@ X86_INSTRUCTION_SETS = {
 }
 THREADS = (("-fopenmp",), ("-fopenmp-simd", "-pthread"), ("-pthread",))  # first that compiles
 CUDA_FLAGS = ("-O3", "-std=c++17", "-Xcompiler=-fPIC,-fvisibility=hidden")
-CUDA_TRIAL_ARCHITECTURES = ("80", "90")
 
 
 class BuildError(RuntimeError):
@@ -178,15 +178,10 @@ def _run(command: Sequence[str]) -> None:
 def _put(built: str, target: Path) -> Path:
     """Moves a library into place at once, so that nobody loads half of it; drops older builds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=target.parent)
-    os.close(handle)
-    try:  # as in freeseg.files, which needs the package that is being built
+    files = runpy.run_path(str(Path(__file__).resolve().parents[1] / "files.py"))
+    with files["replacing"](target) as partial:
         shutil.copyfile(built, partial)
-        Path(partial).chmod(0o755)
-        Path(partial).replace(target)
-    except OSError:
-        Path(partial).unlink(missing_ok=True)
-        raise
+        partial.chmod(0o755)
     pattern = re.sub(r"-[0-9a-f]{10}\.so$", "-*.so", target.name)
     for other in target.parent.glob(pattern):
         if other != target:

@@ -5,7 +5,6 @@ Shapes: H W photo size.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from freeseg.data.coco_writer import encode_rle
+from freeseg.data.coco_writer import encode_rle, write_json
 from freeseg.data.panoptic import id2rgb
 from freeseg.data.photos import UniqueStems
-from freeseg.files import write_atomically, write_bytes
+from freeseg.files import write_bytes
 from freeseg.visualization.export import category_rows, image_row, png_bytes, segment_rows
 from freeseg.visualization.photo_result import PhotoResult
 
@@ -142,5 +141,4 @@ class _Content:
             "annotations": self._annotations,
             "categories": self._categories,
         }
-        encoded = json.dumps(content).encode()
-        write_atomically(path, lambda file: file.write(encoded))
+        write_json(path, content)

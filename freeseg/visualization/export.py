@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from freeseg.data.coco_writer import encode_rle, write_json
+from freeseg.data.coco_writer import encode_rle
 from freeseg.data.panoptic import id2rgb
-from freeseg.files import write_bytes, write_text
+from freeseg.files import write_bytes
 from freeseg.structures import Vocabulary
 from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
@@ -117,9 +117,9 @@ def png_bytes(pixels: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def coco_archive(result: PhotoResult, stem: str, image_id: int | str = 1) -> str:
+def coco_archive(result: PhotoResult, stem: str) -> str:
     """The address of a zip with the COCO files of a result, the panoptic PNG among them."""
-    return archive_address(_coco_files(_Order(result, stem, image_id, 0.0)), stem)
+    return archive_address(_coco_files(_Order(result, stem, image_id=1, min_score=0.0)), stem)
 
 
 def archive_address(files: dict[str, Any], stem: str) -> str:
@@ -129,9 +129,7 @@ def archive_address(files: dict[str, Any], stem: str) -> str:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for key, content in files.items():
-            is_picture = isinstance(content, np.ndarray)
-            data = png_bytes(content) if is_picture else json.dumps(content).encode()
-            archive.writestr(_file_name(stem, key, content), data)
+            archive.writestr(_file_name(stem, key, content), _encoded(content))
     return f"data:application/zip;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -145,13 +143,14 @@ def _file_name(stem: str, key: str, content: Any) -> str:
 
 def _write(folder: Path, stem: str, key: str, content: Any) -> Path:
     path = folder / _file_name(stem, key, content)
-    if isinstance(content, str):
-        write_text(path, content)
-    elif isinstance(content, np.ndarray):
-        write_bytes(path, png_bytes(content))
-    else:
-        write_json(path, content)
+    write_bytes(path, _encoded(content))
     return path
+
+
+def _encoded(content: Any) -> bytes:
+    if isinstance(content, np.ndarray):
+        return png_bytes(content)
+    return (content if isinstance(content, str) else json.dumps(content)).encode()
 
 
 def _overlays(order: _Order) -> dict[str, Any]:

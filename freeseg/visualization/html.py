@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from freeseg.data.panoptic import runs
 from freeseg.images import RgbImage
 from freeseg.visualization.overlay import regions_of
 from freeseg.visualization.photo_result import PhotoResult
@@ -97,11 +98,9 @@ def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
 
 def runs_of(mask: npt.NDArray[np.bool_]) -> list[int]:
     """Returns [start, length, start, length, ...] of the runs in a mask [h, w], row by row."""
-    flat = np.concatenate([[False], mask.reshape(-1), [False]]).astype(np.int8)
-    edges = np.flatnonzero(np.diff(flat))  # starts and ends in turns
-    starts, ends = edges[::2], edges[1::2]
-    runs: list[int] = np.stack([starts, ends - starts], axis=1).reshape(-1).tolist()
-    return runs
+    places = np.stack(runs(mask), axis=1)
+    inside: list[int] = places[mask.reshape(-1)[places[:, 0]]].reshape(-1).tolist()
+    return inside
 
 
 def data_address(image: RgbImage) -> str:

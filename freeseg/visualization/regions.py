@@ -48,15 +48,13 @@ class Region:
         return replace(self, mask=mask, left=self.left * factor, top=self.top * factor)
 
 
-def cut_out(
-    mask: BoolMask, label: int, color: Color, caption: str, *, offset: tuple[int, int] = (0, 0)
-) -> Region | None:
+def cut_out(mask: BoolMask, label: int, color: Color, caption: str) -> Region | None:
     """Returns the region of a mask [H, W], or None when it has no pixel."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if width == 0:
         return None
     crop = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    return Region(label, color, caption, left + offset[0], top + offset[1], crop)
+    return Region(label, color, caption, left, top, crop)
 
 
 def regions_of_map(

@@ -29,7 +29,7 @@ def address_of(url: str, name: str) -> str:
     return f"{mirror.rstrip('/')}/{quote(name)}"
 
 
-def check_reachable(url: str, patience: float = PATIENCE) -> None:
+def check_reachable(url: str) -> None:
     """Complains when no server answers at an address; the system's own waits take minutes.
 
     Raises:
@@ -42,15 +42,15 @@ def check_reachable(url: str, patience: float = PATIENCE) -> None:
 
     def call() -> None:
         try:
-            socket.create_connection(place, timeout=patience).close()
+            socket.create_connection(place, timeout=PATIENCE).close()
         except OSError as error:
             errors.append(error)
 
     thread = threading.Thread(target=call, daemon=True)  # a name may be looked up for a minute
     thread.start()
-    thread.join(patience)
+    thread.join(PATIENCE)
     if thread.is_alive() or (errors and isinstance(errors[0], TimeoutError)):
-        raise OSError(f"no connection to {place[0]}: no answer within {patience:g} seconds")
+        raise OSError(f"no connection to {place[0]}: no answer within {PATIENCE:g} seconds")
     if errors:
         reason = (errors[0].strerror or str(errors[0])).lower()
         raise OSError(f"no connection to {place[0]}: {reason}")

@@ -97,6 +97,16 @@ def check_file(path: Path, checksum: str, advice: str = "delete it and run again
         )
 
 
+def is_published(path: Path, checksum: str) -> bool:
+    """Whether a file is the one that the catalogue names; a warning says so where it is not."""
+    try:
+        check_file(path, checksum, "it is fetched anew")
+    except ChecksumError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
 def digest_of(path: Path, algorithm: str) -> str:
     """Returns the digest of a file in hexadecimal digits, by `hashlib`'s name of the algorithm."""
     digest = hashlib.new(algorithm)
@@ -186,13 +196,10 @@ def _is_here(target: Path, checksum: str) -> bool:
     """Whether a file is there; one that is not the published one is removed."""
     if not target.is_file():
         return False
-    try:
-        check_file(target, checksum, "it is fetched anew")
-    except ChecksumError as error:
-        logger.warning("%s", error)
+    is_right = is_published(target, checksum)
+    if not is_right:
         target.unlink()
-        return False
-    return True
+    return is_right
 
 
 def _failure(url: str, target: Path, part: Path, error: Exception) -> str:

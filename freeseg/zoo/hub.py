@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from freeseg.checkpoints import FOLDER_FILES, index_parts
 from freeseg.zoo.connection import check_reachable
-from freeseg.zoo.download import ChecksumError, DownloadError, check_file
-
-logger = logging.getLogger(__name__)
+from freeseg.zoo.download import DownloadError, check_file, is_published
 
 _HUB_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 
@@ -54,7 +51,7 @@ def download_from_hub(
         with contextlib.suppress(LocalEntryNotFoundError):  # HF_HUB_OFFLINE, and never fetched
             for name in _HUB_SETTINGS[1:]:
                 files.fetch_if_there(name)
-        if not _is_published(weights, checksum):
+        if not is_published(weights, checksum):
             weights = files.fetch(weights.name, anew=True)
     except (OSError, ValueError) as error:  # huggingface_hub's errors are one or the other
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -125,12 +122,3 @@ def _why_unreachable(endpoint: str) -> str:
     except OSError as error:
         return str(error)
     return ""
-
-
-def _is_published(weights: Path, checksum: str) -> bool:
-    try:
-        check_file(weights, checksum, "it is fetched anew")
-    except ChecksumError as error:
-        logger.warning("%s", error)
-        return False
-    return True

@@ -13,9 +13,9 @@ from freeseg.data.label_table import (
     label_text,
     one_channel,
     packed_color,
-    packed_colors,
     swap_hint,
 )
+from freeseg.data.panoptic import rgb2id
 
 IDS = LabelTable({7: 0, 300: 1, 0: 2, 255: None})
 RED, BLUE, GREY = (200, 0, 10), (10, 0, 200), (80, 80, 80)
@@ -126,7 +126,7 @@ def test_a_message_shows_a_dozen_of_the_known_values_in_their_order(count):
 def test_a_colour_is_packed_with_red_lowest():
     assert packed_color((1, 2, 3)) == 1 + 2 * 256 + 3 * 65536
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
-    packed = packed_colors(pixels)
+    packed = rgb2id(pixels)
     assert packed.tolist() == [[packed_color(pixel) for pixel in row] for row in pixels.tolist()]
     for red, green, blue in ((0, 0, 255), (255, 0, 0), (9, 200, 31)):
         assert label_text(packed_color((red, green, blue)), True) == (

@@ -33,7 +33,7 @@ def test_published_splits_have_their_published_size(name, counts):
     things = [row.name for row in rows if row.is_thing]
     found = (len(rows), len(split.unseen), len(set(split.unseen) & set(things)))
     assert found == counts
-    numbers = split.metadata(rows)
+    numbers = split_metadata([row.name for row in rows], split.unseen)
     assert len(numbers["evaluation_set"]["unseen"]) == counts[1]
     assert sum(numbers["trainable_flag"]) == counts[0] - counts[1]
     assert split.source

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from freeseg.data.categories import load_categories
-from freeseg.data.splits import load_split
+from freeseg.data.splits import load_split, split_metadata
 
 NAMES = (
     "ade20k_135_15",
@@ -25,8 +25,8 @@ def test_a_split_divides_the_classes_of_any_list(name):
     assert split == load_split(name)
     rows = load_categories(split.table)
     for chosen in (rows, rows[::-1], rows[::3]):
-        values = split.metadata(chosen)
         names = [row.name for row in chosen]
+        values = split_metadata(names, split.unseen)
         seen, unseen = values["evaluation_set"]["seen"], values["evaluation_set"]["unseen"]
         assert [each for each in names if each in split.unseen] == unseen
         assert sorted([*seen, *unseen]) == sorted(names)

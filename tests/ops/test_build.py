@@ -94,6 +94,21 @@ def test_failing_compiler_is_one_line_with_its_error(folder, monkeypatch, tmp_pa
         build.build_cpp()
 
 
+def test_a_library_that_cannot_be_copied_leaves_what_was_there(folder, monkeypatch):
+    target = build.library_path("cpp")
+    target.write_bytes(b"in use")
+
+    def break_off(_, partial):
+        Path(partial).write_bytes(b"ha")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.shutil, "copyfile", break_off)
+    with pytest.raises(OSError, match="No space left"):
+        build._put("library.so", target)
+    assert list(folder.iterdir()) == [target]
+    assert target.read_bytes() == b"in use"
+
+
 def test_setup_can_build_where_nothing_is_installed():
     """An isolated build has neither PyTorch nor freeseg: the file must load without them."""
     done = subprocess.run(

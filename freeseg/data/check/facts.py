@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from freeseg.files import write_text
 from freeseg_command.cache import cache_root
@@ -38,27 +38,19 @@ def facts_of(
     """
     memory = _memory_of(paths, kind)
     known = _read(memory)
-    stamps = dict(zip(paths, _in_threads(_stamp, paths, progress=None)))
+    stamps = dict(zip(paths, thread_map(_stamp, paths, max_workers=_THREADS, disable=True)))
     stale = [
         path
         for path, stamp in stamps.items()
         if stamp is not None and known.get(path, [None])[0] != stamp
     ]
     if stale:
-        for path, fact in zip(stale, _in_threads(look, stale, progress)):
+        # None: no bar where it would be written into a file
+        bar = {"tqdm_class": tqdm, "desc": progress, "disable": None, "leave": False}
+        for path, fact in zip(stale, thread_map(look, stale, max_workers=_THREADS, **bar)):
             known[path] = [stamps[path], fact]
         _write(memory, known)
     return {path: known[path][1] for path, stamp in stamps.items() if stamp is not None}
-
-
-def _in_threads(
-    function: Callable[[str], Any], paths: Sequence[str], progress: str | None
-) -> list[Any]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = pool.map(function, paths)
-        # None: no bar where it would be written into a file
-        is_silent = True if progress is None else None
-        return list(tqdm(results, desc=progress, total=len(paths), disable=is_silent, leave=False))
 
 
 def _stamp(path: str) -> list[int] | None:

@@ -22,10 +22,9 @@ from freeseg.data.label_table import (
     label_text,
     one_channel,
     packed_color,
-    packed_colors,
     swap_hint,
 )
-from freeseg.data.panoptic import VOID_ID, unique_labels
+from freeseg.data.panoptic import VOID_ID, rgb2id, unique_labels
 from freeseg.data.problems import Problems
 from freeseg.data.records import photo_of
 from freeseg.image_headers import ImageHeader
@@ -207,14 +206,14 @@ def _has_other_areas(record: Record, fact: Fact) -> bool:
 
 def _look_at_segments(path: str) -> Fact:
     pixels = read_picture(path, "RGB")
-    present, places = unique_labels(packed_colors(pixels))
+    present, places = unique_labels(rgb2id(pixels))
     areas = np.bincount(places.ravel(), minlength=len(present))
     fact: Fact = {"ids": present.tolist(), "areas": areas.tolist()}
     grey = one_channel(pixels)
     if grey is not None:
         fact["grey"] = np.unique(grey).tolist()
     else:
-        fact["swapped"] = np.unique(packed_colors(pixels[..., ::-1])).tolist()
+        fact["swapped"] = np.unique(rgb2id(pixels[..., ::-1])).tolist()
     return fact
 
 
@@ -294,7 +293,7 @@ def _look_at_labels(path: str) -> Fact:
     pixels = read_picture(path)
     values = one_channel(pixels)
     kind = "values" if values is not None else "colors"
-    values = packed_colors(pixels) if values is None else values
+    values = rgb2id(pixels) if values is None else values
     present, places = unique_labels(values)
     counts = np.bincount(places.ravel(), minlength=len(present))
     fact: Fact = {kind: [present.tolist(), counts.tolist()]}

@@ -32,22 +32,10 @@ def register_coco(root: Path) -> None:
     for split in ("train", "val"):
         _register_panoptic(coco, split)
         things = [row for row in load_categories("coco_panoptic") if row.is_thing]
-        register_instances(
-            f"coco_2017_{split}",
-            coco / "annotations" / f"instances_{split}2017.json",
-            coco / f"{split}2017",
-            things,
-            HINT,
-            **PUBLISHED_TRUTH,
-        )
-        register_instances(
-            f"coco_2017_{split}_panoptic2instance",
-            coco / "annotations" / f"panoptic2instances_{split}2017.json",
-            coco / f"{split}2017",
-            things,
-            HINT,
-            **PUBLISHED_TRUTH,
-        )
+        for suffix, kind in (("", "instances"), ("_panoptic2instance", "panoptic2instances")):
+            json_file = coco / "annotations" / f"{kind}_{split}2017.json"
+            name, photos = f"coco_2017_{split}{suffix}", coco / f"{split}2017"
+            register_instances(name, json_file, photos, things, HINT, **PUBLISHED_TRUTH)
         stuff = SemanticFiles(
             image_root=coco / f"{split}2017",
             sem_seg_root=coco / "stuffthingmaps_detectron2" / f"{split}2017",
@@ -88,13 +76,8 @@ def _register_full_task(coco: Path) -> None:
     Things are the segments of the panoptic annotation, every other pixel has its class in the
     semantic PNG of COCO-Stuff. The release merges both into new files before training.
     """
-    things = PanopticFiles(
-        image_root=coco / "train2017",
-        panoptic_root=coco / "panoptic_train2017",
-        panoptic_json=coco / "annotations" / "panoptic_train2017.json",
-        sem_seg_root=coco / "stuffthingmaps_detectron2" / "train2017",
-        hint=HINT,
-    )
+    stuff_root = coco / "stuffthingmaps_detectron2" / "train2017"
+    things = dataclasses.replace(panoptic_files(coco, "train"), sem_seg_root=stuff_root)
     categories = load_categories("coco_stuff")
     values = {"ignore_label": IGNORE_LABEL, **metadata(categories)}
 

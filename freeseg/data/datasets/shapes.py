@@ -7,6 +7,7 @@ from pathlib import Path
 
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
 from freeseg.data.shapes import UNSEEN, ShapesSplit, categories, ensure_split
+from freeseg.data.splits import split_metadata
 
 SPLITS = (
     ShapesSplit("train", num_images=2000, seed=1),
@@ -29,7 +30,6 @@ def register_shapes(root: Path) -> None:
 
 def register_split(name: str, folder: Path, split: ShapesSplit) -> None:
     """Register one split, which is generated into `folder` when it is first loaded."""
-    names = [row.name for row in categories()]
     files = PanopticFiles(
         image_root=folder / "images",
         panoptic_root=folder / f"panoptic_{split.name}",
@@ -43,9 +43,5 @@ def register_split(name: str, folder: Path, split: ShapesSplit) -> None:
         files,
         categories(),
         generate=functools.partial(ensure_split, folder, split),
-        evaluation_set={
-            "seen": [name for name in names if name not in UNSEEN],
-            "unseen": list(UNSEEN),
-        },
-        trainable_flag=[int(name not in UNSEEN) for name in names],
+        **split_metadata([row.name for row in categories()], UNSEEN),
     )

@@ -5,7 +5,6 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from freeseg.data.categories import load_categories
-from freeseg.data.coco_writer import encode_rle, write_json, write_png
-from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
+from freeseg.data.coco_writer import encode_rle, write_json
+from freeseg.data.panoptic import IdMap, LabelMap, measured_segments, segment_geometry
 from freeseg.data.photos import images_in
-from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
+from freeseg.data.prepare.job import Job, MissingFilesError, find, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
+from freeseg.data.prepare.panoptic import image_row, write_panoptic, write_segments
 
 FOLDERS = {"train": "training", "val": "validation"}
 SEMANTIC_HINT = (
@@ -48,11 +48,8 @@ def prepare_semantic(job: Job) -> None:
     require(sources.values(), SEMANTIC_HINT)
     table = value_table({value: value - 1 for value in range(1, 151)})
     for folder, source in sources.items():
-        files = sorted(source.glob("*.png"))
-        if not files:
-            raise MissingFilesError([source / "*.png"], SEMANTIC_HINT)
         output = job.output / "annotations_detectron2" / folder
-        pairs = [(file, output / file.name) for file in files]
+        pairs = [(file, output / file.name) for file in find(source, "*.png", SEMANTIC_HINT)]
         recode(pairs, table, job.workers, f"ade20k semantic {folder}")
 
 
@@ -79,16 +76,9 @@ def prepare_panoptic(job: Job) -> None:
     in the PNG, and a stuff segment that instances cover completely is left out.
     """
     for split, files in _all_files(job).items():
-        output = job.output / f"ade20k_panoptic_{split}"
-        output.mkdir(parents=True, exist_ok=True)
-        work = functools.partial(_write_panoptic, output=output)
-        found = parallel_map(work, files, job.workers, f"ade20k panoptic {split}")
-        content = {
-            "images": [image for image, _ in found],
-            "annotations": [annotation for _, annotation in found],
-            "categories": [row.to_json() for row in load_categories("ade20k")],
-        }
-        write_json(job.output / f"ade20k_panoptic_{split}.json", content)
+        folder, title = job.output / f"ade20k_panoptic_{split}", f"ade20k panoptic {split}"
+        json_file = folder.with_suffix(".json")
+        write_panoptic(json_file, folder, _write_one, files, job.workers, "ade20k", title)
 
 
 def panoptic_from_labels(semantic: LabelMap, instance: LabelMap) -> tuple[IdMap, list[Json]]:
@@ -107,11 +97,8 @@ def panoptic_from_labels(semantic: LabelMap, instance: LabelMap) -> tuple[IdMap,
     for number, thing in _instances(instance):
         categories[len(categories) + 1] = things[thing - 1]
         ids[instance[..., 1] == number] = len(categories)
-    segments = [
-        {"id": key, "category_id": categories[key], "iscrowd": 0, "area": area, "bbox": box}
-        for key, (area, box) in segment_geometry(ids).items()
-    ]
-    return ids, segments
+    segments = ({"id": key, "category_id": label} for key, label in categories.items())
+    return ids, measured_segments(ids, segments)
 
 
 def _all_files(job: Job) -> dict[str, list[Files]]:
@@ -159,17 +146,13 @@ def _read_instances(files: Files) -> tuple[Json, list[Json]]:
         }
         for number, thing in _instances(instance)
     ]
-    return _image_row(files, instance), rows
+    return image_row(files.image_id, files.photo, instance.shape), rows
 
 
-def _write_panoptic(files: Files, output: Path) -> tuple[Json, Json]:
-    """Write the PNG; return the image's and the annotation's row."""
-    instance = read_labels(files.instance)
-    ids, segments = panoptic_from_labels(read_labels(files.semantic), instance)
-    name = f"{files.image_id}.png"
-    write_png(output / name, id2rgb(ids)[..., ::-1])
-    annotation = {"image_id": files.image_id, "file_name": name, "segments_info": segments}
-    return _image_row(files, instance), annotation
+def _write_one(files: Files, output: Path) -> tuple[Json, Json]:
+    found = panoptic_from_labels(read_labels(files.semantic), read_labels(files.instance))
+    png = output / f"{files.image_id}.png"
+    return write_segments(png, files.image_id, files.photo, *found)
 
 
 def _instances(instance: LabelMap) -> list[tuple[int, int]]:
@@ -179,8 +162,3 @@ def _instances(instance: LabelMap) -> list[tuple[int, int]]:
     if len(np.unique(pairs[:, 0])) != len(pairs) or (pairs[:, 1] == 0).any():
         raise ValueError("an instance number of annotations_instance has no unique class")
     return [(int(number), int(thing)) for number, thing in pairs]
-
-
-def _image_row(files: Files, labels: LabelMap) -> Json:
-    height, width = labels.shape[:2]
-    return {"id": files.image_id, "file_name": files.photo, "height": height, "width": width}

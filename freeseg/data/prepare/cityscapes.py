@@ -5,17 +5,16 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from freeseg.data.categories import load_categories
-from freeseg.data.coco_writer import write_json, write_png
-from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
-from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
+from freeseg.data.panoptic import IdMap, LabelMap, segment_geometry
+from freeseg.data.prepare.job import Job, find, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
+from freeseg.data.prepare.panoptic import write_panoptic, write_segments
 
 HINT = (
     "download gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip from "
@@ -43,16 +42,9 @@ def prepare_panoptic(job: Job) -> None:
     """Write gtFine/cityscapes_panoptic_{train,val}.json and its folder of PNGs."""
     sources = {split: _label_files(job, split, "instanceIds") for split in job.splits}
     for split, files in sources.items():
-        output = job.output / "gtFine" / f"cityscapes_panoptic_{split}"
-        output.mkdir(parents=True, exist_ok=True)
-        work = functools.partial(_write_panoptic, output=output)
-        found = parallel_map(work, files, job.workers, f"cityscapes panoptic {split}")
-        content = {
-            "images": [image for image, _ in found],
-            "annotations": [annotation for _, annotation in found],
-            "categories": [row.to_json() for row in load_categories("cityscapes")],
-        }
-        write_json(output.with_name(f"{output.name}.json"), content)
+        folder = job.output / "gtFine" / f"cityscapes_panoptic_{split}"
+        json_file, title = folder.with_suffix(".json"), f"cityscapes panoptic {split}"
+        write_panoptic(json_file, folder, _write_one, files, job.workers, "cityscapes", title)
 
 
 def panoptic_from_instance_ids(instance_ids: LabelMap) -> tuple[IdMap, list[Json]]:
@@ -81,23 +73,11 @@ def panoptic_from_instance_ids(instance_ids: LabelMap) -> tuple[IdMap, list[Json
 def _label_files(job: Job, split: str, kind: str) -> list[Path]:
     folder = job.source / "gtFine" / split
     require([folder], HINT)
-    files = sorted(folder.glob(f"*/*_gtFine_{kind}.png"))
-    if not files:
-        raise MissingFilesError([folder / "*" / f"*_gtFine_{kind}.png"], HINT)
-    return files
+    return find(folder, f"*/*_gtFine_{kind}.png", HINT)
 
 
-def _write_panoptic(source: Path, output: Path) -> tuple[Json, Json]:
-    """Write the PNG; return the image's and the annotation's row."""
-    ids, segments = panoptic_from_instance_ids(read_labels(source).astype(np.int32))
+def _write_one(source: Path, output: Path) -> tuple[Json, Json]:
+    found = panoptic_from_instance_ids(read_labels(source).astype(np.int32))
     image_id = source.name.replace("_gtFine_instanceIds.png", "")
-    name = f"{image_id}_gtFine_panoptic.png"
-    write_png(output / name, id2rgb(ids)[..., ::-1])
-    height, width = ids.shape
-    image = {
-        "id": image_id,
-        "file_name": f"{image_id}_leftImg8bit.png",
-        "height": height,
-        "width": width,
-    }
-    return image, {"image_id": image_id, "file_name": name, "segments_info": segments}
+    png = output / f"{image_id}_gtFine_panoptic.png"
+    return write_segments(png, image_id, f"{image_id}_leftImg8bit.png", *found)

@@ -16,7 +16,7 @@ from freeseg.data.datasets.catalog import load_panoptic
 from freeseg.data.datasets.coco import panoptic_files
 from freeseg.data.derived_instances import instances_from_panoptic
 from freeseg.data.panoptic import panoptic_to_semantic, rgb2id
-from freeseg.data.prepare.job import Job, MissingFilesError, is_fresh, parallel_map, require
+from freeseg.data.prepare.job import Job, find, is_fresh, parallel_map, require
 from freeseg.data.prepare.labels import read_labels, recode, value_table
 from freeseg.data.problems import Problems
 
@@ -83,9 +83,7 @@ def prepare_stuff(job: Job) -> None:
         {row.id - 1: index for index, row in enumerate(load_categories("coco_stuff"))}
     )
     for split, folder in folders.items():
-        sources = sorted(folder.glob("*.png"))
-        if not sources:
-            raise MissingFilesError([folder / "*.png"], STUFF_HINT)
+        sources = find(folder, "*.png", STUFF_HINT)
         output = job.output / "stuffthingmaps_detectron2" / f"{split}2017"
         pairs = [(source, output / source.name) for source in sources]
         recode(pairs, table, job.workers, f"coco-stuff {split}")

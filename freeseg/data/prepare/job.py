@@ -41,6 +41,14 @@ def require(paths: Iterable[Path], hint: str) -> None:
         raise MissingFilesError(missing, hint)
 
 
+def find(folder: Path, pattern: str, hint: str) -> list[Path]:
+    """The files in a folder that match a pattern, sorted; raises MissingFilesError without any."""
+    files = sorted(folder.glob(pattern))
+    if not files:
+        raise MissingFilesError([folder / pattern], hint)
+    return files
+
+
 @dataclass(frozen=True)
 class Job:
     """Options of a preparation."""

@@ -5,7 +5,6 @@ Shapes: H W image size.
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from freeseg.data.categories import load_categories
-from freeseg.data.coco_writer import write_json, write_png
-from freeseg.data.panoptic import IdMap, LabelMap, id2rgb, segment_geometry
-from freeseg.data.prepare.job import Job, MissingFilesError, parallel_map, require
+from freeseg.data.panoptic import IdMap, LabelMap, segment_geometry
+from freeseg.data.prepare.job import Job, find, require
 from freeseg.data.prepare.labels import read_labels
+from freeseg.data.prepare.panoptic import write_panoptic, write_segments
 
 FOLDERS = {"train": "training", "val": "validation"}
 HINT = (
@@ -24,6 +23,8 @@ HINT = (
     "training/ and validation/ hold images/, labels/ and instances/ (or panoptic/)"
 )
 NUMBERS = 256  # a value of the instance PNG is class * 256 + number of the instance in the image
+
+TABLE = "mapillary_vistas"  # of the categories
 
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -38,18 +39,9 @@ def prepare_panoptic(job: Job) -> None:
             logger.info("%s is there already", json_file)
             continue
         require([folder / "images", folder / "instances"], HINT)
-        files = sorted((folder / "instances").glob("*.png"))
-        if not files:
-            raise MissingFilesError([folder / "instances" / "*.png"], HINT)
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        work = functools.partial(_write_panoptic, output=json_file.parent)
-        found = parallel_map(work, files, job.workers, f"mapillary {split}")
-        content = {
-            "images": [image for image, _ in found],
-            "annotations": [annotation for _, annotation in found],
-            "categories": [row.to_json() for row in load_categories("mapillary_vistas")],
-        }
-        write_json(json_file, content)
+        files = find(folder / "instances", "*.png", HINT)
+        target, title = json_file.parent, f"mapillary {split}"
+        write_panoptic(json_file, target, _write_one, files, job.workers, TABLE, title)
 
 
 def panoptic_from_instances(values: LabelMap) -> tuple[IdMap, list[Json]]:
@@ -57,7 +49,7 @@ def panoptic_from_instances(values: LabelMap) -> tuple[IdMap, list[Json]]:
 
     Every instance of a thing is a segment, and so is all of a stuff class.
     """
-    categories = load_categories("mapillary_vistas")
+    categories = load_categories(TABLE)
     labels = values.astype(np.int32) // NUMBERS
     if labels.max(initial=0) > len(categories):
         raise ValueError(f"Mapillary labels are 0..{len(categories)}, got {labels.max()}")
@@ -78,12 +70,9 @@ def panoptic_from_instances(values: LabelMap) -> tuple[IdMap, list[Json]]:
     return ids, segments
 
 
-def _write_panoptic(file: Path, output: Path) -> tuple[Json, Json]:
+def _write_one(file: Path, output: Path) -> tuple[Json, Json]:
     values = read_labels(file)
     if values.ndim != 2:
         raise ValueError(f"{file} must be a one-channel PNG, got {list(values.shape)}")
-    ids, segments = panoptic_from_instances(values)
-    write_png(output / file.name, id2rgb(ids)[..., ::-1])
-    height, width = values.shape
-    image = {"id": file.stem, "file_name": f"{file.stem}.jpg", "height": height, "width": width}
-    return image, {"image_id": file.stem, "file_name": file.name, "segments_info": segments}
+    found = panoptic_from_instances(values)
+    return write_segments(output / file.name, file.stem, f"{file.stem}.jpg", *found)

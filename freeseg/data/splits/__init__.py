@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freeseg.data.categories import Category, load_categories
+from freeseg.data.categories import load_categories
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,6 @@ class ClassSplit:
     table: str
     unseen: tuple[str, ...]
     source: str
-
-    def metadata(self, categories: Sequence[Category]) -> dict[str, Any]:
-        """What a dataset with these classes of the table says about seen and unseen ones."""
-        return split_metadata([row.name for row in categories], self.unseen)
 
 
 @functools.cache
