@@ -65,9 +65,9 @@ class SetCriterion(nn.Module):
             deep_supervision: Whether all layers are supervised or only the last.
         """
         super().__init__()
-        self.matcher = HungarianMatcher(weights=weights, num_points=num_points)
         self.weights = dict(weights)
         self.num_points = num_points
+        self.matcher = self._build_matcher()
         self.oversample_ratio = oversample_ratio
         self.importance_sample_ratio = importance_sample_ratio
         self.deep_supervision = deep_supervision
@@ -76,6 +76,9 @@ class SetCriterion(nn.Module):
         if num_classes is not None:  # releases keep the weights among the parameters
             weight = self._new_class_weight(torch.empty(num_classes + 1))
             self.register_buffer("empty_weight", weight)
+
+    def _build_matcher(self) -> HungarianMatcher:
+        return HungarianMatcher(weights=self.weights, num_points=self.num_points)
 
     def forward(
         self, predictions: Sequence[MaskPrediction], targets: Sequence[SegmentationTarget]

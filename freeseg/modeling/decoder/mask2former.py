@@ -28,17 +28,43 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
 
     @configurable
     def __init__(
-        self, *, num_queries: int, num_classes: int, channels: int, **decoder: Any
+        self,
+        *,
+        num_queries: int,
+        num_classes: int,
+        in_channels: int,
+        channels: int,
+        mask_channels: int,
+        num_heads: int,
+        hidden_channels: int,
+        num_layers: int,
+        pre_norm: bool = False,
+        enforce_input_projection: bool = False,
     ) -> None:
         """Builds the decoder.
 
         Args:
             num_queries: Learned object queries.
             num_classes: Classes, without "no object".
+            in_channels: Width of the pyramid.
             channels: Width of the queries.
-            **decoder: Other arguments of `MaskedQueryDecoder`.
+            mask_channels: Width of the mask embedding.
+            num_heads: This and what follows as in `MaskedQueryDecoder`.
+            hidden_channels: Width of the feed-forward nets.
+            num_layers: Decoder layers; predictions are one more.
+            pre_norm: Layer norm before instead of after each sub-layer.
+            enforce_input_projection: Project the pyramid even where widths agree.
         """
-        super().__init__(channels=channels, **decoder)
+        super().__init__(
+            in_channels=in_channels,
+            channels=channels,
+            mask_channels=mask_channels,
+            num_heads=num_heads,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            pre_norm=pre_norm,
+            enforce_input_projection=enforce_input_projection,
+        )
         self.query_feat = nn.Embedding(num_queries, channels)
         self.query_embed = nn.Embedding(num_queries, channels)
         self.class_embed = nn.Linear(channels, num_classes + 1)

@@ -6,7 +6,6 @@ Shapes: N matched masks, Q queries, h w prediction size, H W padded image size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,12 +36,10 @@ class DenseMatcher(HungarianMatcher):
 
 
 class DenseCriterion(SetCriterion):
-    """Focal loss and dice of masks enlarged to the padded image."""
+    """Focal loss and dice of masks enlarged to the padded image; points are not sampled."""
 
-    def __init__(self, **arguments: Any) -> None:
-        """Takes what `SetCriterion` takes; points are not sampled."""
-        super().__init__(**arguments)
-        self.matcher = DenseMatcher(weights=self.weights)
+    def _build_matcher(self) -> DenseMatcher:
+        return DenseMatcher(weights=self.weights)
 
     def _mask_losses(
         self, mask_logits: Tensor, target_masks: Tensor, num_masks: Tensor

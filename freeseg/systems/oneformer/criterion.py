@@ -6,8 +6,7 @@ Shapes: B images of this process, W processes, Q queries, C channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +23,41 @@ MAX_LOGIT_SCALE = 100.0
 class ContrastiveSetCriterion(SetCriterion):
     """The set criterion's losses and, on the initial queries, the contrastive one."""
 
-    def __init__(self, *, contrastive_weight: float, temperature: float, **criterion: Any) -> None:
+    def __init__(
+        self,
+        *,
+        contrastive_weight: float,
+        temperature: float,
+        num_classes: int,
+        weights: Mapping[str, float],
+        no_object_weight: float,
+        num_points: int,
+        oversample_ratio: float,
+        importance_sample_ratio: float,
+        deep_supervision: bool = True,
+    ) -> None:
         """Sets the weights.
 
         Args:
             contrastive_weight: Of ``loss_contrastive``.
             temperature: At the start; it is learned.
-            **criterion: Arguments of `SetCriterion`.
+            num_classes: This and what follows as in `SetCriterion`.
+            weights: Of its losses.
+            no_object_weight: Cross-entropy weight of unmatched queries.
+            num_points: Points sampled per mask.
+            oversample_ratio: Candidates per point.
+            importance_sample_ratio: Share of points chosen for uncertainty.
+            deep_supervision: Whether all layers are supervised or only the last.
         """
-        super().__init__(**criterion)
+        super().__init__(
+            num_classes=num_classes,
+            weights=weights,
+            no_object_weight=no_object_weight,
+            num_points=num_points,
+            oversample_ratio=oversample_ratio,
+            importance_sample_ratio=importance_sample_ratio,
+            deep_supervision=deep_supervision,
+        )
         self.contrastive_weight = contrastive_weight
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
 

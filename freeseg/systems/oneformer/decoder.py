@@ -48,7 +48,11 @@ class OneFormerDecoder(MaskedQueryDecoder):
         in_channels: int,
         channels: int,
         mask_channels: int,
-        **decoder: Any,
+        num_heads: int,
+        hidden_channels: int,
+        num_layers: int,
+        pre_norm: bool = False,
+        enforce_input_projection: bool = False,
     ) -> None:
         """Builds the decoder.
 
@@ -61,10 +65,21 @@ class OneFormerDecoder(MaskedQueryDecoder):
             in_channels: Width of the pyramid.
             channels: Width of the queries.
             mask_channels: Width of the mask embedding.
-            **decoder: Other arguments of `MaskedQueryDecoder`.
+            num_heads: This and what follows as in `MaskedQueryDecoder`.
+            hidden_channels: Width of the feed-forward nets.
+            num_layers: Decoder layers; predictions are one more.
+            pre_norm: Layer norm before instead of after each sub-layer.
+            enforce_input_projection: Project the pyramid even where widths agree.
         """
         super().__init__(
-            in_channels=in_channels, channels=channels, mask_channels=mask_channels, **decoder
+            in_channels=in_channels,
+            channels=channels,
+            mask_channels=mask_channels,
+            num_heads=num_heads,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            pre_norm=pre_norm,
+            enforce_input_projection=enforce_input_projection,
         )
         self.class_transformer = class_transformer
         self.class_input_proj = Conv2d(mask_channels, channels, kernel_size=1)
