@@ -44,7 +44,7 @@ def add_lseg_keys(cfg: CfgNode) -> None:
 
 
 def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Arguments of `freeseg.modeling.backbone.dpt.create_vit`.
+    """Arguments of `freeseg.modeling.vit.create_vit`.
 
     Nothing is downloaded for a model that will get its weights from a checkpoint.
     """
