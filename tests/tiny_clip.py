@@ -39,6 +39,9 @@ class Letters:
     def encode(self, text: str) -> list[int]:
         return [ord(letter) % 128 for letter in text]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return [(place, place + 1) for place in range(len(text))]
+
 
 def tiny_clip(seed: int = 0, spec: ClipSpec = SPEC) -> CLIP:
     torch.manual_seed(seed)

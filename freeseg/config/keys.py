@@ -94,7 +94,7 @@ def add_mask_former_keys(cfg: CfgNode) -> None:
 def add_text_keys(cfg: CfgNode) -> None:
     """Adds the section of the text encoder."""
     cfg.MODEL.TEXT_ENCODER = node = CfgNode()
-    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm or toy_clip
+    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm, bert or toy_clip
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
     node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without

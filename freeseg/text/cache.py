@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,7 @@ FORMAT = "2"  # raise it when files of an earlier form must not be read
 MAX_FILES = 256  # about 2 MB each for a thousand classes; the least recently used go first
 
 logger = logging.getLogger(__name__)
+Computed = TypeVar("Computed")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class TextFeatureCache:
             if features is None:
                 features = self._from_disk(key)
                 if features is None:
-                    features = _computed(compute, torch.device(device).type)
+                    features = without_gradients(compute, torch.device(device).type).detach()
                     self._to_disk(key, features)
                 features = self._entries[place] = features.to(device)
             self._entries.move_to_end(place)
@@ -130,10 +132,13 @@ class TextFeatureCache:
         return self.folder / f"{key.digest()}.safetensors" if self.folder else None
 
 
-def _computed(compute: Callable[[], Tensor], device_type: str) -> Tensor:
-    # Neither in inference mode nor in low precision: what is kept may be used elsewhere later.
+def without_gradients(compute: Callable[[], Computed], device_type: str) -> Computed:
+    """What `compute` gives for keeping, in the weights' precision, whatever is around the call.
+
+    Neither in inference mode nor in low precision: what is kept may be used elsewhere later.
+    """
     with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
-        return compute().detach()
+        return compute()
 
 
 def _read(path: Path) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from freeseg.layers import MultiheadAttention
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder, TextEncoder
+from freeseg.text.spans import Span, byte_pair_spans
 from freeseg.text.weights import read_state_dict
 
 HEAD_WIDTH = 64  # channels of an attention head in every published CLIP
@@ -35,6 +36,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text alone, without start and end."""
+
+    def spans(self, text: str) -> list[Span]:
+        """The characters of the text that each of these ids was made of."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +129,29 @@ class _TextTower(TextEncoder):
     def word_ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
 
+    def word_spans(self, text: str) -> list[Span]:
+        return self.tokenizer.spans(text)
+
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.token_embedding(ids)
 
     def encode_embeddings(self, embeddings: Tensor, eot_index: Tensor) -> Tensor:
+        refined = self._refined(embeddings)  # [N, L, W]
+        return self.ln_final(_at(refined, eot_index)) @ self.text_projection
+
+    def encode_states(self, embeddings: Tensor, eot_index: Tensor) -> tuple[Tensor, Tensor]:
+        states = self.ln_final(self._refined(embeddings))  # [N, L, W]
+        return states, _at(states, eot_index) @ self.text_projection
+
+    def _refined(self, embeddings: Tensor) -> Tensor:
         length = embeddings.shape[1]
         causal = torch.ones(1, length, length, dtype=torch.bool, device=embeddings.device).tril()
-        x = self.transformer(embeddings + self.positional_embedding[:length], causal)  # [N, L, W]
-        ends = x[torch.arange(len(x), device=x.device), eot_index]  # [N, W]
-        return self.ln_final(ends) @ self.text_projection
+        return self.transformer(embeddings + self.positional_embedding[:length], causal)
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    """States [N, W] of [N, L, W], one place [N] of each row."""
+    return states[torch.arange(len(states), device=states.device), places]
 
 
 class CLIP(_TextTower, ImageTextEncoder):
@@ -271,6 +289,9 @@ class BytePairs:
 
     def encode(self, text: str) -> list[int]:
         return list(_byte_pairs().encode(text))
+
+    def spans(self, text: str) -> list[Span]:
+        return byte_pair_spans(_byte_pairs(), text)
 
 
 @functools.lru_cache(maxsize=1)

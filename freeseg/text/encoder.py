@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from detectron2.utils.registry import Registry
 from freeseg.config import completed
 from freeseg.text.fingerprint import frozen_fingerprint
+from freeseg.text.spans import Span
+from freeseg.text.states import TextStates
 
 TEXT_ENCODER_REGISTRY = Registry("TEXT_ENCODER")
 TEXT_ENCODER_REGISTRY.__doc__ = """
@@ -81,6 +83,27 @@ class TextEncoder(nn.Module, ABC):
             eot_index: int64 [N], where each text ends: the place of its end token.
         """
 
+    def encode_states(self, embeddings: Tensor, eot_index: Tensor) -> tuple[Tensor, Tensor]:
+        """States [N, L, W] after the last norm, and the features [N, D] made of them.
+
+        Takes what `encode_embeddings` takes; its features are the same.
+
+        Raises:
+            NotImplementedError: The encoder gives features of whole texts only.
+        """
+        raise NotImplementedError(f"the text encoder {type(self).__name__} has no token states")
+
+    def word_spans(self, text: str) -> list[Span]:
+        """The characters of a text that each of its `word_ids` was made of.
+
+        The spans of a word's tokens cover the word. See `freeseg.text.spans` for texts that the
+        tokenizer cleans.
+
+        Raises:
+            NotImplementedError: The encoder's tokenizer does not say.
+        """
+        raise NotImplementedError(f"the text encoder {type(self).__name__} has no spans of tokens")
+
     def fit_words(self, text: str, room: int) -> list[int]:
         """Ids of at most `room` of a text's tokens; a warning names a text that is cut."""
         ids = self.word_ids(text)
@@ -96,11 +119,47 @@ class TextEncoder(nn.Module, ABC):
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids int64 [N, L]: start, words (cut where they are too many), end, padding."""
         ids = torch.full((len(texts), self.context_length), self.pad_id, dtype=torch.int64)
-        room = self.context_length - len(self.start_ids) - 1
         for row, text in zip(ids, texts):
-            tokens = [*self.start_ids, *self.fit_words(text, room), self.end_id]
+            tokens = [*self.start_ids, *self.fit_words(text, self._room), self.end_id]
             row[: len(tokens)] = torch.tensor(tokens)
         return ids
+
+    def spans(self, texts: Sequence[str]) -> Tensor:
+        """Character spans int64 [N, L, 2] of the tokens that `tokenize` gives, -1 where none is."""
+        spans = torch.full((len(texts), self.context_length, 2), -1, dtype=torch.int64)
+        first = len(self.start_ids)
+        for row, text in zip(spans, texts):
+            words = self.word_spans(text)[: self._room]
+            row[first : first + len(words)] = torch.tensor(words, dtype=torch.int64).reshape(-1, 2)
+        return spans
+
+    def states(self, texts: Sequence[str]) -> TextStates:
+        """Token states, spans and features of N texts, L being the tokens of the longest.
+
+        Raises:
+            ValueError: When there are no texts.
+            NotImplementedError: As of `encode_states` and `word_spans`.
+        """
+        if not texts:
+            raise ValueError("wanted the states of one text at least, got none")
+        ids, spans = self.tokenize(texts).to(self.device), self.spans(texts).to(self.device)
+        ends = self.end_positions(ids)
+        length = int(ends.max()) + 1
+        states, pooled = self.encode_states(self.embed_tokens(ids[:, :length]), ends)
+        places = torch.arange(length, device=ids.device)
+        is_padding = places > ends[:, None]  # [N, L]
+        return TextStates(
+            states=states.masked_fill(is_padding[..., None], 0),
+            mask=(places >= len(self.start_ids)) & (places < ends[:, None]),
+            ends=ends,
+            spans=spans[:, :length],
+            pooled=pooled,
+        )
+
+    @property
+    def _room(self) -> int:
+        """For a text's own tokens."""
+        return self.context_length - len(self.start_ids) - 1
 
     def end_positions(self, ids: Tensor) -> Tensor:
         """Place [N] of the end token of every row of ids [N, L]."""

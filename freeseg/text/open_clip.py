@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
+from freeseg.text.spans import Span, byte_pair_spans, hugging_face_spans
 from freeseg.text.weights import is_openai_format, read_state_dict
 
 FILLER_ID = 2  # in place of words whose embeddings are given: neither padding nor an end
@@ -53,11 +54,40 @@ class OpenClipEncoder(ImageTextEncoder):
     def word_ids(self, text: str) -> list[int]:
         return self._words(text)
 
+    def word_spans(self, text: str) -> list[Span]:
+        return self._words.spans(text)
+
     def embed_tokens(self, ids: Tensor) -> Tensor:
         # not by calling the table, which may be answering for another thread: see `_looked_up`
         return F.embedding(ids, self._embedding_table().weight)
 
     def encode_embeddings(self, embeddings: Tensor, eot_index: Tensor) -> Tensor:
+        ids, embeddings = self._whole_context(embeddings, eot_index)
+        with self._looked_up(embeddings):
+            features: Tensor = self.model.encode_text(ids, normalize=False)
+        return features
+
+    def encode_states(self, embeddings: Tensor, eot_index: Tensor) -> tuple[Tensor, Tensor]:
+        length = embeddings.shape[1]
+        ids, embeddings = self._whole_context(embeddings, eot_index)
+        outputs: list[Any] = []
+        with self._looked_up(embeddings):
+            hook = self._tower.transformer.register_forward_hook(
+                lambda *arguments: outputs.append(arguments[-1])
+            )
+            try:
+                features: Tensor = self.model.encode_text(ids, normalize=False)
+            finally:
+                hook.remove()
+        (output,) = outputs
+        if isinstance(output, Tensor):  # a tower of open_clip's, whose last norm comes behind
+            states = self._tower.ln_final(output)
+        else:
+            states = output.last_hidden_state
+        return states[:, :length], features
+
+    def _whole_context(self, embeddings: Tensor, eot_index: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids [N, L] that have ends and padding in their places, and embeddings [N, L, W]."""
         num_texts, length = embeddings.shape[:2]
         places = torch.arange(self.context_length, device=embeddings.device)
         ends = eot_index[:, None].to(embeddings.device)
@@ -66,10 +96,8 @@ class OpenClipEncoder(ImageTextEncoder):
         if length < self.context_length:
             padding = self.embed_tokens(ids.new_full((num_texts, 1), self.pad_id))
             padding = padding.expand(-1, self.context_length - length, -1)
-            embeddings = torch.cat([embeddings, padding], dim=1)  # [N, L, W]
-        with self._looked_up(embeddings):
-            features: Tensor = self.model.encode_text(ids, normalize=False)
-        return features
+            embeddings = torch.cat([embeddings, padding], dim=1)
+        return ids, embeddings
 
     def encode_image(self, images: Tensor) -> Tensor:
         features: Tensor = self.model.encode_image(images, normalize=False)
@@ -80,8 +108,12 @@ class OpenClipEncoder(ImageTextEncoder):
         scale: Tensor = self.model.logit_scale
         return scale.reshape(())
 
+    @property
+    def _tower(self) -> Any:
+        return getattr(self.model, "text", self.model)
+
     def _embedding_table(self) -> nn.Embedding:
-        tower = getattr(self.model, "text", self.model)
+        tower = self._tower
         if hasattr(tower, "token_embedding"):
             table: nn.Embedding = tower.token_embedding
         else:  # a tower of Hugging Face
@@ -114,6 +146,9 @@ class _BpeWords:
         ids: list[int] = self._tokenizer.encode(text)
         return ids
 
+    def spans(self, text: str) -> list[Span]:
+        return byte_pair_spans(self._tokenizer, text)
+
 
 class _HuggingFaceWords:
     """Token ids of words by a tokenizer of Hugging Face, as open_clip wraps it."""
@@ -130,6 +165,9 @@ class _HuggingFaceWords:
         clean = self._clean(text)
         ids: list[int] = self._tokenizer(clean, add_special_tokens=False).input_ids
         return ids
+
+    def spans(self, text: str) -> list[Span]:
+        return hugging_face_spans(self._tokenizer, text, self._clean)
 
 
 def _words_of(tokenizer: Any) -> _BpeWords | _HuggingFaceWords:

@@ -18,8 +18,10 @@ from safetensors import safe_open
 from freeseg.checkpoints import write_checkpoint
 from freeseg.text.clip import CLIP, ClipSpec
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY
+from freeseg.text.spans import Span, cleaned_spans, covering, with_marks
 
 WEIGHTS = Path(__file__).with_name("toy_clip.safetensors")
+_WORDS = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 
 logger = logging.getLogger(__name__)
@@ -52,10 +54,17 @@ class WordTokenizer:
             )
         return self.encode_known(parts)
 
+    def spans(self, text: str) -> list[Span]:
+        """Where a text's words, digits and signs stand in it."""
+        lower = text.lower()
+        places = cleaned_spans(text, lower, str.lower)
+        words = (match.span() for match in _WORDS.finditer(lower))
+        return with_marks(text, [covering(places[first:behind]) for first, behind in words])
+
     @staticmethod
     def split(text: str) -> list[str]:
         """Words, digits and signs of a text, in lower case."""
-        return re.findall(r"[^\W\d_]+|\d|[^\w\s]|_", text.lower())
+        return _WORDS.findall(text.lower())
 
     def encode_known(self, parts: Sequence[str]) -> list[int]:
         """Ids of words, without a warning."""

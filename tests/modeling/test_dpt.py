@@ -6,14 +6,9 @@ import itertools
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from freeseg.modeling.backbone.dpt import (
-    DPTBackbone,
-    add_positions,
-    create_vit,
-    nearest_power_of_two,
-)
+from freeseg.modeling.backbone.dpt import DPTBackbone, nearest_power_of_two
+from freeseg.modeling.vit import bilinear_positions, create_vit, tapped_tokens
 
 SIZES = {"embed_dim": 24, "depth": 5, "num_heads": 2}
 TAPS, CHANNELS = (0, 1, 2, 4), (4, 6, 8, 10)
@@ -56,40 +51,15 @@ def test_images_are_padded_until_the_coarsest_map_is_half_the_next(patch, multip
         assert fine.shape[-2:] == (2 * coarse.shape[-2], 2 * coarse.shape[-1])
 
 
-def test_tokens_at_the_trained_size_are_timms():
+@pytest.mark.parametrize("side", [64, 96])
+def test_maps_are_made_of_the_tapped_tokens_with_bilinear_positions(side):
     model = backbone(img_size=64)
-    image = torch.randn(1, 3, 64, 64)
-    import timm  # after freeseg, which lets torchvision load
-
-    expected = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=64, **SIZES).eval()
-    expected.load_state_dict(model.model.state_dict(), strict=False)  # but the last norm
-    taps = expected.forward_intermediates(
-        image,
-        indices=list(TAPS),
-        return_prefix_tokens=True,
-        output_fmt="NLC",
-        intermediates_only=True,
-    )
-    for found, wanted in zip(model._tokens(image, (4, 4)), taps):
-        torch.testing.assert_close(found[0], wanted[0])
-        torch.testing.assert_close(found[1], wanted[1])
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"])
-def test_positions_are_resized_bilinearly_and_leave_the_first_tokens_alone(name):
-    side = 14 if "patch14" in name else 16
-    vit = create_vit(name, img_size=4 * side, **SIZES)
-    with torch.no_grad():
-        for token in (vit.cls_token, vit.reg_token):
-            if token is not None:
-                token.normal_()
-    tokens = add_positions(vit, torch.zeros(1, 6, 3, 24), (6, 3))
-    num_first = 0 if vit.no_embed_class else vit.num_prefix_tokens
-    grid = vit.pos_embed[0, num_first:].reshape(4, 4, 24).permute(2, 0, 1)[None]
-    wanted = F.interpolate(grid, (6, 3), mode="bilinear", align_corners=False)[0].flatten(1).T
-    torch.testing.assert_close(tokens[0, vit.num_prefix_tokens :], wanted)
-    first = vit.cls_token[0, 0] + (vit.pos_embed[0, 0] if num_first else 0)
-    torch.testing.assert_close(tokens[0, 0], first)
+    image = torch.randn(1, 3, side, side)
+    taps = tapped_tokens(model.model, image, TAPS, bilinear_positions)
+    grid = (side // 16, side // 16)
+    for number, (found, tap) in enumerate(zip(model(image).values(), taps), start=1):
+        part = model.get_submodule(f"act_postprocess{number}")
+        assert torch.equal(found, part(tap.tokens, tap.prefix, grid))
 
 
 def test_names_of_weights_are_the_releases():
@@ -129,7 +99,7 @@ def test_the_class_token_may_be_added_or_ignored():
     plain, added = backbone(readout="ignore"), backbone(readout="add")
     state = {key: value for key, value in plain.state_dict().items() if "project" not in key}
     added.load_state_dict(state)
-    (tokens, first), *_ = plain._tokens(image, (4, 4))
+    tokens, first = tapped_tokens(plain.model, image, TAPS, bilinear_positions)[0]
     wanted = plain.act_postprocess1(tokens + first[:, :1], first, (4, 4))
     torch.testing.assert_close(added(image)["res2"], wanted)
     assert not torch.allclose(plain(image)["res2"], wanted)

@@ -85,6 +85,22 @@ def test_a_tower_of_hugging_faces_is_encoded_as_by_open_clip(tmp_path, roberta, 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("clean", ["whitespace", "lower", "canonicalize"])
+def test_states_of_a_tower_of_hugging_faces_are_what_its_features_are_made_of(
+    tmp_path, roberta, clean
+):
+    encoder = load_open_clip(with_tower(tmp_path, roberta, tokenizer_kwargs={"clean": clean}))
+    found = encoder.eval().states(TEXTS)
+    assert torch.equal(found.pooled, encoder(encoder.tokenize(TEXTS)))
+    mean = found.states.sum(1) / found.is_token.sum(1, keepdim=True)
+    projected = encoder.model.text.proj(mean)
+    torch.testing.assert_close(projected, found.pooled, atol=1e-6, rtol=0)
+    assert found.spans[1, 1:4].tolist() == [[0, 1], [2, 5], [7, 10]], "of 'a red  CAR'"
+    plain = {span for span in encoder.word_spans("&lt;a cat") if span != (-1, -1)}
+    assert max(plain) == (6, 9)
+
+
+@torch.no_grad()
 def test_weights_of_a_tower_of_hugging_faces_are_read_from_a_file(tmp_path, roberta):
     name = with_tower(tmp_path, roberta)
     torch.manual_seed(5)

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from freeseg.config import completed, vit_arguments
+from freeseg.modeling.vit import (
+    BEHIND,
+    adds_positions,
+    bilinear_positions,
+    create_vit,
+    cut_behind,
+    tapped_tokens,
+)
 
 STRIDES = (4, 8, 16, 32)  # of the maps, for a patch size that is a power of two
 READOUTS = ("project", "add", "ignore")
@@ -66,7 +71,7 @@ class DPTBackbone(Backbone):
         if readout != "ignore" and not model.num_prefix_tokens:
             raise ValueError(f"the ViT has no class token to {readout}: use the readout ignore")
         self.taps = tuple(taps)
-        self.model = _cut_behind(model, taps[-1])
+        self.model = cut_behind(model, taps[-1])
         self.patch_size = int(model.patch_embed.patch_size[0])
         nominal = nearest_power_of_two(self.patch_size)
         for number, (width, stride) in enumerate(zip(channels, STRIDES), start=1):
@@ -97,31 +102,12 @@ class DPTBackbone(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Maps normalised images [B, 3, H, W] to four maps; H, W are multiples of the patch."""
         grid = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
-        taps = self._tokens(images, grid)
+        resize = bilinear_positions if adds_positions(self.model) else None
+        taps = tapped_tokens(self.model, images, self.taps, resize)
         return {
-            name: self.get_submodule(f"act_postprocess{number}")(tokens, first, grid)
-            for number, (name, (tokens, first)) in enumerate(zip(self._out_features, taps), 1)
+            name: self.get_submodule(f"act_postprocess{number}")(tap.tokens, tap.prefix, grid)
+            for number, (name, tap) in enumerate(zip(self._out_features, taps), 1)
         }
-
-    def _tokens(self, images: Tensor, grid: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
-        """Patch tokens [B, N, C] and those before them [B, P, C] after every tap."""
-        vit: Any = self.model
-        if not isinstance(vit, VisionTransformer):  # positions of another kind: timm's own way
-            found = vit.forward_intermediates(
-                images,
-                indices=list(self.taps),
-                return_prefix_tokens=True,
-                output_fmt="NLC",
-                intermediates_only=True,
-            )
-            return [one if isinstance(one, tuple) else (one, one[:, :0]) for one in found]
-        x = vit.norm_pre(add_positions(vit, vit.patch_embed(images), grid))  # [B, P + N, C]
-        states = []
-        for number, block in enumerate(vit.blocks):
-            x = block(x)
-            if number in self.taps:
-                states.append((x[:, vit.num_prefix_tokens :], x[:, : vit.num_prefix_tokens]))
-        return states
 
     def _forget_unused(self, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
         """Lets the weights of a whole ViT load: its last norm, its head, blocks behind the taps."""
@@ -129,7 +115,7 @@ class DPTBackbone(Backbone):
         for key in [key for key in state if key.startswith(start)]:
             part, number, *_rest = [*key[len(start) :].split("."), ""]
             is_behind = part == "blocks" and int(number) > self.taps[-1]
-            if is_behind or part in _BEHIND:
+            if is_behind or part in BEHIND:
                 del state[key]
 
 
@@ -183,70 +169,7 @@ class ReadoutProjection(nn.Module):
         return self.project(torch.cat([tokens, class_token.expand_as(tokens)], dim=-1))
 
 
-def create_vit(name: str, pretrained: bool = False, **sizes: Any) -> Any:
-    """A ViT of timm without a head, for images of any size.
-
-    Args:
-        name: A name of ``timm.list_models()``.
-        pretrained: Whether timm loads its published weights (needs the network once).
-        **sizes: What timm's ViTs take: embed_dim, depth, num_heads, patch_size, img_size.
-
-    Raises:
-        ValueError: On an unknown model, or one that is no ViT.
-    """
-    if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:8])
-        raise ValueError(f"timm has no model named {name!r}; close ones: {close or 'none'}")
-    try:
-        model = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, dynamic_img_size=True, **sizes
-        )
-    except TypeError as error:
-        raise ValueError(f"{name} is no ViT that takes images of any size: {error}") from error
-    if not hasattr(model, "blocks") or not hasattr(model, "forward_intermediates"):
-        raise ValueError(f"{name} is no ViT: it has no blocks to tap")
-    return model
-
-
-def add_positions(vit: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tokens [B, P + N, C] of patches [B, h, w, C]: first those of the ViT, positions added.
-
-    Parity: positions are resized bilinearly, where timm would do it bicubically.
-    """
-    tokens = patches.flatten(1, 2)  # [B, N, C]
-    first = [each.expand(len(tokens), -1, -1) for each in _first_tokens(vit)]
-    if vit.pos_embed is None:
-        return torch.cat([*first, tokens], dim=1)
-    num_first = 0 if vit.no_embed_class else vit.num_prefix_tokens
-    old = vit.patch_embed.grid_size
-    table = vit.pos_embed[:, num_first:].mT.unflatten(2, old)  # [1, C, h', w']
-    if tuple(old) != grid:
-        table = F.interpolate(table, grid, mode="bilinear", align_corners=False)
-    positions = table.flatten(2).mT.to(tokens)  # [1, N, C]
-    if vit.no_embed_class:
-        return torch.cat([*first, tokens + positions], dim=1)
-    positions = torch.cat([vit.pos_embed[:, :num_first].to(tokens), positions], dim=1)
-    return torch.cat([*first, tokens], dim=1) + positions
-
-
 def nearest_power_of_two(number: int) -> int:
     """The power of two at the least distance: 16 for 14 and for 16."""
     below = 1 << (number.bit_length() - 1)
     return below if number - below <= 2 * below - number else 2 * below
-
-
-def _first_tokens(vit: Any) -> list[Tensor]:
-    tokens = (getattr(vit, name, None) for name in ("cls_token", "dist_token", "reg_token"))
-    return [token for token in tokens if token is not None]
-
-
-_BEHIND = ("norm", "fc_norm", "head", "head_dist", "pre_logits", "attn_pool")
-
-
-def _cut_behind(model: Any, last: int) -> nn.Module:
-    """Takes off what no tap has gone through: its parameters would never have a gradient."""
-    for name in _BEHIND:
-        if isinstance(getattr(model, name, None), nn.Module):
-            setattr(model, name, nn.Identity())
-    model.blocks = model.blocks[: last + 1]
-    return model
