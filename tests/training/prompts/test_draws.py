@@ -107,3 +107,11 @@ def test_ranks_of_pixels_are_in_reading_order(blobs):
     for mask, area, pixels in zip(masks, areas.tolist(), found):
         listed = mask.nonzero().flip(1)
         assert torch.equal(pixels, listed[torch.arange(len(pixels)) % area])
+
+
+@pytest.mark.parametrize("name", ["point", "error", "box"])
+def test_all_is_computed_on_the_device_of_the_masks(name, seeded):
+    """On a device that has shapes alone, and refuses tensors of the CPU beside its own."""
+    masks = torch.empty(3, 20, 30, dtype=torch.bool, device="meta")
+    found = SIMULATORS[name](masks, masks, seeded(0, 1, 2))
+    assert found.device.type == "meta"
