@@ -154,7 +154,8 @@ class PairDataset(torch_data.Dataset):  # type: ignore[type-arg]
                 f"same_photo_probability must be from 0 to 1, got {same_photo_probability}"
             )
         self._sets = tuple(sets)
-        self._shares = np.cumsum([each.weight for each in sets]) / sum(s.weight for s in sets)
+        weights = np.array([each.weight for each in sets])
+        self._bounds = weights.cumsum()[:-1] / weights.sum()  # between the sets, in 0..1
         self._mapper = mapper
         self._seed = seed
         self._num_references = num_references
@@ -179,8 +180,7 @@ class PairDataset(torch_data.Dataset):  # type: ignore[type-arg]
         """The pair of a position; of later attempts, what is drawn in its place."""
         key = [self._seed, position, DRAW_STREAM, attempt]
         draw = np.random.RandomState(np.random.SeedSequence(key).generate_state(4))
-        which = int(np.searchsorted(self._shares, draw.random_sample(), side="right"))
-        drawn = self._sets[min(which, len(self._sets) - 1)]
+        drawn = self._sets[int(np.searchsorted(self._bounds, draw.random_sample(), side="right"))]
         labels = sorted(drawn.places)
         label = labels[draw.randint(len(labels))]
         places = drawn.places[label]

@@ -271,6 +271,7 @@ def test_a_pair_that_cannot_be_used_is_drawn_anew_for_this_position_alone():
     kept = [position for position in range(60) if plain[position][1] == 1]
     assert 5 < len(kept) < 60
     assert all(strict[position] == plain[position] for position in kept)
+    assert told(plain.pair_at(3)) == plain[3]
 
 
 def test_a_mapper_that_can_use_no_pair_is_an_error_with_the_last_of_them():

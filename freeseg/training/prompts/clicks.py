@@ -95,7 +95,8 @@ def deepest_error_point(masks: Tensor, predicted: Tensor, clicked: Tensor | None
 
 def _deepest_error(mask: BoolMask, predicted: BoolMask, taken: BoolMask) -> tuple[int, int]:
     missing, extra = _depths(mask & ~predicted), _depths(predicted & ~mask)
-    missing[taken], extra[taken] = 0, 0
+    for depths in (missing, extra):
+        depths[taken] = 0
     depths = missing if missing.max() > extra.max() else extra
     if not depths.any():
         depths = _depths(mask)

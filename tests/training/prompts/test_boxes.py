@@ -7,7 +7,7 @@ import torch
 from scipy.stats import kstest, norm
 
 from freeseg.structures import Marks
-from freeseg.training.prompts import noisy_box
+from freeseg.training.prompts import boxes, noisy_box
 
 
 def filled(box: tuple[int, int, int, int], size: tuple[int, int], count: int) -> torch.Tensor:
@@ -19,8 +19,8 @@ def filled(box: tuple[int, int, int, int], size: tuple[int, int], count: int) ->
 
 def test_coordinates_move_by_a_tenth_of_their_side(seeded):
     box = (40, 30, 100, 130)  # 60 wide, 100 high
-    boxes = noisy_box(filled(box, (200, 150), 2000), *seeded(1))
-    moves = boxes - torch.tensor(box)
+    found = noisy_box(filled(box, (200, 150), 2000), *seeded(1))
+    moves = found - torch.tensor(box)
     for axis, side in enumerate((60, 100, 60, 100)):
         # beyond two deviations the highest is cut, at 20 pixels
         inner = moves[:, axis][moves[:, axis].abs() < min(20, 0.45 * side)]
@@ -49,13 +49,20 @@ def test_boxes_stay_in_the_photo_and_have_an_area(blobs, seeded):
     masks[1] = False
     masks[1, 22, 0] = True
     for seed in range(20):
-        boxes = noisy_box(masks, *seeded(seed))
-        marks = Marks.read(tuple(masks.shape[1:]), boxes=boxes)  # refuses what is no box
-        assert torch.equal(marks.boxes, boxes)
+        found = noisy_box(masks, *seeded(seed))
+        marks = Marks.read(tuple(masks.shape[1:]), boxes=found)  # refuses what is no box
+        assert torch.equal(marks.boxes, found)
+
+
+def test_opposite_sides_never_meet_however_large_the_noise(seeded, monkeypatch):
+    monkeypatch.setattr(boxes, "DEVIATION", 50.0)
+    box = (20, 20, 30, 60)  # 10 wide, 40 high
+    moves = noisy_box(filled(box, (90, 90), 200), *seeded(0)) - torch.tensor(box)
+    assert moves.abs().amax(0).tolist() == [4.5, 18, 4.5, 18]
 
 
 def test_an_empty_mask_has_no_box(blobs, seeded):
     masks = blobs(3)
     masks[1] = False
-    boxes = noisy_box(masks, *seeded(0))
-    assert boxes.isnan().tolist() == [[False] * 4, [True] * 4, [False] * 4]
+    found = noisy_box(masks, *seeded(0))
+    assert found.isnan().tolist() == [[False] * 4, [True] * 4, [False] * 4]

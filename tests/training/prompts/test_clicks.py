@@ -161,6 +161,20 @@ def test_a_pixel_is_not_clicked_twice(blobs):
     assert depths == sorted(depths, reverse=True)
 
 
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_of_a_thin_error_every_pixel_is_clicked_once(is_missing):
+    error, rest = one(".#####."), one("#......")
+    mask, guess = (error | rest, rest) if is_missing else (rest, error | rest)
+    clicked, found = torch.zeros_like(mask), []
+    for _ in range(5):
+        clicks = deepest_error_point(mask, guess, clicked)
+        assert clicks.signs.tolist() == [int(is_missing)]
+        ((x, y),) = pixels(clicks).tolist()
+        clicked[0, y, x] = True
+        found.append(x)
+    assert found == [1, 2, 3, 4, 5]
+
+
 def test_masks_and_predictions_of_unlike_shapes_are_refused(blobs, seeded):
     masks = blobs(2)
     for call in (
@@ -170,3 +184,8 @@ def test_masks_and_predictions_of_unlike_shapes_are_refused(blobs, seeded):
     ):
         with pytest.raises(ValueError, match=r"masks of one shape, got \[2, 23, 31\] and \[2, 22"):
             call(masks[:, 1:])
+        with pytest.raises(ValueError, match=r"wanted bool masks \[N, H, W\], got torch.float32"):
+            call(masks.float())
+    for generator in (*seeded(0), None):
+        with pytest.raises(ValueError, match=r"wanted bool masks \[N, H, W\], got torch.float32"):
+            error_point(masks.float(), masks, generator)

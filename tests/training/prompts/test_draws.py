@@ -101,6 +101,8 @@ def test_another_number_of_generators_is_refused(name, blobs, seeded):
 def test_ranks_of_pixels_are_in_reading_order(blobs):
     """Written out with `nonzero`, for whole numbers that begin anew after the last pixel."""
     masks = blobs(6)
+    none = torch.zeros_like(masks)
+    assert not pick_pixels(none, torch.arange(9).expand(6, -1)).any()
     areas = masks.sum((1, 2))
     numbers = torch.arange(2 * int(areas.max())).expand(6, -1)
     found = pick_pixels(masks, numbers)

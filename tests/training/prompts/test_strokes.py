@@ -24,8 +24,9 @@ def test_a_stroke_lies_in_its_mask_and_is_never_empty(kind, blobs, seeded):
 
 
 @kinds
-def test_a_stroke_is_in_one_piece_where_nothing_is_cut_off(kind, seeded):
-    full = torch.ones(30, 80, 60, dtype=torch.bool)
+@pytest.mark.parametrize("size", [(80, 60), (6, 250), (250, 6)])
+def test_a_stroke_is_in_one_piece_where_nothing_is_cut_off(kind, size, seeded):
+    full = torch.ones(30, *size, dtype=torch.bool)
     for stroke in scribble(full, *seeded(0), kind).numpy():
         assert ndimage.label(stroke, structure=[[1] * 3] * 3)[1] == 1
 
