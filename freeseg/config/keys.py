@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 def add_input_keys(cfg: CfgNode) -> None:
     """Adds augmentation, tasks of training, and datasets of the user's own."""
     node = cfg.INPUT
-    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # option set of the mapper, data/mapper.py
+    node.DATASET_MAPPER_NAME = "mask_former_semantic"  # a row of data/mapper_registry.py
     node.COLOR_AUG_SSD = False  # brightness, contrast, saturation, hue jitter
     node.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0  # retry crops that one class fills beyond this share
     node.SIZE_DIVISIBILITY = -1  # pad training images to a multiple of this; -1: not

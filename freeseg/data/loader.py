@@ -8,7 +8,8 @@ or that spreads the same global batch over more processes or workers, trains on 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,12 @@ from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.custom import register_custom
-from freeseg.data.mapper import SegmentationMapper, shared_ignore_label
+from freeseg.data.mapper import shared_ignore_label
+from freeseg.data.mapper_registry import Mapper, Record, SampleMaker, build_mapper
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
-from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
+from freeseg.data.regions import REGION_MAPPERS, region_records
+from freeseg.data.truth_mapper import TruthMapper
 from freeseg.structures import DATASET_KEY, Vocabulary
-
-Record = dict[str, Any]
-Mapper = Callable[[Record], Any]
 
 ENDLESS = 2**62  # nominal length of the sequence of positions
 
@@ -93,7 +93,7 @@ class PositionSampler(torch_data.Sampler):  # type: ignore[type-arg]
 class TrainLoader:
     """Detectron2's train loader with its sampler at hand, so that a trainer can set the start."""
 
-    def __init__(self, loader: Any, sampler: PositionSampler, dataset: PositionDataset) -> None:
+    def __init__(self, loader: Any, sampler: PositionSampler, dataset: Any) -> None:
         self.loader_sampler = sampler
         self.dataset = dataset
         self._loader = loader
@@ -114,7 +114,8 @@ def build_train_loader(
 
     Args:
         cfg: a config with the freeseg keys.
-        mapper: default SegmentationMapper(cfg).
+        mapper: default the one that INPUT.DATASET_MAPPER_NAME names; a `SampleMaker` among them
+            says itself what a position shows.
         records: default the records of DATASETS.TRAIN.
         seed: default cfg.SEED, or one random seed for all processes if that is negative.
         start_iter: may also be set later, as a number of samples: `loader_sampler.start`.
@@ -127,9 +128,11 @@ def build_train_loader(
         records = train_records(cfg)
     if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
         records = _regions(cfg, records)
-        mapper = mapper or RegionMapper(cfg)
-    dataset = PositionDataset(
-        DatasetFromList(list(records), copy=False), mapper or SegmentationMapper(cfg, True), seed
+    mapper = mapper or build_mapper(cfg, True)
+    dataset = (
+        mapper.make_dataset(records, seed)
+        if isinstance(mapper, SampleMaker)
+        else PositionDataset(DatasetFromList(list(records), copy=False), mapper, seed)
     )
     sampler = PositionSampler(cfg.SOLVER.IMS_PER_BATCH, comm.get_rank(), comm.get_world_size())
     sampler.start = start_iter * cfg.SOLVER.IMS_PER_BATCH
@@ -144,21 +147,45 @@ def build_train_loader(
     return TrainLoader(loader, sampler, dataset)
 
 
-def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None) -> Any:
-    """Detectron2's test loader with the test side of SegmentationMapper.
+def build_test_loader(
+    cfg: Any, dataset_name: str, mapper: Mapper | None = None, *, truth_task: str = ""
+) -> Any:
+    """Detectron2's test loader with the test side of the mapper that the configuration names.
 
     Its images are to be segmented into the classes of their dataset, where that names any; a model
     of a closed set has its own.
+
+    Args:
+        cfg: a config with the freeseg keys.
+        dataset_name: of a registered dataset.
+        mapper: default the one that INPUT.DATASET_MAPPER_NAME names.
+        truth_task: the task whose ground truth inputs have beside the photo, see `TruthMapper`;
+            "" for none.
     """
     cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
     if mapper is None:
+        mapper = build_mapper(cfg, False)
         vocabulary = Vocabulary.of_dataset(dataset_metadata(dataset_name))
-        mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
+        if vocabulary is not None:
+            mapper = _WithVocabulary(mapper, vocabulary)
+    if truth_task:
+        mapper = TruthMapper(mapper, truth_task, ignore_label_of(dataset_name))
     records = dataset_records(dataset_name, merge_twins=cfg.DATASETS.MERGE_TWINS)
     return build_detection_test_loader(
         records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
     )
+
+
+@dataclass(frozen=True)
+class _WithVocabulary:
+    """Says into which classes the photos of a test mapper are to be segmented."""
+
+    mapper: Mapper
+    vocabulary: Vocabulary
+
+    def __call__(self, record: Mapping[str, Any]) -> Record:
+        return {"vocabulary": self.vocabulary, **self.mapper(dict(record))}
 
 
 def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:

@@ -37,6 +37,7 @@ from freeseg.data.datasets.catalog import (
     STUFF_KEY,
     ignore_label_of,
 )
+from freeseg.data.mapper_registry import MAPPER_REGISTRY, require_known_mapper
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 from freeseg.inference.input_size import build_resize
@@ -165,11 +166,7 @@ class SegmentationMapper:
         if not is_train:
             return {**arguments, "augmentations": [build_resize(cfg)]}
         name = cfg.INPUT.DATASET_MAPPER_NAME
-        if name not in PUBLISHED_MAPPERS:
-            raise ValueError(
-                f"INPUT.DATASET_MAPPER_NAME {name!r} is unknown; "
-                f"known names are {', '.join(PUBLISHED_MAPPERS)}"
-            )
+        require_known_mapper(name, PUBLISHED_MAPPERS)
         task, geometry = PUBLISHED_MAPPERS[name]
         ignore_label = shared_ignore_label(cfg.DATASETS.TRAIN)
         classes = None if cfg.DATASETS.MIX_LABEL_SETS else trained_vocabulary(cfg)
@@ -247,6 +244,9 @@ class SegmentationMapper:
             )
         return task
 
+
+for _name in PUBLISHED_MAPPERS:
+    MAPPER_REGISTRY._do_register(_name, SegmentationMapper)
 
 _ANNOTATION_KEYS = frozenset(
     {

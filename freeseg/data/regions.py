@@ -29,7 +29,8 @@ from freeseg.data.annotation_files import (
     read_stuff,
 )
 from freeseg.data.datasets.catalog import STUFF_KEY
-from freeseg.data.mapper import BatchTasks, seeded, shared_ignore_label
+from freeseg.data.mapper import BatchTasks, SegmentationMapper, seeded, shared_ignore_label
+from freeseg.data.mapper_registry import MAPPER_REGISTRY, Mapper
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 
@@ -66,19 +67,14 @@ def region_records(
     Raises:
         ValueError: When a task has no region, or a region a class beyond the flags.
     """
-    with ThreadPoolExecutor() as pool:  # decoding leaves Python to other threads
-        labels = list(pool.map(lambda record: _labels_on_png(record, ignore_label), records))
+    labels = labels_on_pngs(records, ignore_label)
     lists = []
     for task in tasks:
         by_class: dict[int, list[Record]] = {}
         for record, on_png in zip(records, labels):
-            for region in _regions_of(record, task, on_png):
+            for region in regions_of(record, task, on_png):
                 label = region["region_class"]
-                if label >= len(is_trained):
-                    raise ValueError(
-                        f"the annotation of {record['file_name']} has class {label}, but the "
-                        f"{len(is_trained)} classes are numbered 0 to {len(is_trained) - 1}"
-                    )
+                require_listed_class(record, label, len(is_trained))
                 if is_trained[label]:
                     by_class.setdefault(label, []).append(region)
         draw = random.Random(f"{seed} {task}")
@@ -102,6 +98,21 @@ def _draw_from_each(
         yield from regions if per_class < 0 else draw.sample(regions, min(per_class, len(regions)))
 
 
+def labels_on_pngs(records: Sequence[Record], ignore_label: int) -> list[list[int]]:
+    """Of every record the classes that only a semantic PNG tells; `regions_of` asks for them."""
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python to other threads
+        return list(pool.map(lambda record: _labels_on_png(record, ignore_label), records))
+
+
+def require_listed_class(record: Record, label: int, num_classes: int) -> None:
+    """Refuses a class of a record that is none of those that are listed."""
+    if label >= num_classes:
+        raise ValueError(
+            f"the annotation of {record['file_name']} has class {label}, but the "
+            f"{num_classes} classes are numbered 0 to {num_classes - 1}"
+        )
+
+
 def _labels_on_png(record: Record, ignore_label: int) -> list[int]:
     """Classes that only a semantic PNG tells: of a semantic map, or of stuff behind segments."""
     if STUFF_KEY in record:
@@ -115,8 +126,8 @@ def _labels_on_png(record: Record, ignore_label: int) -> list[int]:
     return [label for label in np.unique(labels).tolist() if label != ignore_label]
 
 
-def _regions_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Record]:
-    """The regions of one image under a task, each as a record of its own."""
+def regions_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Record]:
+    """The regions of one image under a task, each as a record of its own, see `region_records`."""
     key = "segments_info" if "segments_info" in record else "annotations"
     if key not in record:
         labels = on_png if task == "semantic" else ()
@@ -226,6 +237,15 @@ class RegionMapper:
             if mask.any():
                 break
         return transforms, mask
+
+
+def build_region_mapper(cfg: Any, is_train: bool) -> Mapper:
+    """The mapper of the prompt stage; its test photos are whole."""
+    return RegionMapper(cfg) if is_train else SegmentationMapper(cfg, False)
+
+
+for _name in REGION_MAPPERS:
+    MAPPER_REGISTRY._do_register(_name, build_region_mapper)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from detectron2.config import CfgNode
 from detectron2.data import detection_utils as utils
 from freeseg.catalog import dataset_metadata
-from freeseg.data import SegmentationMapper, evenly_spread
+from freeseg.data import build_mapper, evenly_spread
 from freeseg.data.records import dataset_records
 from freeseg.engine.few_shot import load_model
 from freeseg.evaluation.behaviour import Probes, measure_behaviour
@@ -47,7 +47,7 @@ def behaviour_table(results: Mapping[str, float]) -> str:
 
 
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[dict[str, Any], Tensor]]:
-    mapper = SegmentationMapper(cfg, is_train=False)
+    mapper = build_mapper(cfg, is_train=False)
     for record in evenly_spread(dataset_records(name), limit):
         truth = torch.from_numpy(np.array(utils.read_image(record["sem_seg_file_name"])))
         size = {"height": truth.shape[0], "width": truth.shape[1]}
