@@ -24,8 +24,9 @@ from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import read_config
 from freeseg.modeling.backbone.dinat import D2DiNAT
 from freeseg.names import with_own_names
+from freeseg.systems.freeseg.text_side import build_clip_adapter
 from freeseg.systems.lseg.head import LSegHead
-from freeseg.text import ClipAdapter, build_text_encoder
+from freeseg.text import build_text_encoder
 
 sys.path.insert(0, str(Path(__file__).parent))
 from guest_config import GUEST_KEYS, add_guest_config, without_defaults
@@ -295,4 +296,4 @@ def test_text_encoders_are_built_of_a_section_that_was_made_anew():
     cfg = configuration(add_freeseg_config)
     cfg.MODEL.TEXT_ENCODER = CfgNode({"NAME": "toy_clip"})
     cfg.MODEL.CLIP_ADAPTER = CfgNode({"PROMPT_LEARNER": "learnable"})
-    assert build_text_encoder(cfg).dim == ClipAdapter(cfg).clip_model.dim == 64
+    assert build_text_encoder(cfg).dim == build_clip_adapter(cfg).clip_model.dim == 64

@@ -96,7 +96,7 @@ def keys(sections):
 
 
 # read by the systems themselves, and where
-HEAD, SYSTEM = "modeling/head.py", "systems/mask2former/system.py"
+HEAD, SYSTEM = "modeling/head.py", "systems/mask_system.py"
 ADAPTER, FREESEG = "systems/freeseg/text_side.py", "systems/freeseg/system.py"
 ELSEWHERE = {
     "MODEL.MASK_FORMER.SIZE_DIVISIBILITY": SYSTEM,

@@ -36,7 +36,7 @@ TESTS = (
     "tests/inference",
     "tests/text",
     "tests/test_images.py",
-    "tests/test_predictor.py",
+    "tests/test_segmenter.py",
     "d2lite/tests/structures",
     "d2lite/tests/layers",
     "d2lite/tests/data",

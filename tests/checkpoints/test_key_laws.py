@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from freeseg.checkpoints import KEY_MAPS, detect_system, read_checkpoint
-from freeseg.systems.lseg.weights import LSEG
+from freeseg.systems.lseg.weights import RELEASE as LSEG
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hugging_face_ports import REASON, backbone_config

@@ -89,7 +89,7 @@ def test_a_set_is_measured_with_its_own_classes(cfg, monkeypatch):
         asked.append((crops, len(list(photos)), vocabulary))
         return {"the": "results"}
 
-    monkeypatch.setattr(regions, "ClipAdapter", Adapter)
+    monkeypatch.setattr(regions, "build_clip_adapter", Adapter)
     monkeypatch.setattr(regions, "measure_regions", measure)
     monkeypatch.setattr(regions, "region_arguments", lambda cfg: {"a": 1})
     monkeypatch.setattr(regions, "RegionCrops", lambda **arguments: arguments)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from freeseg.evaluation.doubt import auroc, dense_signs_of, measure_signs, signs_of
-from freeseg.structures import ImageFeatures
 
 SHARES = ("largest class share at a pixel (max softmax)", "minus entropy of the classes at a pixel")
 
@@ -106,19 +105,18 @@ def panoptic(ids, *scores):
     return SimpleNamespace(segment_ids=np.array(ids), segments=segments)
 
 
-def test_photos_are_measured_in_their_order_without_their_padding():
+def test_photos_are_measured_in_their_order():
     torch.manual_seed(6)
     masks, classes = torch.randn(2, 3, 4, 6), torch.randn(2, 3, 5)
-    features = ImageFeatures((), torch.zeros(2, 1, 8, 12), (32, 48), ((16, 36), (32, 48)))
     content = {
-        "a": ((classes[0], masks[0], features, 0), panoptic([[0, 3], [7, 7]], 0.5, None)),
-        "b": ((classes[1], masks[1], features, 1), panoptic([[0, 0], [0, 1]], 0.25)),
+        "a": ((classes[0], masks[0]), panoptic([[0, 3], [7, 7]], 0.5, None)),
+        "b": ((classes[1], masks[1]), panoptic([[0, 0], [0, 1]], 0.25)),
     }
     segmenter = Photos(content)
     found = measure_signs(segmenter, ["b", "a"])
     assert segmenter.model.certainty() == 0.125, "its own again"
     assert segmenter.asked == [("b", "panoptic"), ("a", "panoptic")]
-    expected = [signs_of(classes[1], masks[1]), signs_of(classes[0], masks[0, :, :2, :5])]
+    expected = [signs_of(classes[1], masks[1]), signs_of(classes[0], masks[0])]
     for name in expected[0]:
         assert found[name].tolist() == pytest.approx([row[name] for row in expected])
     assert found["labelled share"].tolist() == [0.25, 0.75]

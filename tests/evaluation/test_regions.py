@@ -17,7 +17,7 @@ from freeseg.engine.regions import run_regions
 from freeseg.evaluation.regions import measure_regions, regions_table
 from freeseg.structures import JUDGED_TASKS, Vocabulary
 from freeseg.systems.freeseg.regions import RegionCrops
-from freeseg.text import ClipAdapter
+from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes"
 SET = "shapes_val_panoptic"
@@ -68,7 +68,7 @@ def test_a_region_is_right_where_its_own_text_is_the_best():
     mask = torch.zeros(2, 64, 64, dtype=torch.bool)
     mask[0, 8:24, 8:24] = True  # the second is empty: nothing is shown of it
     photos = [(image, mask, torch.tensor([1, 0]))]
-    adapter = ClipAdapter(config(*TEMPLATES), has_void=False).eval()
+    adapter = build_clip_adapter(config(*TEMPLATES), has_void=False).eval()
     with torch.no_grad():
         found = measure_regions(adapter, RegionCrops(), photos, vocabulary)
         assert found == {"seen things": {"regions": 1, **dict.fromkeys(JUDGED_TASKS, 100.0)}}

@@ -12,7 +12,7 @@ from freeseg import add_freeseg_config
 from freeseg.evaluation.regions import measure_regions, regions_table
 from freeseg.structures import JUDGED_TASKS, Vocabulary
 from freeseg.systems.freeseg.regions import RegionCrops, masked_pictures
-from freeseg.text import ClipAdapter
+from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes/full.yaml"
 VOCABULARY = Vocabulary(
@@ -39,7 +39,7 @@ def adapter():
     cfg.merge_from_list(
         [item for key, value in options.items() for item in (f"MODEL.{key}", value)]
     )
-    return ClipAdapter(cfg, has_void=False).eval()
+    return build_clip_adapter(cfg, has_void=False).eval()
 
 
 def photo(number: int, border=(0, 0)):
