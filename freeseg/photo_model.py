@@ -101,9 +101,9 @@ class PhotoModel:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks of class lists that it has."""
+        """The tasks that it has; a user's default comes first."""
         answered = answered_tasks(self.model)
-        return tuple(task for task in SHOWN_TASKS if task in answered)
+        return tuple(task for task in (*SHOWN_TASKS, Task.OBJECT) if task in answered)
 
     def read_classes(self, text: ClassSource, own: Vocabulary) -> Vocabulary:
         """The vocabulary of a class list.

@@ -21,6 +21,7 @@ from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Prompt, Vocabulary
+from freeseg.systems import SegmentationSystem
 from freeseg.visualization import Segmentation
 from freeseg.weight_loading import load_weights
 from freeseg.zoo import find_configured
@@ -69,7 +70,7 @@ class Segmenter:
             max_instances=max_instances,
         )
         if vocabulary is None:
-            vocabulary = _own(model, "vocabulary")
+            vocabulary = _own_vocabulary(model)
         if category_ids is None:
             ids = tuple(each for each in vocabulary.dataset_ids or () if each is not None)
             category_ids = ids if len(ids) == len(vocabulary) else None
@@ -182,7 +183,7 @@ class Segmenter:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks of class lists that the model has."""
+        """The tasks that the model has; the default comes first."""
         return self.photo_model.tasks
 
     @overload  # a str is an iterable of str as well; the first signature has it
@@ -315,6 +316,14 @@ def _input_of(mapper: SegmentationMapper) -> PhotoInput:
     """How a test-time mapper reads a photo."""
     (resize,) = mapper.augmentations.augs
     return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
+
+
+def _own_vocabulary(model: nn.Module) -> Vocabulary:
+    """The classes that a system was trained on; one for all where it knows none."""
+    if isinstance(model, SegmentationSystem) and model.vocabulary is None:
+        return Vocabulary(("object",), (True,))
+    found: Vocabulary = _own(model, "vocabulary")
+    return found
 
 
 def _own(model: nn.Module, name: str) -> Any:

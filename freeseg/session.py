@@ -118,8 +118,8 @@ class Session:
         """Answers one question.
 
         Args:
-            task: "panoptic", "instance", "semantic", or "all" that the model has; its first one
-                when None.
+            task: "panoptic", "instance", "semantic", "object", or "all" that the model has; where
+                it is None that of marks is "object", else the model's first one.
             text: What to look for, see `freeseg.data.read_vocabulary`; the classes of the segmenter
                 when None. Open-vocabulary models take any.
             points: Clicks in pixels of the photo, of systems that take them; this and what follows
@@ -133,9 +133,7 @@ class Session:
             ValueError: The task is unknown, the model does not have it, or does not understand the
                 prompt; the message lists what it does.
         """
-        model = self._model
-        tasks = choose_tasks(task, model.tasks)
-        classes = self._classes
+        model, classes = self._model, self._classes
         if text is not None:
             classes = Classes(model.read_classes(text, classes.vocabulary))
         given = {
@@ -146,6 +144,9 @@ class Session:
             "strokes": strokes,
         }
         has_marks = any(each is not None for each in given.values())
+        if task is None and has_marks:
+            task = Task.OBJECT
+        tasks = choose_tasks(task, model.tasks)
         prompt = Prompt(
             marks=Marks.read(self.photo.size, **given) if has_marks else None,
             vocabulary=classes.vocabulary if model.takes_text else None,
@@ -202,8 +203,9 @@ def choose_tasks(task: str | None, known: tuple[Task, ...] = SHOWN_TASKS) -> tup
         return known[:1]
     if task == "all":
         return known
-    if task not in SHOWN_TASKS:
-        raise ValueError(f"wanted the task {', '.join(SHOWN_TASKS)} or all, got {task!r}")
+    if task not in set(Task):
+        names = ", ".join((*SHOWN_TASKS, Task.OBJECT))
+        raise ValueError(f"wanted the task {names} or all, got {task!r}")
     if task not in known:
         raise ValueError(f"the model does not have the task {task!r}, only {', '.join(known)}")
     return (Task(task),)

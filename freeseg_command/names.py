@@ -12,7 +12,7 @@ ANNOTATIONS = "annotations"  # of all photos together, see `freeseg.visualizatio
 ALL_FORMATS = (*FORMATS, ANNOTATIONS)
 TASKS_OF_FORMAT = {  # a format that is not here is of all tasks
     "labelmap": {"panoptic", "semantic"},
-    "coco": {"panoptic", "instance"},
+    "coco": {"panoptic", "instance", "object"},
     ANNOTATIONS: {"panoptic", "instance"},
 }
 

@@ -28,5 +28,7 @@ class Task(str, Enum):
 
 # the tasks of class lists, in the order in which results are shown: a user's default comes first
 SHOWN_TASKS = (Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC)
-# the same, in the order in which they are trained and judged
+# of which every segment has a mask and a score of its own
+SCORED_TASKS = (Task.INSTANCE, Task.OBJECT)
+# those of class lists, in the order in which they are trained and judged
 JUDGED_TASKS = (Task.SEMANTIC, Task.INSTANCE, Task.PANOPTIC)

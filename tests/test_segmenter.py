@@ -134,7 +134,9 @@ def test_the_model_stays_in_evaluation_mode_and_records_no_gradients(segmenter: 
 
 @pytest.mark.parametrize("wrong", ["panoptics", "", "Semantic"])
 def test_a_wrong_task_is_named_with_the_known_ones(segmenter: Segmenter, wrong) -> None:
-    with pytest.raises(ValueError, match="wanted the task panoptic, instance, semantic or all"):
+    with pytest.raises(
+        ValueError, match="wanted the task panoptic, instance, semantic, object or all"
+    ):
         segmenter(color_blocks(), wrong)
 
 

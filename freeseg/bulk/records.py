@@ -24,8 +24,8 @@ def record_of(result: Segmentation, image_id: str, file_name: str) -> dict[str, 
     height, width = result.image.shape[:2]
     image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
     record: dict[str, Any] = {"image": image}
-    if result.instances is not None:
-        record["instance"] = result.to_coco(image_id, file_name)["instances"]
+    for task in result.scored:
+        record[task] = result.to_coco(image_id, file_name)[f"{task}s"]
     if result.panoptic is not None:
         ids, segments = result.panoptic
         record["panoptic"] = [

@@ -162,7 +162,7 @@ def _rows(given: Any, name: str, depth: int) -> list[list[Any]]:
     plain = given.tolist() if hasattr(given, "tolist") else _listed(given)
     if not isinstance(plain, list):
         raise ValueError(f"{name} must be lists, an array or a tensor, got {given!r}")
-    return [plain] if _depth(plain) == depth else plain
+    return [plain] if plain and _depth(plain) == depth else plain
 
 
 def _listed(given: Any) -> Any:

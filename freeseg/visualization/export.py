@@ -28,7 +28,7 @@ from freeseg.visualization.html import html_page
 from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
-from freeseg.visualization.photo_result import PhotoResult
+from freeseg.visualization.photo_result import Instances, PhotoResult
 from freeseg_command.names import TASKS_OF_FORMAT, choose_formats
 
 Json = dict[str, Any]
@@ -42,8 +42,8 @@ def coco_content(
     """Returns what the tasks that were asked for look like in COCO's JSON.
 
     "panoptic" is a whole annotation file for one image, which names the photo `file_name` and its
-    PNG `STEM_panoptic.png`; "instances" is a list of results with run-length masks, as COCO's
-    evaluator loads it.
+    PNG `STEM_panoptic.png`; "instances" and "objects" are lists of results with run-length masks,
+    as COCO's evaluator loads them.
     """
     content: dict[str, Any] = {}
     if result.panoptic is not None:
@@ -58,8 +58,8 @@ def coco_content(
             "annotations": [segments],
             "categories": category_rows(result.vocabulary, result.category_ids),
         }
-    if result.instances is not None:
-        content["instances"] = _instance_content(result, image_id)
+    for task, found in result.scored.items():
+        content[f"{task}s"] = _result_rows(result, found, image_id)
     return content
 
 
@@ -263,9 +263,7 @@ def category_rows(vocabulary: Vocabulary, category_ids: Sequence[int]) -> list[J
     ]
 
 
-def _instance_content(result: PhotoResult, image_id: int | str) -> list[Json]:
-    assert result.instances is not None
-    instances = result.instances
+def _result_rows(result: PhotoResult, instances: Instances, image_id: int | str) -> list[Json]:
     rows = []
     for index, label in enumerate(instances.labels.tolist()):
         left, top, right, bottom = (float(side) for side in instances.boxes[index])

@@ -22,9 +22,9 @@ def masks_of(result: PhotoResult, task: str) -> Instances:
     Panoptic and semantic masks do not overlap; a semantic mask is all of a class. Panoptic segments
     come in the model's order, classes by their number.
     """
-    if task == "instance":
-        assert result.instances is not None
-        return result.instances
+    scored = {str(known): found for known, found in result.scored.items()}
+    if task in scored:
+        return scored[task]
     if task == "panoptic":
         assert result.panoptic is not None
         ids, segments = result.panoptic

@@ -9,6 +9,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from freeseg.visualization.legend import LegendRow, add_legend
 from freeseg.visualization.palette import Color, class_colors, shade
 from freeseg.visualization.photo_result import PhotoResult
 from freeseg.visualization.regions import Region, cut_out, regions_of_map
+from freeseg_command.tasks import SCORED_TASKS, Task
 
 UNASSIGNED: Color = (0, 0, 0)  # of label pictures
 REMARK_WIDTH = 22  # letters of a line of a remark in the legend
@@ -94,9 +96,10 @@ def _panoptic_regions(result: PhotoResult, min_score: float) -> list[Region]:
     ]
 
 
-def _instance_regions(result: PhotoResult, min_score: float) -> list[Region]:
-    assert result.instances is not None
-    instances = result.instances
+def _scored_regions(
+    result: PhotoResult, min_score: float, task: Task = Task.INSTANCE
+) -> list[Region]:
+    instances = result.scored[task]
     colors = class_colors(len(result.vocabulary))
     seen: dict[int, int] = defaultdict(int)
     regions = []
@@ -115,13 +118,14 @@ def _instance_regions(result: PhotoResult, min_score: float) -> list[Region]:
 
 _REGIONS: dict[str, Callable[[PhotoResult, float], list[Region]]] = {
     "panoptic": _panoptic_regions,
-    "instance": _instance_regions,
+    "instance": _scored_regions,
+    "object": partial(_scored_regions, task=Task.OBJECT),
     "semantic": _semantic_regions,
 }
 
 
 def _headings(task: str) -> tuple[str, ...]:
-    return ("score", "area") if task == "instance" else ("area",)
+    return ("score", "area") if task in SCORED_TASKS else ("area",)
 
 
 def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> list[LegendRow]:
@@ -138,14 +142,14 @@ def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> l
         members = by_label[label]
         count = f" ×{len(members)}" if len(members) > 1 else ""
         figures = [_share(areas[label], covered.size)]
-        if task == "instance":
+        if task in SCORED_TASKS:
             figures.insert(0, _score_range([region.score or 0.0 for region in members]))
         name = result.vocabulary.names[label] + count
         rows.append(LegendRow(name, colors[label], tuple(figures)))
     rest = covered.size - int(np.count_nonzero(covered))
     if not rows:
         rows.append(LegendRow("nothing found", None))
-    elif rest and task != "instance":
+    elif rest and task not in SCORED_TASKS:
         rows.append(LegendRow("unlabelled", None, (_share(rest, covered.size),)))
     lines = (line for remark in result.remarks for line in textwrap.wrap(remark, REMARK_WIDTH))
     return [*rows, *(LegendRow(line, None) for line in lines)]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from freeseg.images import RgbImage
 from freeseg.structures import (
@@ -20,7 +21,7 @@ from freeseg.structures import (
     Vocabulary,
     read_output,
 )
-from freeseg_command.tasks import SHOWN_TASKS
+from freeseg_command.tasks import SHOWN_TASKS, Task
 
 UNSURE = "unsure: unlike the photos it learned from"
 Self = TypeVar("Self", bound="PhotoResult")
@@ -60,13 +61,21 @@ class PanopticSegments:
 
 @dataclass(frozen=True)
 class Instances:
-    """Scored, possibly overlapping masks; all that the model returned, however unlikely."""
+    """Scored, possibly overlapping masks; all that the model returned, however unlikely.
+
+    Of what a prompt points at, `owners` are the rows of the prompt that each answers, `choices` are
+    0 for an answer and from 1 on for other readings of it, and `qualities` what the system itself
+    says of its masks.
+    """
 
     masks: npt.NDArray[np.bool_]  # [N, H, W]
     boxes: npt.NDArray[np.float32]  # [N, 4], xyxy pixels
     labels: npt.NDArray[np.int64]  # [N]
     names: tuple[str, ...]
     scores: npt.NDArray[np.float32]  # [N], in [0, 1]
+    qualities: npt.NDArray[np.float32] | None = None  # [N]
+    owners: npt.NDArray[np.int64] | None = None  # [N]
+    choices: npt.NDArray[np.int64] | None = None  # [N]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,6 +96,7 @@ class PhotoResult:
         knows: The photos that the model has learned from, in a few words; "" where nobody says.
         certainty: How far the model knows what it sees, in [0, 1]; None where it was not asked.
         unsure_below: The least certainty of photos that are like those that it knows.
+        objects: What a prompt points at, as instances.
     """
 
     image: RgbImage
@@ -99,6 +109,7 @@ class PhotoResult:
     knows: str = ""
     certainty: float | None = None
     unsure_below: float = 0.0
+    objects: Instances | None = None
 
     def __post_init__(self) -> None:
         if len(self.category_ids) != len(self.vocabulary):
@@ -106,10 +117,10 @@ class PhotoResult:
                 f"wanted one category id per class, got {len(self.category_ids)} ids "
                 f"and {len(self.vocabulary)} classes"
             )
-        maps = {
+        maps: dict[str, Any] = {
             "semantic": self.semantic,
             "panoptic": self.panoptic.segment_ids if self.panoptic else None,
-            "instances": self.instances.masks if self.instances else None,
+            **{f"{task}s": found.masks for task, found in self.scored.items()},
         }
         for name, array in maps.items():
             if array is not None and array.shape[-2:] != self.image.shape[:2]:
@@ -139,6 +150,7 @@ class PhotoResult:
             semantic=None if result.semantic is None else result.semantic.best().cpu().numpy(),
             panoptic=_read_panoptic(result.panoptic, vocabulary),
             instances=_read_instances(result.instances, vocabulary),
+            objects=_read_instances(result.objects, vocabulary),
             file_name=file_name,
             certainty=result.certainty,
             **about_model,
@@ -170,17 +182,24 @@ class PhotoResult:
         return (*known, UNSURE) if self.is_unsure else known
 
     @property
-    def tasks(self) -> tuple[str, ...]:
+    def scored(self) -> dict[Task, Instances]:
+        """The results of scored masks, by task."""
+        results = {Task.INSTANCE: self.instances, Task.OBJECT: self.objects}
+        return {task: found for task, found in results.items() if found is not None}
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
         """The tasks that have a result."""
-        results = (self.panoptic, self.instances, self.semantic)
-        return tuple(task for task, result in zip(SHOWN_TASKS, results) if result is not None)
+        results = (self.panoptic, self.instances, self.semantic, self.objects)
+        known = (*SHOWN_TASKS, Task.OBJECT)
+        return tuple(task for task, result in zip(known, results) if result is not None)
 
     def require(self, task: str | None) -> str:
         """Returns the task if it has a result, the first one that has when None."""
         if task is None and self.tasks:
             return self.tasks[0]
-        if task is None or task not in SHOWN_TASKS:
-            raise ValueError(f"wanted one of the tasks {', '.join(SHOWN_TASKS)}, got {task!r}")
+        if task is None or task not in set(Task):
+            raise ValueError(f"wanted one of the tasks {', '.join(Task)}, got {task!r}")
         if task not in self.tasks:
             raise ValueError(
                 f"the photo was not segmented for the task {task!r}, "
@@ -210,12 +229,21 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
     if found is None:
         return None
     assert found.masks is not None
-    assert found.labels is not None
-    labels = found.labels.cpu().numpy().astype(np.int64)
+    count = len(found)
+    labels = _array(found.labels, np.int64)
+    if labels is None:  # the one class of a list that has no more
+        labels = np.zeros(count, dtype=np.int64)
     return Instances(
         masks=found.masks.cpu().numpy().astype(np.bool_),
         boxes=found.boxes.cpu().numpy().astype(np.float32),
         labels=labels,
         names=tuple(vocabulary.names[label] for label in labels),
         scores=found.scores.cpu().numpy().astype(np.float32),
+        qualities=_array(found.qualities, np.float32),
+        owners=_array(found.owners, np.int64),
+        choices=_array(found.choices, np.int64),
     )
+
+
+def _array(values: Tensor | None, kind: Any) -> Any:
+    return None if values is None else values.cpu().numpy().astype(kind)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from freeseg.visualization.photo_result import UNSURE, PhotoResult
+from freeseg.visualization.photo_result import UNSURE, Instances, PhotoResult
 
 Json = dict[str, Any]
 
@@ -34,8 +34,8 @@ def summarize(result: PhotoResult, min_score: float = 0.5) -> dict[str, list[Jso
             }
             for segment in ordered
         ]
-    if result.instances is not None:
-        summaries["instance"] = _instances(result, min_score)
+    for task, found in result.scored.items():
+        summaries[task] = _scored(found, min_score)
     if result.semantic is not None:
         summaries["semantic"] = _classes(result)
     return summaries
@@ -67,6 +67,7 @@ _MEANINGS = {
     "panoptic_overlay": "panoptic, drawn with a legend",
     "instance_overlay": "instances, drawn with a legend",
     "semantic_overlay": "semantic, drawn with a legend",
+    "object_overlay": "objects, drawn with a legend",
     "panoptic": "panoptic segment ids, COCO's PNG",
     "panoptic_json": "panoptic segments, COCO's JSON",
     "panoptic_colors": "panoptic segments as flat colours",
@@ -74,14 +75,13 @@ _MEANINGS = {
     "semantic_json": "which number of the label map is which class",
     "semantic_colors": "semantic label map as flat colours",
     "instances_json": "instances with scores and masks, COCO results",
+    "objects_json": "objects with scores and masks, COCO results",
     "rle_json": "segments as run-length codes",
     "html": "page to look around in",
 }
 
 
-def _instances(result: PhotoResult, min_score: float) -> list[Json]:
-    assert result.instances is not None
-    found = result.instances
+def _scored(found: Instances, min_score: float) -> list[Json]:
     return [
         {
             "label": int(found.labels[index]),

@@ -129,7 +129,9 @@ def test_only_the_formats_asked_for_are_written(result, tmp_path: Path) -> None:
 
 def test_a_format_that_would_hold_nothing_is_refused(result, tmp_path: Path) -> None:
     semantic = dataclasses.replace(result, panoptic=None, instances=None)
-    with pytest.raises(ValueError, match="format coco is of the tasks instance and panoptic and"):
+    with pytest.raises(
+        ValueError, match="format coco is of the tasks instance and object and panoptic and"
+    ):
         semantic.save(tmp_path, formats=["overlay", "coco"])
     instance = dataclasses.replace(result, panoptic=None, semantic=None)
     with pytest.raises(ValueError, match="would hold nothing of instance"):

@@ -1,0 +1,179 @@
+"""A system that is clicked at, made of nothing: what the seam carries for those that come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from detectron2.data import transforms as T
+from freeseg import Segmenter
+from freeseg.inference import PhotoInput
+from freeseg.structures import (
+    PROMPT_KEY,
+    Frame,
+    ImageFeatures,
+    InstanceSet,
+    Marks,
+    Prompt,
+    Request,
+    SegmentationResult,
+    Takes,
+    Task,
+)
+from freeseg.systems import SegmentationSystem
+
+# four flat colours, 24 x 40: a quarter each
+COLOURS = np.array([[[200, 0, 0], [0, 200, 0]], [[0, 0, 200], [90, 90, 90]]], dtype=np.uint8)
+PHOTO = COLOURS.repeat(12, axis=0).repeat(20, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(ImageFeatures):
+    """The images themselves."""
+
+    images: Tensor  # [B, 3, H, W]
+
+
+class SameColour(SegmentationSystem[Pixels]):
+    """An object is all that has the colour of its first click, or of the middle of its box."""
+
+    vocabulary = None
+    answers: Mapping[Task, Takes] = {Task.OBJECT: Takes(needs=frozenset({"points", "boxes"}))}
+
+    def __init__(self, shortest: int = 48) -> None:
+        resize = T.ResizeShortestEdge([shortest, shortest], 400, interp=0)
+        super().__init__(photo_input=PhotoInput(resize, size_divisibility=32), tasks=(Task.OBJECT,))
+        self.encoded = 0
+
+    def encode(self, prepared):
+        self.encoded += 1
+        return Pixels(prepared.frames, prepared.pixels)
+
+    def answer(self, features, requests):
+        return [self._result(features, request) for request in requests]
+
+    def _result(self, features, request):
+        frame, marks = features.frames[request.index], request.prompt.marks
+        image = features.images[request.index]
+        middles = (marks.boxes[:, :2] + marks.boxes[:, 2:]) / 2
+        places = middles if marks.points.shape[1] == 0 else marks.points[:, 0]
+        masks = []
+        for x, y in frame.to_model(places).long().tolist():
+            is_same = (image == image[:, y, x][:, None, None]).all(0)
+            shown = frame.without_padding(is_same)[None, None].float()
+            masks.append(
+                torch.nn.functional.interpolate(shown, frame.photo_size, mode="nearest")[0, 0] > 0
+            )
+        stacked = torch.stack(masks) if masks else torch.zeros(0, *frame.photo_size).bool()
+        count = len(stacked)
+        boxes = torch.zeros(count, 4)
+        for box, mask in zip(boxes, stacked):
+            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+            box[:] = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        objects = InstanceSet(
+            stacked,
+            boxes,
+            None,
+            torch.full((count,), 0.75),
+            qualities=torch.full((count,), 3.0),
+            owners=torch.arange(count),
+            choices=torch.zeros(count, dtype=torch.int64),
+        )
+        return SegmentationResult(objects=objects)
+
+
+@pytest.fixture
+def system():
+    return SameColour().eval()
+
+
+def test_clicks_and_boxes_are_answered_on_the_photo_from_one_encoding(system):
+    segmenter = Segmenter(system)
+    assert segmenter.tasks == ("object",)
+    with segmenter.open(PHOTO) as session:
+        one = session(points=[(30, 5)])
+        two = session(points=[[(5.5, 3.5)], [(39, 23)]])
+        three = session(boxes=[2, 14, 12, 22])
+    assert system.encoded == 1
+    wanted = {
+        name: (colour == PHOTO).all(-1)
+        for name, colour in zip(("red", "green", "blue", "grey"), COLOURS.reshape(4, 3))
+    }
+    np.testing.assert_array_equal(one.objects.masks, wanted["green"][None])
+    np.testing.assert_array_equal(two.objects.masks, [wanted["red"], wanted["grey"]])
+    np.testing.assert_array_equal(three.objects.masks, wanted["blue"][None])
+    assert one.objects.boxes.tolist() == [[20, 0, 40, 12]]
+    assert two.objects.owners.tolist() == [0, 1]
+    assert two.objects.qualities.tolist() == [3, 3]
+    assert two.objects.choices.tolist() == [0, 0]
+
+
+def test_no_object_is_an_empty_result(system):
+    features = system.encode(system.prepare([torch.from_numpy(PHOTO).permute(2, 0, 1)]))
+    for nothing in ({"boxes": np.zeros((0, 4))}, {"boxes": []}, {"points": torch.zeros(0, 3, 2)}):
+        prompt = Prompt(marks=Marks.read((24, 40), **nothing))
+        (found,) = system.answer(features, [Request(0, (Task.OBJECT,), prompt)])
+        assert len(found.objects) == 0
+        assert found.objects.image_size == (24, 40)
+
+
+def test_results_are_drawn_and_written(system, tmp_path):
+    result = Segmenter(system).open(PHOTO)(points=[[(5.5, 3.5)], [(39, 23)]])
+    assert result.tasks == ("object",)
+    assert result.names == ("object", "object")
+    assert result.masks.shape == (2, 24, 40)
+    assert (result.picture()[3, 5] != PHOTO[3, 5]).any(), "what was clicked at is tinted"
+    np.testing.assert_array_equal(result.picture()[3, 30], PHOTO[3, 30])
+    files = result.save(tmp_path, "photo")
+    assert set(files) == {"object_overlay", "objects_json"}
+    rows = json.loads(files["objects_json"].read_text())
+    assert [row["bbox"] for row in rows] == [[0, 0, 20, 12], [20, 12, 20, 12]]
+    assert [row["score"] for row in rows] == [0.75, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "SameColour needs boxes or points for object"),
+        ({"task": "semantic"}, "does not have the task 'semantic', only object"),
+        ({"points": [(41, 3)]}, r"points\[0\]\[0\] is outside the photo of 40 x 24"),
+        ({"boxes": [5, 5, 5, 9]}, r"boxes\[0\] must be left, top, right, bottom with an area"),
+        ({"signs": [1]}, "signs are of points, and no points were given"),
+        ({"masks": np.ones((24, 40))}, "does not take masks for object; it takes boxes, points"),
+        ({"text": "cat"}, "SameColour knows its 1 classes only"),
+    ],
+)
+def test_what_it_does_not_take_is_refused_before_it_looks(system, asked, message):
+    session = Segmenter(system).open(PHOTO)
+    with pytest.raises(ValueError, match=message):
+        session(**asked)
+    assert system.encoded == 0
+
+
+def test_dicts_carry_prompts_and_objects(system):
+    image = torch.from_numpy(PHOTO).permute(2, 0, 1)
+    prompt = Prompt(marks=Marks.read((48, 80), points=[(60, 10)]))
+    (output,) = system([{"image": image, "height": 48, "width": 80, PROMPT_KEY: prompt}])
+    found = output["objects"]
+    assert found.image_size == (48, 80)
+    assert not found.has("pred_classes")
+    assert found.pred_owners.tolist() == [0]
+    expected = (COLOURS[0, 1] == PHOTO).all(-1).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(found.pred_masks[0], expected)
+    with pytest.raises(ValueError, match="prompt is a Prompt, got dict"):
+        system([{"image": image, PROMPT_KEY: {}}])
+
+
+def test_a_window_of_a_photo_is_asked_in_the_photos_pixels(system):
+    window = PHOTO[:, 16:40]
+    frame = Frame((24, 40), (24, 24), (24, 24), (16, 0, 40, 24))
+    assert frame.to_model(torch.tensor([[30.0, 5.0]])).tolist() == [[14.0, 5.0]]
+    prepared = system.prepare([torch.from_numpy(window).permute(2, 0, 1)], [frame])
+    assert prepared.frames[0].window == frame.window
+    assert prepared.frames[0].padded_size == (32, 32)
