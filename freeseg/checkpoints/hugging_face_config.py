@@ -10,7 +10,7 @@ from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 from freeseg.checkpoints.hugging_face_labels import OWN_CLASSES, Labels, read_labels
-from freeseg.checkpoints.hugging_face_processor import ProcessorSettings, read_processor
+from freeseg.checkpoints.hugging_face_processor import read_processor
 from freeseg.checkpoints.json_object import read_json_object
 from freeseg.checkpoints.reason import reason_of
 from freeseg.config import add_freeseg_config
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-_settings_of: dict[str, tuple[Settings, str]] = {}
+_ports: dict[str, tuple[Settings, str]] = {}
 
 _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
@@ -31,15 +31,16 @@ _RELEASED = {"OBJECT_MASK_THRESHOLD": 0.8, "OVERLAP_THRESHOLD": 0.8}
 _PORTS = {"OBJECT_MASK_THRESHOLD": 0.5, "OVERLAP_THRESHOLD": 0.8}
 
 
-def register_port(kind: str, settings: Settings, test_section: str) -> None:
-    """Makes folders of a port of the Mask2Former family readable.
+def register_port(kind: str, settings: Settings, test_section: str = "") -> None:
+    """Makes folders of a port readable.
 
     Args:
         kind: The ``model_type`` in their config.json.
         settings: The keys and values of the system, of what is in config.json.
-        test_section: Of the configuration, with the keys of inference.
+        test_section: Of the Mask2Former family, the section with the keys of inference: its
+            backbone, classes and image processor are read too. "": `settings` says all.
     """
-    _settings_of[kind] = (settings, test_section)
+    _ports[kind] = (settings, test_section)
 
 
 def config_from_hugging_face(folder: Path) -> CfgNode:
@@ -51,27 +52,26 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
         ValueError: When it is a model or a backbone that is not known here, or a file of the
             folder lacks or contradicts something; one line says what.
     """
-    file, port, kind, processor, labels = _read_folder(folder)
-    settings, test_section = _settings_of[kind]
+    file, port, kind = _read_port(folder)
+    settings, test_section = _ports[kind]
+    if not test_section:
+        cfg = _config_of(file, port, lambda: settings(port))
+        cfg.MODEL.WEIGHTS = str(folder)
+        return cfg
+    processor = read_processor(folder, kind)
+    labels = read_labels(folder, port, processor)
     if labels.doubts():
         logger.warning("%s %s; %s beside it can say", file, labels.doubts(), CLASSES_FILE)
-    try:
-        values = {
+    cfg = _config_of(
+        file,
+        port,
+        lambda: {
             **_common(port),
             **settings(port),
             **_backbone(port["backbone_config"]),
             **_inference(test_section, labels),
-        }
-        cfg = get_cfg()
-        add_freeseg_config(cfg)
-        empty = [key for key, value in values.items() if value is None]
-        if empty:  # a CfgNode would take it
-            raise ValueError(f"null for {empty[0]}")
-        cfg.merge_from_list(_flatten(values))
-    except KeyError as error:
-        raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
-    except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file} has an unexpected value: {reason_of(error)}") from error
+        },
+    )
     train, test = labels.register(f"{OWN_CLASSES}{folder.resolve()}")
     cfg.merge_from_list(_flatten(processor.config()))
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(labels.names)
@@ -84,7 +84,11 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
 
 def hugging_face_origins(folder: Path) -> dict[str, str]:
     """Where the "classes", "things", "input" and "thresholds" of a folder are from."""
-    *_, processor, labels = _read_folder(folder)
+    _, port, kind = _read_port(folder)
+    if not _ports[kind][1]:
+        return {"input": "config.json"}
+    processor = read_processor(folder, kind)
+    labels = read_labels(folder, port, processor)
     return {
         "classes": labels.names_from,
         "things": labels.things_from or "the port: nothing says which are things",
@@ -95,19 +99,37 @@ def hugging_face_origins(folder: Path) -> dict[str, str]:
     }
 
 
-def _read_folder(folder: Path) -> tuple[Path, dict[str, Any], str, ProcessorSettings, Labels]:
-    """Returns config.json, what is in it, the kind of its model, and what the other files say."""
+def _read_port(folder: Path) -> tuple[Path, dict[str, Any], str]:
+    """Returns config.json, what is in it, and the kind of its model."""
     file = folder / "config.json"
     port = read_json_object(file)
     kind = port.get("model_type")
-    if kind not in _settings_of:
+    if kind not in _ports:
         said = f"describes a {kind!r}" if kind else "has no model_type"
         raise ValueError(
-            f"{file} {said}, known are {' and '.join(_settings_of)}; name a folder of one of "
+            f"{file} {said}, known are {' and '.join(_ports)}; name a folder of one of "
             "these, or a model that `freeseg models` lists"
         )
-    processor = read_processor(folder, str(kind))
-    return file, port, str(kind), processor, read_labels(folder, port, processor)
+    return file, port, str(kind)
+
+
+def _config_of(
+    file: Path, port: Mapping[str, Any], values_of: Callable[[], dict[str, Any]]
+) -> CfgNode:
+    """The defaults with what config.json says; its mistakes are named."""
+    try:
+        values = values_of()
+        cfg = get_cfg()
+        add_freeseg_config(cfg)
+        empty = [key for key, value in values.items() if value is None]
+        if empty:  # a CfgNode would take it
+            raise ValueError(f"null for {empty[0]}")
+        cfg.merge_from_list(_flatten(values))
+    except KeyError as error:
+        raise ValueError(f"{file} lacks {_with_look_alike(str(error.args[0]), port)}") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file} has an unexpected value: {reason_of(error)}") from error
+    return cfg
 
 
 def _with_look_alike(key: str, port: Mapping[str, Any]) -> str:

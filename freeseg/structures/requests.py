@@ -212,5 +212,7 @@ def refuse_unanswered(
                 raise ValueError(
                     f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
                 )
-            if takes.needs and not takes.needs & kinds:
+            marks = request.prompt.marks
+            is_of_nothing = marks is not None and not len(marks)  # has an empty result
+            if takes.needs and not takes.needs & kinds and not is_of_nothing:
                 raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from freeseg import Segmenter
-from freeseg.checkpoints import config_from_hugging_face
+from freeseg.checkpoints import (
+    config_from_hugging_face,
+    hugging_face_config,
+    hugging_face_origins,
+    register_port,
+)
 from freeseg.cli import main
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -117,3 +122,16 @@ def test_another_number_of_names_than_weights_is_one_line(port, tmp_path):
     with pytest.raises(ValueError, match="of 7 classes, the model has 2") as caught:
         Segmenter.from_pretrained(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_port_that_says_all_itself_needs_no_processor_and_no_labels(tmp_path, monkeypatch):
+    monkeypatch.setattr(hugging_face_config, "_ports", dict(hugging_face_config._ports))
+    register_port("round", lambda port: {"MODEL.META_ARCHITECTURE": port["shape"]})
+    (tmp_path / "config.json").write_text('{"model_type": "round", "shape": "Ball"}')
+    cfg = config_from_hugging_face(tmp_path)
+    assert cfg.MODEL.META_ARCHITECTURE == "Ball"
+    assert str(tmp_path) == cfg.MODEL.WEIGHTS
+    assert hugging_face_origins(tmp_path) == {"input": "config.json"}
+    (tmp_path / "config.json").write_text('{"model_type": "round", "shapes": "Ball"}')
+    with pytest.raises(ValueError, match=r"lacks 'shape' \(it has 'shapes'\)"):
+        config_from_hugging_face(tmp_path)

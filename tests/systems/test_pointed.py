@@ -121,6 +121,9 @@ def test_no_object_is_an_empty_result(system):
         (found,) = system.answer(features, [Request(0, (Task.OBJECT,), prompt)])
         assert len(found.objects) == 0
         assert found.objects.image_size == (24, 40)
+    shown = Segmenter(system).open(PHOTO)(boxes=np.zeros((0, 4)))
+    assert shown.objects.masks.shape == (0, 24, 40)
+    assert shown.names == ()
 
 
 def test_results_are_drawn_and_written(system, tmp_path):
