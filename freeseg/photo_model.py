@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,8 @@ class Photo:
 class PhotoModel:
     """Answers questions about photos with a model.
 
-    A `SegmentationSystem` encodes a photo once. Any other model that keeps Detectron2's contract
-    has nothing to keep: it sees the photo anew for every question.
+    A `SegmentationSystem` encodes a photo once. Any other model that keeps Detectron2's contract,
+    and a system whose ``forward`` a project has replaced, sees the photo anew for every question.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class PhotoModel:
         None where there are none to share: the model is no `SegmentationSystem`, or they do not fit
         into memory, and photos go through the model in tiles.
         """
-        if not isinstance(self.model, SegmentationSystem):
+        if not _shares_encoding(self.model):
             return None
         frames = [Frame.of_whole(photo.size, photo.model_size) for photo in photos]
         try:
@@ -164,7 +164,7 @@ class PhotoModel:
         Raises:
             ValueError: See above; the message lists what it does answer or take.
         """
-        if isinstance(self.model, SegmentationSystem):
+        if _shares_encoding(self.model):
             self.model.check([Request(0, tasks, prompt)])
         elif prompt.kinds - {"classes"}:
             raise ValueError(f"{self.name} takes nothing but class lists")
@@ -182,8 +182,7 @@ class PhotoModel:
             ValueError: The model does not have a task, or does not understand the prompt.
             MemoryError: Not even the smallest tiles of a photo fit.
         """
-        if features is not None:
-            assert isinstance(self.model, SegmentationSystem)
+        if features is not None and _shares_encoding(self.model):
             requests = [
                 Request(
                     index,
@@ -224,3 +223,9 @@ class PhotoModel:
         if prompt.kinds - {"classes"}:
             return {**asked, PROMPT_KEY: prompt}
         return {**asked, "vocabulary": prompt.vocabulary} if self.takes_text else asked
+
+
+def _shares_encoding(model: nn.Module) -> TypeGuard[SegmentationSystem[Any]]:
+    """Whether a model is a system, and its ``forward``, which is not needed then, is not replaced."""
+    is_own = type(model).forward is SegmentationSystem.forward and "forward" not in vars(model)
+    return isinstance(model, SegmentationSystem) and is_own

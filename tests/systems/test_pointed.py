@@ -180,3 +180,19 @@ def test_a_window_of_a_photo_is_asked_in_the_photos_pixels(system):
     prepared = system.prepare([torch.from_numpy(window).permute(2, 0, 1)], [frame])
     assert prepared.frames[0].window == frame.window
     assert prepared.frames[0].padded_size == (32, 32)
+
+
+def test_a_system_whose_forward_is_replaced_is_asked_by_it(system, monkeypatch):
+    whole = {"objects": SameColour.forward(system, [_clicked()])[0]["objects"]}
+    monkeypatch.setattr(SameColour, "forward", lambda self, batch: [whole for _ in batch])
+    system.encoded = 0
+    session = Segmenter(system).open(PHOTO)
+    with pytest.raises(ValueError, match="takes nothing but class lists"):
+        session(points=[(5, 5)])
+    assert session("object").objects.owners.tolist() == [0]
+    assert system.encoded == 0
+
+
+def _clicked():
+    prompt = Prompt(marks=Marks.read((24, 40), points=[(30, 10)]))
+    return {"image": torch.from_numpy(PHOTO).permute(2, 0, 1), PROMPT_KEY: prompt}
