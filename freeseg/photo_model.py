@@ -164,7 +164,7 @@ class PhotoModel:
         Raises:
             ValueError: See above; the message lists what it does answer or take.
         """
-        if _shares_encoding(self.model):
+        if isinstance(self.model, SegmentationSystem):
             self.model.check([Request(0, tasks, prompt)])
         elif prompt.kinds - {"classes"}:
             raise ValueError(f"{self.name} takes nothing but class lists")
@@ -226,6 +226,6 @@ class PhotoModel:
 
 
 def _shares_encoding(model: nn.Module) -> TypeGuard[SegmentationSystem[Any]]:
-    """Whether a model is a system, and its ``forward``, which is not needed then, is not replaced."""
+    """Whether a model is a system whose ``forward``, which then is not needed, is its own."""
     is_own = type(model).forward is SegmentationSystem.forward and "forward" not in vars(model)
     return isinstance(model, SegmentationSystem) and is_own

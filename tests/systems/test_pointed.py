@@ -187,9 +187,9 @@ def test_a_system_whose_forward_is_replaced_is_asked_by_it(system, monkeypatch):
     monkeypatch.setattr(SameColour, "forward", lambda self, batch: [whole for _ in batch])
     system.encoded = 0
     session = Segmenter(system).open(PHOTO)
-    with pytest.raises(ValueError, match="takes nothing but class lists"):
-        session(points=[(5, 5)])
-    assert session("object").objects.owners.tolist() == [0]
+    with pytest.raises(ValueError, match="needs boxes or points for object"):
+        session()
+    assert session(points=[(5, 5)]).objects.boxes.tolist() == [[20, 0, 40, 12]]
     assert system.encoded == 0
 
 
