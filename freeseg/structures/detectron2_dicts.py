@@ -110,20 +110,23 @@ def read_frame(wanted: Mapping[str, Any]) -> Frame:
     return Frame.of_whole(photo_size, (int(height), int(width)))
 
 
-def read_request(wanted: Mapping[str, Any], index: int, default: Sequence[str]) -> Request:
+def read_request(
+    wanted: Mapping[str, Any], index: int, default: Sequence[str], *, takes_classes: bool = True
+) -> Request:
     """What an input of inference asks for.
 
     Args:
         wanted: The input.
         index: Its place in the batch.
         default: Tasks where it names none.
+        takes_classes: False: its ``vocabulary``, that of its data set, is not for a closed set.
 
     Raises:
         ValueError: A task is unknown, the class list is empty, or prompts are no `Prompt`.
     """
     prompt = wanted.get(PROMPT_KEY)
     if prompt is None:
-        prompt = Prompt(vocabulary=wanted.get("vocabulary"))
+        prompt = Prompt(vocabulary=wanted.get("vocabulary") if takes_classes else None)
     elif not isinstance(prompt, Prompt):
         raise ValueError(f"an input's {PROMPT_KEY} is a Prompt, got {type(prompt).__name__}")
     return Request(

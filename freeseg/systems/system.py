@@ -28,6 +28,7 @@ from freeseg.structures import (
     read_request,
     read_sample,
     refuse_unanswered,
+    takes_classes,
     write_result,
 )
 
@@ -141,7 +142,11 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         """
         if self.training:
             return self.losses([read_sample(x, self.ignore_label) for x in batched_inputs])
-        requests = [read_request(x, index, self.tasks) for index, x in enumerate(batched_inputs)]
+        takes_any = takes_classes(self)
+        requests = [
+            read_request(x, index, self.tasks, takes_classes=takes_any)
+            for index, x in enumerate(batched_inputs)
+        ]
         self.check(requests)
         frames = [read_frame(x) for x in batched_inputs]
         results: dict[int, dict[str, Any]] = {}
