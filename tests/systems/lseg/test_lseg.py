@@ -162,7 +162,7 @@ def test_texts_are_encoded_once(model):
     handle = encoder.register_forward_hook(lambda *_: calls.append(1))
     for _ in range(3):
         model([{"image": torch.zeros(3, 32, 32), "vocabulary": labels("never asked before")}])
-    monkeypatch.undo()
+    handle.remove()
     assert len(calls) == 1
 
 
@@ -219,7 +219,7 @@ def test_photos_are_segmented_into_typed_classes_by_label_maps(model, monkeypatc
     mapper = SegmentationMapper(lseg_config(INPUT__MIN_SIZE_TEST=0), is_train=False)
     segmenter = Segmenter(model, mapper=mapper, vocabulary=model.vocabulary)
     result = segmenter(image, task="semantic", text="cat|dog, sky: stuff, other")
-    handle.remove()
+    monkeypatch.undo()
     assert result.vocabulary.names == ("cat", "sky", "other")
     assert shapes == [(40, 60)]  # labels, not scores
     x = {"image": torch.from_numpy(image).permute(2, 0, 1), "vocabulary": result.vocabulary}
