@@ -9,10 +9,10 @@ import torch
 
 from benchmark_rows.contest import Contest, Row
 from detectron2.config import get_cfg
-from freeseg import add_freeseg_config, build_model
+from freeseg import Segmenter, add_freeseg_config, build_model
 from freeseg.modeling import fuse_for_inference
-from freeseg.structures import JUDGED_TASKS, Vocabulary
-from freeseg.systems.freeseg.questions import group_requests
+from freeseg.structures import JUDGED_TASKS, Vocabulary, read_request
+from freeseg.systems.freeseg.questions import group_questions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ONEFORMER = "oneformer/ade20k/oneformer_R50_bs16_160k.yaml"
@@ -60,6 +60,28 @@ def _three_tasks(config: str, *options) -> Contest:
     return Contest(together, one_by_one, check)
 
 
+def _six_lists(config: str, *options) -> Contest:
+    """A session against a call for every list; the texts are known to both."""
+    segmenter = Segmenter(_build(config, *options))
+    photo = _image().permute(1, 2, 0).byte().numpy()
+    lists = [", ".join(f"thing {index * 10 + k}" for k in range(10)) for index in range(6)]
+    for words in lists:
+        segmenter(photo, "panoptic", words)
+
+    def in_a_session():
+        with segmenter.open(photo) as session:
+            return [session("panoptic", words) for words in lists]
+
+    def one_by_one():
+        return [segmenter(photo, "panoptic", words) for words in lists]
+
+    def check(ours, theirs):
+        for one, other in zip(ours, theirs):
+            assert (one.panoptic.segment_ids == other.panoptic.segment_ids).all()
+
+    return Contest(in_a_session, one_by_one, check)
+
+
 def _text_side() -> Contest:
     """Our side: all that the class list costs on the second image; theirs: that whole image."""
     model, image = _build(FREESEG), _image()
@@ -70,8 +92,9 @@ def _text_side() -> Contest:
 
     @torch.inference_mode()
     def read_texts():
-        ((request,),) = group_requests(inputs, JUDGED_TASKS, model.vocabulary)
-        return model.text(request.vocabulary, request.task)
+        request = read_request(inputs[0], 0, JUDGED_TASKS)
+        ((question,),) = group_questions([request], model.vocabulary)
+        return model.text(question.vocabulary, question.task)
 
     @torch.inference_mode()
     def segment():
@@ -105,6 +128,13 @@ ROWS = (
         "three runs",
         1.8,
         functools.partial(_three_tasks, FREESEG_R50, *NO_REGION_CLIP),
+    ),
+    Row(
+        "six-lists-freeseg-r50",
+        f"six class lists on one photo, FreeSeg R50 without region CLIP, {SIZE}x{SIZE}",
+        "six calls",
+        1.5,
+        functools.partial(_six_lists, FREESEG_R50, *NO_REGION_CLIP),
     ),
     Row(
         "text-side",
