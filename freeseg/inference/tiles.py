@@ -106,9 +106,10 @@ def segment_in_tiles(
     Raises:
         ValueError: The prompt says more than a class list: it is about the photo, not about tiles.
     """
-    said = sorted(inputs.get(PROMPT_KEY, Prompt()).kinds - {"classes"})
-    if said:
-        raise ValueError(f"{' and '.join(said)} of a photo cannot be answered in tiles")
+    prompt = inputs.get(PROMPT_KEY)
+    if isinstance(prompt, Prompt) and prompt.kinds - {"classes"}:
+        said = " and ".join(sorted(prompt.kinds - {"classes"}))
+        raise ValueError(f"{said} of a photo cannot be answered in tiles")
     joiners = {**_JOINERS, "instances": partial(JoinedInstances, max_instances=max_instances)}
     size = int(inputs["height"]), int(inputs["width"])
     joined: dict[str, Any] = {}

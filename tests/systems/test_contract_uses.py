@@ -1,4 +1,4 @@
-"""The laws that every registered system keeps: evaluators, tiles, bulk jobs and export accept it."""
+"""The laws that every registered system keeps: evaluators, tiles, bulk jobs and export take it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def truth(model_of, tmp_path):
     """Registers an image's ground truth over a model's classes, as all evaluators read it."""
     names = []
 
-    def register(system: str, vocabulary=None) -> dict:
-        vocabulary = vocabulary or model_of(system).vocabulary
+    def register(system: str) -> dict:
+        vocabulary = model_of(system).vocabulary
         labels = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) * len(vocabulary) // (SIZE[0] * SIZE[1])
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels.png")
         Image.fromarray(np.stack([labels + 1, labels * 0, labels * 0], -1).astype(np.uint8)).save(
@@ -55,8 +55,8 @@ def truth(model_of, tmp_path):
             for label in range(len(vocabulary))
         ]
         annotation = {"image_id": 1, "file_name": "photo.png", "segments_info": segments}
-        for file, annotations in (("panoptic.json", [annotation]), ("things.json", [])):
-            content = {"images": [image], "categories": categories, "annotations": annotations}
+        for file, rows in (("panoptic.json", [annotation]), ("things.json", [])):
+            content = {"images": [image], "categories": categories, "annotations": rows}
             (tmp_path / file).write_text(json.dumps(content))
         record = {
             "file_name": "photo.png",
