@@ -21,8 +21,8 @@ from freeseg.visualization import Segmentation
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fixed_model import NAMES, EchoedVocabulary, write_config, write_weights
-from tiny_clip import tiny_config
-from tiny_systems import SHORT_SIDE, tiny, tiny_freeseg
+from lseg_parts import lseg_config, tiny_lseg
+from tiny_systems import SHORT_SIDE, tiny
 
 SYSTEMS = sorted(systems())
 OPEN = [name for name in SYSTEMS if tiny(name).class_lists]
@@ -336,9 +336,9 @@ def test_words_for_a_model_of_another_kind_without_words_are_refused(foreign, mo
 
 @pytest.mark.parametrize("image_format", ["RGB", "BGR"])
 def test_a_system_alone_knows_what_a_mapper_and_a_vocabulary_say(image_format):
-    model = tiny_freeseg(tiny("freeseg").seed, INPUT__FORMAT=image_format)
-    cfg = tiny_config(INPUT__FORMAT=image_format, INPUT__MIN_SIZE_TEST=SHORT_SIDE)
-    mapper = SegmentationMapper(cfg, is_train=False)
+    changes = {"INPUT__FORMAT": image_format, "INPUT__MIN_SIZE_TEST": SHORT_SIDE}
+    model = tiny_lseg(**changes)
+    mapper = SegmentationMapper(lseg_config(**changes), is_train=False)
     alone = Segmenter(model)
     told = Segmenter(model, mapper=mapper, vocabulary=model.vocabulary)
     assert repr(alone) == repr(told)
