@@ -6,7 +6,7 @@ Shapes: N instances, K classes, h w image size, H W padded size or output size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from freeseg.structures.results import (
     SemanticMap,
 )
 from freeseg.structures.targets import SegmentationTarget, labels_in
+from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import Task
 
 # keys beyond Detectron2's
@@ -119,21 +120,30 @@ def read_request(wanted: Mapping[str, Any], index: int, default: Sequence[str]) 
         default: Tasks where it names none.
 
     Raises:
-        ValueError: A task is unknown, the class list is empty, or prompts are no `Prompt`.
+        ValueError: A task is unknown, the class list is empty, or there are two; or the prompt is
+            no `Prompt`.
     """
-    prompt = wanted.get(PROMPT_KEY)
-    if prompt is None:
-        prompt = Prompt(vocabulary=wanted.get("vocabulary"))
-    elif not isinstance(prompt, Prompt):
-        raise ValueError(f"an input's {PROMPT_KEY} is a Prompt, got {type(prompt).__name__}")
     return Request(
         index,
         read_tasks(wanted.get("tasks", tuple(default))),
-        prompt,
+        _read_prompt(wanted.get(PROMPT_KEY), wanted.get("vocabulary")),
         under=wanted.get("task"),
         wants_labels=bool(wanted.get(LABEL_MAP_KEY)),
         wants_certainty=bool(wanted.get(CERTAINTY_KEY)),
     )
+
+
+def _read_prompt(prompt: Any, vocabulary: Vocabulary | None) -> Prompt:
+    """A prompt with the class list that stands beside it in an input."""
+    if prompt is None:
+        return Prompt(vocabulary=vocabulary)
+    if not isinstance(prompt, Prompt):
+        raise ValueError(f"an input's {PROMPT_KEY} is a Prompt, got {type(prompt).__name__}")
+    if vocabulary is None:
+        return prompt
+    if prompt.vocabulary is not None and prompt.vocabulary != vocabulary:
+        raise ValueError(f"an input's {PROMPT_KEY} has another class list than its vocabulary")
+    return replace(prompt, vocabulary=vocabulary)
 
 
 def write_result(result: SegmentationResult) -> dict[str, Any]:
