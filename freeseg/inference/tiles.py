@@ -20,7 +20,7 @@ from freeseg.inference.joining import (
     JoinedLabels,
     JoinedPanoptic,
 )
-from freeseg.structures import CERTAINTY_KEY, PROMPT_KEY, Prompt
+from freeseg.structures import CERTAINTY_KEY, refuse_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +106,7 @@ def segment_in_tiles(
     Raises:
         ValueError: The prompt says more than a class list: it is about the photo, not about tiles.
     """
-    prompt = inputs.get(PROMPT_KEY)
-    if isinstance(prompt, Prompt) and prompt.kinds - {"classes"}:
-        said = " and ".join(sorted(prompt.kinds - {"classes"}))
-        raise ValueError(f"{said} of a photo cannot be answered in tiles")
+    refuse_prompt(inputs, "tiles")
     joiners = {**_JOINERS, "instances": partial(JoinedInstances, max_instances=max_instances)}
     size = int(inputs["height"]), int(inputs["width"])
     joined: dict[str, Any] = {}

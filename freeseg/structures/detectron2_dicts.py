@@ -120,13 +120,19 @@ def read_request(wanted: Mapping[str, Any], index: int, default: Sequence[str]) 
         default: Tasks where it names none.
 
     Raises:
-        ValueError: A task is unknown, the class list is empty, or there are two; or the prompt is
-            no `Prompt`.
+        ValueError: A task is unknown, the class list is empty, or there are two; the prompt is no
+            `Prompt`, or its marks lie in a photo of another size.
     """
+    prompt = _read_prompt(wanted.get(PROMPT_KEY), wanted.get("vocabulary"))
+    if prompt.marks is not None and prompt.marks.size != read_frame(wanted).photo_size:
+        raise ValueError(
+            "marks lie in a photo of (height, width) "
+            f"{prompt.marks.size}, the input's is {read_frame(wanted).photo_size}"
+        )
     return Request(
         index,
         read_tasks(wanted.get("tasks", tuple(default))),
-        _read_prompt(wanted.get(PROMPT_KEY), wanted.get("vocabulary")),
+        prompt,
         under=wanted.get("task"),
         wants_labels=bool(wanted.get(LABEL_MAP_KEY)),
         wants_certainty=bool(wanted.get(CERTAINTY_KEY)),
@@ -144,6 +150,22 @@ def _read_prompt(prompt: Any, vocabulary: Vocabulary | None) -> Prompt:
     if prompt.vocabulary is not None and prompt.vocabulary != vocabulary:
         raise ValueError(f"an input's {PROMPT_KEY} has another class list than its vocabulary")
     return replace(prompt, vocabulary=vocabulary)
+
+
+def refuse_prompt(wanted: Mapping[str, Any], where: str) -> None:
+    """Refuses a prompt that is about the photo, where a model sees parts or copies of it.
+
+    Args:
+        wanted: An input.
+        where: What the model sees instead, for the message.
+
+    Raises:
+        ValueError: It says more than a class list.
+    """
+    prompt = wanted.get(PROMPT_KEY)
+    if isinstance(prompt, Prompt) and prompt.kinds - {"classes"}:
+        said = " and ".join(sorted(prompt.kinds - {"classes"}))
+        raise ValueError(f"{said} of a photo cannot be answered in {where}")
 
 
 def write_result(result: SegmentationResult) -> dict[str, Any]:
