@@ -179,8 +179,12 @@ def test_a_class_list_beside_a_prompt_is_a_part_of_it(own):
             {PROMPT_KEY: Prompt(vocabulary=CLASSES.select([0])), "vocabulary": CLASSES},
             "an input's prompt has another class list than its vocabulary",
         ),
+        (
+            {PROMPT_KEY: Prompt(Marks.read((8, 12), points=[(11, 7)])), "height": 8},
+            r"marks lie in a photo of .* \(8, 12\), the input's is \(8, 6\)",
+        ),
     ],
-    ids=["task", "no task", "prompt", "no class", "class lists twice"],
+    ids=["task", "no task", "prompt", "no class", "class lists twice", "marks"],
 )
 def test_what_cannot_be_asked_is_refused(wanted, message):
     with pytest.raises(ValueError, match=message):

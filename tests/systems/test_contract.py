@@ -253,6 +253,9 @@ def test_malformed_prompts_are_refused_before_encoding(model_of, encodings, name
         model([picture(), {**picture(), "vocabulary": empty}])
     with pytest.raises(ValueError, match="an input's prompt is a Prompt, got dict"):
         model([picture(), {**picture(), PROMPT_KEY: {"points": [(1, 2)]}}])
+    elsewhere = Prompt(marks=Marks.read(PHOTO_SIZE, points=[(80, 50)]))
+    with pytest.raises(ValueError, match="marks lie in a photo of"):
+        model([picture(), {**picture(), PROMPT_KEY: elsewhere}])
     assert counted == []
 
 

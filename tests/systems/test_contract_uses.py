@@ -18,7 +18,12 @@ from freeseg.bulk.parts import part_path, read_part
 from freeseg.bulk.records import record_of
 from freeseg.bulk.worker import ModelSettings, Worker
 from freeseg.graphs import build_graph
-from freeseg.inference import segment_in_tiles, segment_within_memory
+from freeseg.inference import (
+    AugmentedSemantic,
+    SlidingWindow,
+    segment_in_tiles,
+    segment_within_memory,
+)
 from freeseg.segmenter import Segmenter
 from freeseg.structures import OUTPUT_KEYS, Marks, Prompt, Task, read_output
 from freeseg.systems import systems
@@ -175,13 +180,25 @@ def test_many_tiles_cover_the_photo(model_of, name, task):
         assert ((joined.instances.scores >= 0) & (joined.instances.scores <= 1)).all()
 
 
+PARTS = {
+    "tiles": lambda model, asked: segment_in_tiles(model, asked, parts=2),
+    "windows": lambda model, asked: SlidingWindow(
+        model, window=(32, 32), stride=(16, 16), tasks=("semantic",)
+    )([asked]),
+    "copies of it": lambda model, asked: AugmentedSemantic(
+        model, min_sizes=[32], max_size=64, flip=True
+    )([asked]),
+}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_what_is_pointed_at_is_not_looked_for_in_tiles(model_of, name):
-    """Marks lie in pixels of the photo, which a tile's are not."""
+@pytest.mark.parametrize("parts", PARTS)
+def test_what_is_pointed_at_is_not_looked_for_in_parts(model_of, name, parts):
+    """Marks lie in pixels of the photo, which those of a part are not."""
     marked = Prompt(marks=Marks.read(SIZE, points=[(70, 50)]))
     asked = {**picture(), "height": SIZE[0], "width": SIZE[1], "prompt": marked}
-    with pytest.raises(ValueError, match="points of a photo cannot be answered in tiles"):
-        segment_in_tiles(model_of(name), asked, parts=2)
+    with pytest.raises(ValueError, match=f"points of a photo cannot be answered in {parts}"):
+        PARTS[parts](model_of(name), asked)
 
 
 def test_a_photo_of_marks_that_does_not_fit_is_said_so():
