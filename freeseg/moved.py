@@ -31,6 +31,7 @@ MODULES = {
     "freeseg.modeling.lseg_head": "freeseg.systems.lseg.head",
     "freeseg.modeling.regions": "freeseg.systems.freeseg.regions",
     "freeseg.export.graphs": "freeseg.graphs",
+    "freeseg.predictor": "freeseg.segmenter",
 }
 NAMES = {
     "freeseg.modeling": {
@@ -80,7 +81,7 @@ NAMES = {
     },
 }
 RENAMED = {  # names that are called otherwise where they are now
-    "freeseg": {"meta_arch": ("freeseg", "systems")},
+    "freeseg": {"meta_arch": ("freeseg", "systems"), "predictor": ("freeseg", "segmenter")},
     "freeseg.structures": {"TASKS": ("freeseg.structures", "JUDGED_TASKS")},
     "freeseg.visualization": {"TASKS": ("freeseg_command.tasks", "SHOWN_TASKS")},
 }
@@ -100,7 +101,14 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
-        sys.modules[name] = importlib.import_module(MODULES[name])
+        new = sys.modules[name] = importlib.import_module(MODULES[name])
+        # A child that is imported later becomes an attribute of its parent, which is the new
+        # package: `freeseg.systems.freeseg` would be what `freeseg.meta_arch.freeseg` is.
+        for old in MODULES:
+            parent, _, child = old.rpartition(".")
+            if parent == name:
+                sys.modules[old] = importlib.import_module(MODULES[old])
+                vars(new).setdefault(child, sys.modules[old])
 
 
 def forward_old_paths() -> None:

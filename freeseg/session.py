@@ -191,10 +191,15 @@ class SessionStore:
     def trim(self) -> None:
         """Lets sessions go until the rest fits; to be called after questions, which encode."""
         with self._lock:
-            total = sum(session.nbytes for session in self._sessions.values())
-            while total > self.budget:
-                _, oldest = self._sessions.popitem(last=False)
-                total -= oldest.nbytes
+            # read once: other threads encode and close meanwhile
+            sizes = {key: session.nbytes for key, session in self._sessions.items()}
+            too_large = [key for key, size in sizes.items() if size > self.budget]
+            total = sum(sizes.values())
+            for key in dict.fromkeys([*too_large, *sizes]):  # then the least recent first
+                if total <= self.budget:
+                    break
+                del self._sessions[key]
+                total -= sizes[key]
 
 
 def choose_tasks(task: str | None, known: tuple[Task, ...] = SHOWN_TASKS) -> tuple[Task, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.data import transforms as T
-from freeseg.structures import LABEL_MAP_KEY
+from freeseg.structures import LABEL_MAP_KEY, refuse_prompt
 
 
 class AugmentedSemantic(nn.Module):
@@ -47,6 +47,7 @@ class AugmentedSemantic(nn.Module):
         return scores.argmax(0) if x.get(LABEL_MAP_KEY) else scores
 
     def _scores(self, x: dict[str, Any]) -> Tensor:
+        refuse_prompt(x, "copies of it")
         height, width = x["image"].shape[-2:]
         asked = {"tasks": ("semantic",), LABEL_MAP_KEY: False}
         request = {"height": height, "width": width, **x, **asked}

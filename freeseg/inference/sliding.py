@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.inference.resize import crop_and_resize
-from freeseg.structures import LABEL_MAP_KEY
+from freeseg.structures import LABEL_MAP_KEY, refuse_prompt
 
 
 class SlidingWindow(nn.Module):
@@ -59,6 +59,7 @@ class SlidingWindow(nn.Module):
 
     def _scores(self, x: dict[str, Any]) -> Tensor:
         """[K, H, W]: every pixel's mean over the windows it is in."""
+        refuse_prompt(x, "windows")
         image = x["image"]
         total: Tensor | None = None
         count = torch.zeros(image.shape[-2:])

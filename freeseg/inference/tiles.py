@@ -20,7 +20,7 @@ from freeseg.inference.joining import (
     JoinedLabels,
     JoinedPanoptic,
 )
-from freeseg.structures import CERTAINTY_KEY
+from freeseg.structures import CERTAINTY_KEY, refuse_prompt
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def segment_within_memory(
 
     Raises:
         MemoryError: When not even the smallest tiles fit.
+        ValueError: The image does not fit, and its prompt cannot be answered in tiles.
     """
     try:
         return model(list(batch))
@@ -100,7 +101,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 def segment_in_tiles(
     model: Model, inputs: Mapping[str, Any], parts: int, max_instances: int | None = None
 ) -> dict[str, Any]:
-    """Segments an image in `parts` overlapping tiles along each side (fewer where it is short)."""
+    """Segments an image in `parts` overlapping tiles along each side (fewer where it is short).
+
+    Raises:
+        ValueError: The prompt says more than a class list: it is about the photo, not about tiles.
+    """
+    refuse_prompt(inputs, "tiles")
     joiners = {**_JOINERS, "instances": partial(JoinedInstances, max_instances=max_instances)}
     size = int(inputs["height"]), int(inputs["width"])
     joined: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from freeseg.structures.detectron2_dicts import (
     read_output,
     read_request,
     read_sample,
+    refuse_prompt,
     write_result,
 )
 from freeseg.structures.features import ImageFeatures, PyramidFeatures, sizes_of
@@ -97,6 +98,7 @@ __all__ = [
     "read_request",
     "read_sample",
     "read_tasks",
+    "refuse_prompt",
     "refuse_unanswered",
     "sizes_of",
     "takes_classes",

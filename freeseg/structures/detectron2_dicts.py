@@ -6,7 +6,7 @@ Shapes: N instances, K classes, h w image size, H W padded size or output size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from freeseg.structures.results import (
     SemanticMap,
 )
 from freeseg.structures.targets import SegmentationTarget, labels_in
+from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import Task
 
 # keys beyond Detectron2's
@@ -122,13 +123,16 @@ def read_request(
         takes_classes: False: its ``vocabulary``, that of its data set, is not for a closed set.
 
     Raises:
-        ValueError: A task is unknown, the class list is empty, or prompts are no `Prompt`.
+        ValueError: A task is unknown, the class list is empty, or there are two; the prompt is no
+            `Prompt`, or its marks lie in a photo of another size.
     """
-    prompt = wanted.get(PROMPT_KEY)
-    if prompt is None:
-        prompt = Prompt(vocabulary=wanted.get("vocabulary") if takes_classes else None)
-    elif not isinstance(prompt, Prompt):
-        raise ValueError(f"an input's {PROMPT_KEY} is a Prompt, got {type(prompt).__name__}")
+    listed = wanted.get("vocabulary") if takes_classes else None
+    prompt = _read_prompt(wanted.get(PROMPT_KEY), listed)
+    if prompt.marks is not None and prompt.marks.size != read_frame(wanted).photo_size:
+        raise ValueError(
+            "marks lie in a photo of (height, width) "
+            f"{prompt.marks.size}, the input's is {read_frame(wanted).photo_size}"
+        )
     return Request(
         index,
         read_tasks(wanted.get("tasks", tuple(default))),
@@ -137,6 +141,35 @@ def read_request(
         wants_labels=bool(wanted.get(LABEL_MAP_KEY)),
         wants_certainty=bool(wanted.get(CERTAINTY_KEY)),
     )
+
+
+def _read_prompt(prompt: Any, vocabulary: Vocabulary | None) -> Prompt:
+    """A prompt with the class list that stands beside it in an input."""
+    if prompt is None:
+        return Prompt(vocabulary=vocabulary)
+    if not isinstance(prompt, Prompt):
+        raise ValueError(f"an input's {PROMPT_KEY} is a Prompt, got {type(prompt).__name__}")
+    if vocabulary is None:
+        return prompt
+    if prompt.vocabulary is not None and prompt.vocabulary != vocabulary:
+        raise ValueError(f"an input's {PROMPT_KEY} has another class list than its vocabulary")
+    return replace(prompt, vocabulary=vocabulary)
+
+
+def refuse_prompt(wanted: Mapping[str, Any], where: str) -> None:
+    """Refuses a prompt that is about the photo, where a model sees parts or copies of it.
+
+    Args:
+        wanted: An input.
+        where: What the model sees instead, for the message.
+
+    Raises:
+        ValueError: It says more than a class list.
+    """
+    prompt = wanted.get(PROMPT_KEY)
+    if isinstance(prompt, Prompt) and prompt.kinds - {"classes"}:
+        said = " and ".join(sorted(prompt.kinds - {"classes"}))
+        raise ValueError(f"{said} of a photo cannot be answered in {where}")
 
 
 def write_result(result: SegmentationResult) -> dict[str, Any]:

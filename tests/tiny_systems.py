@@ -1,0 +1,185 @@
+"""Every registered system, small enough for laws that all of them keep, and what each is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lseg_parts
+import pytest
+import torch
+from small_inputs import annotated, picture, three_classes
+from tiny_clip import tiny_clip, tiny_config
+
+from detectron2.config import CfgNode
+from freeseg import build_model
+from freeseg.structures import JUDGED_TASKS, SegmentationResult, Task
+from freeseg.systems import FreeSeg, SegmentationSystem, systems
+
+SHORT_SIDE = 48  # of what a model sees of a photo
+CLASS_LISTS = (
+    "tree, road: stuff, cat",
+    "cat, tree",
+    "sea: stuff, sky: stuff, dog, ball",
+    "ball",
+    "road: stuff, sea: stuff",
+    "dog, cat, sky: stuff",
+)
+
+
+@dataclass(frozen=True)
+class TinySystem:
+    """What the laws need of a system.
+
+    Attributes:
+        build: A model of weights that depend on a seed, ready for inference.
+        seed: Of weights under which a picture has several classes and things.
+        batches: Training batches that show every kind of annotation.
+        class_lists: What it may be asked for; none of a system of trained classes.
+        exports: Whether it has a graph.
+    """
+
+    build: Callable[[int], SegmentationSystem]
+    seed: int
+    batches: Callable[[], list[list[dict[str, Any]]]]
+    class_lists: tuple[str, ...] = ()
+    exports: bool = True
+
+
+def tiny(name: str) -> TinySystem:
+    """The line of a system; fails the test that asks where there is none."""
+    if name not in TINY:
+        pytest.fail(f"system {name!r} has no tiny configuration: add its line to {__file__}")
+    return TINY[name]
+
+
+def tasks_of_systems() -> list[tuple[str, Task]]:
+    """(system, task) for every task that a registered system answers."""
+    return [(name, task) for name, system in systems().items() for task in system.answers]
+
+
+def _stirred(model: SegmentationSystem, seed: int) -> SegmentationSystem:
+    """Start values leave most layers without effect."""
+    torch.manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model.eval()
+
+
+def _build(cfg: CfgNode, seed: int) -> SegmentationSystem:
+    cfg.INPUT.MIN_SIZE_TEST = SHORT_SIDE
+    torch.manual_seed(seed)
+    return _stirred(build_model(cfg), seed)
+
+
+def _mask2former(seed: int) -> SegmentationSystem:
+    cfg = three_classes("Base-Mask2Former-small.yaml")
+    cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 32
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 8
+    cfg.MODEL.MASK_FORMER.TEST.OBJECT_MASK_THRESHOLD = 0.0
+    return _build(cfg, seed)
+
+
+def _oneformer(seed: int) -> SegmentationSystem:
+    cfg = three_classes("oneformer/shapes/oneformer_small.yaml")
+    cfg.MODEL.ONE_FORMER.TRAIN_NUM_POINTS = 32
+    cfg.MODEL.ONE_FORMER.NUM_OBJECT_QUERIES = 9
+    cfg.MODEL.TEXT_ENCODER.N_CTX = 2
+    cfg.MODEL.TEST.OBJECT_MASK_THRESHOLD = 0.0
+    return _build(cfg, seed)
+
+
+def tiny_freeseg(seed: int = 0, **changes: Any) -> SegmentationSystem:
+    """A FreeSeg with learned prompts; `changes` are KEY__SUBKEY=value."""
+    clip = tiny_clip()
+    torch.manual_seed(seed)
+    cfg = tiny_config(
+        INPUT__MIN_SIZE_TEST=SHORT_SIDE, MODEL__MASK_FORMER__TRAIN_NUM_POINTS=32, **changes
+    )
+    return _stirred(FreeSeg(cfg, clip_model=clip), seed)
+
+
+def _lseg(seed: int) -> SegmentationSystem:
+    model = lseg_parts.tiny_lseg(INPUT__MIN_SIZE_TEST=SHORT_SIDE)
+    return _stirred(model, seed)
+
+
+def _label_map(labels: list[int], seed: int, **more: Any) -> dict[str, Any]:
+    """A training input whose annotation is ``sem_seg``."""
+    shown = annotated(labels, seed)
+    stripes = torch.tensor(labels)[shown["instances"].gt_masks.tensor.float().argmax(0)]
+    return {**picture(seed=seed), "sem_seg": stripes, **more}
+
+
+def _closed_batches() -> list[list[dict[str, Any]]]:
+    return [
+        *([annotated([0, 2], task=task), annotated([], 1, task=task)] for task in JUDGED_TASKS),
+        [_label_map([2, 1], 2), annotated([1], 3, task=Task.PANOPTIC)],
+    ]
+
+
+def _freeseg_batches() -> list[list[dict[str, Any]]]:
+    return [
+        *([annotated([0, 2], task=task), annotated([2], 1, task=task)] for task in JUDGED_TASKS),
+        [_label_map([2, 0, 3], 2), annotated([], 3)],
+    ]
+
+
+def _lseg_batches() -> list[list[dict[str, Any]]]:
+    stripes = torch.arange(48)[:, None].expand(48, 64) // 16
+    street = lseg_parts.annotated(stripes, "lseg_street")
+    farm = lseg_parts.annotated(stripes.clamp(max=1), "lseg_farm", 1)
+    return [[street, farm], [{**picture(seed=2), "sem_seg": stripes}]]
+
+
+TINY = {
+    "freeseg": TinySystem(tiny_freeseg, 11, _freeseg_batches, CLASS_LISTS, exports=False),
+    "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
+    "mask2former": TinySystem(_mask2former, 4, _closed_batches),
+    "oneformer": TinySystem(_oneformer, 2, _closed_batches),
+}
+
+
+def assert_equal(first: SegmentationResult, second: SegmentationResult) -> None:
+    """To the last bit."""
+    assert set(first.computed()) - {"vocabulary"} == set(second.computed()) - {"vocabulary"}
+    if first.semantic is not None:
+        assert torch.equal(first.semantic.values, second.semantic.values)
+    if first.panoptic is not None:
+        assert torch.equal(first.panoptic.segment_ids, second.panoptic.segment_ids)
+        assert first.panoptic.segments == second.panoptic.segments
+    if first.instances is not None:
+        for name in ("masks", "boxes", "labels", "scores"):
+            one, other = getattr(first.instances, name), getattr(second.instances, name)
+            assert torch.equal(one, other), name
+    assert first.certainty == second.certainty
+
+
+def assert_close(first: SegmentationResult, second: SegmentationResult) -> None:
+    """Up to what other shapes of a batch do to last bits, and pixels on an edge."""
+    assert set(first.computed()) == set(second.computed())
+    if first.semantic is not None and first.semantic.scores is not None:
+        torch.testing.assert_close(
+            first.semantic.scores, second.semantic.scores, atol=1e-3, rtol=1e-3
+        )
+    elif first.semantic is not None:
+        _assert_mostly(first.semantic.labels == second.semantic.labels)
+    if first.panoptic is not None:
+        _assert_mostly(first.panoptic.segment_ids == second.panoptic.segment_ids)
+        kinds = [
+            [(one.id, one.category_id, one.isthing) for one in each.panoptic.segments]
+            for each in (first, second)
+        ]
+        assert kinds[0] == kinds[1]
+    if first.instances is not None:
+        one, other = first.instances, second.instances
+        torch.testing.assert_close(one.scores, other.scores, atol=1e-3, rtol=1e-3)
+        assert torch.equal(one.labels, other.labels)
+        _assert_mostly(one.masks == other.masks)
+
+
+def _assert_mostly(agrees: torch.Tensor) -> None:
+    assert (~agrees).sum() <= 0.002 * agrees.numel()
