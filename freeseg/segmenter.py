@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from detectron2.config import CfgNode
-from freeseg.classes import closed_vocabulary, fill_num_classes, with_own_classes
+from freeseg.classes import fill_num_classes, model_vocabulary, with_own_classes
 from freeseg.data import ClassSource, SegmentationMapper, register_custom
 from freeseg.images import MAX_PIXELS, ImageSource
 from freeseg.inference import PhotoInput
@@ -136,7 +135,7 @@ class Segmenter:
         return cls(
             model,
             mapper=SegmentationMapper(cfg, is_train=False),
-            vocabulary=_vocabulary_of(model, cfg),
+            vocabulary=model_vocabulary(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -327,12 +326,6 @@ def _own(model: nn.Module, name: str) -> Any:
     if found is None:
         raise ValueError(f"{type(model).__name__} has no {name} of its own: give the argument")
     return found
-
-
-def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
-    """The classes that a model says it predicts, else those that its configuration names."""
-    own = getattr(model, "vocabulary", None)
-    return own if isinstance(own, Vocabulary) else closed_vocabulary(cfg)
 
 
 def _is_one_image(images: object) -> bool:

@@ -22,7 +22,7 @@ from detectron2.data import (
     build_detection_train_loader,
 )
 from detectron2.utils import comm
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_vocabulary
 from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
@@ -30,7 +30,7 @@ from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper, shared_ignore_label
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
 from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
-from freeseg.structures import DATASET_KEY, Vocabulary
+from freeseg.structures import DATASET_KEY
 
 Record = dict[str, Any]
 Mapper = Callable[[Record], Any]
@@ -153,8 +153,7 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
     cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
     if mapper is None:
-        vocabulary = Vocabulary.of_dataset(dataset_metadata(dataset_name))
-        mapper = SegmentationMapper(cfg, False, vocabulary=vocabulary)
+        mapper = SegmentationMapper(cfg, False, vocabulary=dataset_vocabulary(dataset_name))
     records = dataset_records(dataset_name, merge_twins=cfg.DATASETS.MERGE_TWINS)
     return build_detection_test_loader(
         records, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS
@@ -163,7 +162,7 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
 
 def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
     """Samples of the prompt stage: single regions of the classes that may be seen."""
-    vocabulary = Vocabulary.of_dataset(dataset_metadata(cfg.DATASETS.TRAIN[0]))
+    vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
     if vocabulary is None:
         raise ValueError(f"{cfg.DATASETS.TRAIN[0]} names no classes to learn prompts for")
     seen = set(vocabulary.seen_classes())
@@ -226,7 +225,7 @@ def _labels_in_first(cfg: Any) -> dict[str, Sequence[int | None]]:
     known = trained_vocabulary(cfg)
     labels: dict[str, Sequence[int | None]] = {}
     for name in cfg.DATASETS.TRAIN:
-        listed = Vocabulary.of_dataset(dataset_metadata(name))
+        listed = dataset_vocabulary(name)
         if known is not None and listed is not None:
             match = match_or_refuse(name, listed, known, _NOT_MIXED)
             if match.labels != tuple(range(len(listed))):

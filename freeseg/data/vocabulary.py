@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Union
 
-from freeseg.catalog import dataset_metadata, dataset_names
+from freeseg.catalog import dataset_names, dataset_vocabulary
 from freeseg.data.categories import load_categories
 from freeseg.structures import ClassEntry, Vocabulary, read_classes
 from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
@@ -38,11 +38,10 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     if isinstance(source, Vocabulary):
         return source
     if isinstance(source, str) and source in dataset_names():
-        metadata = dataset_metadata(source)
-        names = metadata.get("stuff_classes") or metadata.get("thing_classes") or ()
-        if not names:
+        listed = dataset_vocabulary(source)
+        if listed is None:
             raise ValueError(f"dataset {source} has no class names in its metadata")
-        return Vocabulary.from_metadata(metadata, len(names)).with_plain_texts()
+        return listed.with_plain_texts()
     entries = [
         dataclasses.replace(entry, is_thing=not _is_stuff(entry))
         if entry.is_thing is None

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from detectron2.utils import comm
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_vocabulary
 from freeseg.classes import (
     fill_num_classes,
+    fixed_vocabulary,
     refuse_shared_texts,
     takes_any_classes,
-    trained_vocabulary,
     training_vocabularies,
 )
 from freeseg.config import completed, system_node, training_tasks
@@ -27,7 +27,7 @@ from freeseg.data.records import match_or_refuse
 from freeseg.evaluation import wanted_tasks
 from freeseg.evaluation.truth import UNKNOWN_REMEDY
 from freeseg.names import plain_name
-from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS
 
 _WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
 
@@ -116,7 +116,7 @@ def check_all(
 
 def _check_texts(cfg: Any, names: Sequence[str], problems: Problems) -> None:
     """Refuses classes that a system that reads texts cannot tell apart."""
-    lists = {name: Vocabulary.of_dataset(dataset_metadata(name)) for name in names}
+    lists = {name: dataset_vocabulary(name) for name in names}
     for source, classes in {**lists, **training_vocabularies(cfg)}.items():
         if classes is not None:
             with problems.collecting("texts of classes"):
@@ -147,8 +147,8 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
         if cfg.DATASETS.CHECK:
             return  # the check of its records says it
         raise
-    known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
-    listed = Vocabulary.of_dataset(dataset_metadata(name))
+    known = fixed_vocabulary(cfg)
+    listed = dataset_vocabulary(name)
     if known is not None and listed is not None:
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data.transforms import NoOpTransform
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import listed_vocabulary
 from freeseg.config import completed
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
@@ -18,7 +18,6 @@ from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.regions import measure_regions
-from freeseg.structures import Vocabulary
 from freeseg.systems.freeseg.config import region_arguments
 from freeseg.systems.freeseg.regions import RegionCrops
 from freeseg.systems.freeseg.text_side import build_clip_adapter
@@ -41,9 +40,7 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST names no set of annotated photos")
     name = cfg.DATASETS.TEST[0]
-    vocabulary = Vocabulary.of_dataset(dataset_metadata(name))
-    if vocabulary is None:
-        raise ValueError(f"{name} names no classes")
+    vocabulary = listed_vocabulary(name)
     adapter = build_clip_adapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
     crops = RegionCrops(**region_arguments(cfg))
     with torch.no_grad():
