@@ -24,6 +24,7 @@ from freeseg.inference.input_size import InputSize
 from freeseg.model_loading import read_config
 from freeseg.modeling.backbone.dinat import D2DiNAT
 from freeseg.names import with_own_names
+from freeseg.systems.freeseg.decoder import OpenVocabularyDecoder
 from freeseg.systems.lseg.head import LSegHead
 from freeseg.text import ClipAdapter, build_text_encoder
 
@@ -226,6 +227,23 @@ def test_systems_need_only_what_is_no_default(name):
     bare = without_defaults(cfg)
     assert len(flat(bare)) < len(flat(cfg)) - 100
     assert losses_of(bare) == losses_of(cfg)
+
+
+def test_parts_of_freeseg_need_only_what_is_no_default():
+    cfg = configuration(add_freeseg_config)
+    cfg.merge_from_file(str(CONFIGS / "freeseg/shapes/prompts.yaml"))
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 7
+    bare = without_defaults(cfg)
+    assert len(flat(bare)) < len(flat(cfg)) - 100
+    torch.manual_seed(0)
+    expected = build_model(cfg).state_dict(), OpenVocabularyDecoder(cfg).state_dict()
+    torch.manual_seed(0)
+    found = build_model(bare).state_dict(), OpenVocabularyDecoder(bare).state_dict()
+    assert len(found[0]) == 2, "of the prompts alone, the encoder is not saved"
+    assert found[1]["query_feat.weight"].shape[0] == 7
+    for one, other in zip(found, expected):
+        assert list(one) == list(other)
+        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 MAPS = {f"res{level}": ShapeSpec(channels=8, stride=2**level) for level in (2, 3, 4, 5)}

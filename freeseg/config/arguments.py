@@ -80,7 +80,6 @@ def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
 
     Nothing is downloaded for a model that will get its weights from a checkpoint.
     """
-    cfg = completed(cfg)
     node = cfg.MODEL.DPT
     starts_training = cfg.MODEL.IS_TRAIN and not cfg.MODEL.WEIGHTS
     sizes = {name: node[key] for name, key in _VIT_SIZES.items() if node[key]}

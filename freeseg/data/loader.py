@@ -185,7 +185,6 @@ def train_records(cfg: Any) -> list[Record]:
     Raises:
         ValueError: A further set has a class that the first does not list, or there is no set.
     """
-    cfg = completed(cfg)
     names, own_lists = cfg.DATASETS.TRAIN, cfg.DATASETS.MIX_LABEL_SETS
     if not names:
         raise ValueError("DATASETS.TRAIN is empty: name the sets to train on")
@@ -215,7 +214,6 @@ def check_training_classes(cfg: Any) -> None:
     Raises:
         ValueError: As `train_records`.
     """
-    cfg = completed(cfg)
     if not cfg.DATASETS.MIX_LABEL_SETS:
         _labels_in_first(cfg)
 

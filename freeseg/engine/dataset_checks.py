@@ -90,7 +90,6 @@ def check_all(
     Raises:
         MissingDataError: A dataset is not here.
     """
-    cfg = completed(cfg)
     train = cfg.DATASETS.TRAIN if is_training else ()
     chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
     for name in chosen:

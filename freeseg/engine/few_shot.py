@@ -13,7 +13,6 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
-from freeseg.config import completed
 from freeseg.data.few_shot import (
     EpisodeMapper,
     build_episode_loader,
@@ -97,7 +96,6 @@ class FewShotJob:
 
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     """The model of a configuration in evaluation mode, with weights that must fit."""
-    cfg = completed(cfg)
     model: nn.Module = build_model(cfg).eval()
     load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
     return model

@@ -11,7 +11,6 @@ from torch import Tensor
 from detectron2.config import CfgNode
 from detectron2.data.transforms import NoOpTransform
 from freeseg.catalog import listed_vocabulary
-from freeseg.config import completed
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
 from freeseg.data.datasets.catalog import ignore_label_of
@@ -33,7 +32,6 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: There are no trained prompts or no classes.
     """
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     if node.PROMPT_LEARNER == "learnable" and not node.PROMPT_CHECKPOINT:
         raise ValueError("the prompts are not trained: name MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT")

@@ -18,7 +18,6 @@ from detectron2.data import Metadata
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata, listed_vocabulary
 from freeseg.classes import fixed_vocabulary, with_dataset_ids
-from freeseg.config import completed
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
 from freeseg.data.coco_writer import write_json
@@ -59,7 +58,6 @@ class Truth:
                 DATASETS.IGNORE_UNKNOWN is off; or it names none.
             DataError: Something is wrong with its annotation.
         """
-        cfg = completed(cfg)
         records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
         listed = listed_vocabulary(name)
         void = ignore_label_of(name)

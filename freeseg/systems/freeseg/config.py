@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import CfgNode
-from freeseg.config import completed, query_decoder_arguments
+from freeseg.config import query_decoder_arguments
 
 
 def add_freeseg_keys(cfg: CfgNode) -> None:
@@ -65,7 +65,6 @@ def add_freeseg_keys(cfg: CfgNode) -> None:
 
 def interaction_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Constructor arguments of the semantic context interaction, None where there is none."""
-    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     if not cfg.MODEL.FREESEG.CONTEXT_INTERACTION:
         return None
@@ -89,7 +88,6 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     Parity: where Mask2Former counts DEC_LAYERS predictions, FreeSeg's release builds as many
     layers, one more.
     """
-    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     return {
         **query_decoder_arguments(cfg),
@@ -103,7 +101,6 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the learned prompts, without the width."""
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     before, behind = node.PROMPT_SHAPE
     return {
@@ -116,7 +113,6 @@ def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def region_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the region crops."""
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     if node.MASK_MATTING or node.SEPERATE_ADAPTER or not node.REGION_RESIZED:
         raise ValueError(
@@ -134,7 +130,6 @@ def region_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Settings of test-time prompt tuning, None where it is off."""
-    cfg = completed(cfg)
     node = cfg.TEST.PROMPT_TUNING
     if not node.ENABLED:
         return None

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.classes import closed_vocabulary
+from freeseg.config import completed
 from freeseg.modeling import class_logits
 from freeseg.names import register
 from freeseg.structures import Vocabulary, read_sample
@@ -50,6 +51,7 @@ class FreeSegPrompts(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = completed(cfg)
         return {
             "clip_adapter": build_clip_adapter(cfg, clip_model, has_void=False),
             "vocabulary": closed_vocabulary(cfg),

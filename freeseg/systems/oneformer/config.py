@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import CfgNode
-from freeseg.config import completed, system_node, test_node
+from freeseg.config import system_node, test_node
 
 
 def add_one_former_keys(cfg: CfgNode) -> None:
@@ -63,7 +63,6 @@ def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What OneFormer needs to know a task by."""
-    cfg = completed(cfg)
     channels = system_node(cfg).HIDDEN_DIM
     test = test_node(cfg)
     return {
@@ -85,7 +84,6 @@ def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
 
     Sizes that must agree in training alone are checked there.
     """
-    cfg = completed(cfg)
     node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
     if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
         return {}
