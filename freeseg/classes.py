@@ -69,7 +69,7 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     any classes: FreeSeg's published configurations give that of the seen ones.
     """
     known, number = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    if known is not None and (number in (AUTO, len(known)) or takes_any_classes(cfg)):
+    if known is not None and (number in (AUTO, len(known)) or config_takes_classes(cfg)):
         return known
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     metadata = dataset_metadata(datasets[0]) if datasets else {}
@@ -96,10 +96,10 @@ def fixed_vocabulary(cfg: CfgNode) -> Vocabulary | None:
 
     None where it may be asked for others, or where nobody names them.
     """
-    return None if takes_any_classes(cfg) else trained_vocabulary(cfg)
+    return None if config_takes_classes(cfg) else trained_vocabulary(cfg)
 
 
-def takes_any_classes(cfg: CfgNode) -> bool:
+def config_takes_classes(cfg: CfgNode) -> bool:
     """Whether the configured system may be asked for other classes than the trained ones."""
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     return takes_classes(system)
@@ -167,7 +167,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
         head.NUM_CLASSES = len(known)
         if was_frozen:
             cfg.freeze()
-    elif len(known) != head.NUM_CLASSES and not takes_any_classes(cfg):
+    elif len(known) != head.NUM_CLASSES and not config_takes_classes(cfg):
         source = cfg.MODEL.get("CLASSES", "") or next(iter(training_vocabularies(cfg)))
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "

@@ -31,6 +31,7 @@ MODULES = {
     "freeseg.modeling.lseg_head": "freeseg.systems.lseg.head",
     "freeseg.modeling.regions": "freeseg.systems.freeseg.regions",
     "freeseg.export.graphs": "freeseg.graphs",
+    "freeseg.model_loading": "freeseg.systems.building",
 }
 NAMES = {
     "freeseg.modeling": {
@@ -81,7 +82,14 @@ NAMES = {
 }
 RENAMED = {  # names that are called otherwise where they are now
     "freeseg": {"meta_arch": ("freeseg", "systems")},
-    "freeseg.structures": {"TASKS": ("freeseg.structures", "JUDGED_TASKS")},
+    "freeseg.config": {
+        "system_node": ("freeseg.config", "system_section"),
+        "test_node": ("freeseg.config", "inference_section"),
+    },
+    "freeseg.structures": {
+        "TASKS": ("freeseg.structures", "JUDGED_TASKS"),
+        "read_classes": ("freeseg.structures", "read_class_entries"),
+    },
     "freeseg.visualization": {"TASKS": ("freeseg_command.tasks", "SHOWN_TASKS")},
 }
 

@@ -14,15 +14,14 @@ from freeseg.classes import fill_num_classes, model_vocabulary, with_own_classes
 from freeseg.data import ClassSource, SegmentationMapper, register_custom
 from freeseg.images import MAX_PIXELS, ImageSource
 from freeseg.inference import PhotoInput
-from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Prompt, Vocabulary
+from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
-from freeseg.weight_loading import load_weights
-from freeseg.zoo import find_configured
+from freeseg.zoo import find_configured, find_weights
 from freeseg_command.tasks import Task
 
 
@@ -130,7 +129,8 @@ class Segmenter:
             model = build_model(cfg)
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
-        load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+        weights = find_weights(cfg.MODEL.WEIGHTS)
+        load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         fuse_for_inference(model.eval())
         return cls(
             model,

@@ -21,9 +21,9 @@ from freeseg.data.regions import RegionMapper
 from freeseg.engine import build_lr_scheduler, build_optimizer
 from freeseg.evaluation import best_metric, require_known_metric
 from freeseg.inference.input_size import InputSize
-from freeseg.model_loading import read_config
 from freeseg.modeling.backbone.dinat import D2DiNAT
 from freeseg.names import with_own_names
+from freeseg.systems.building import read_config
 from freeseg.systems.freeseg.decoder import OpenVocabularyDecoder
 from freeseg.systems.lseg.head import LSegHead
 from freeseg.text import ClipAdapter, build_text_encoder

@@ -12,9 +12,8 @@ from freeseg.checkpoints import OWN_CLASSES
 from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
 from freeseg.files import write_text
-from freeseg.model_loading import read_config
-from freeseg.weight_loading import find_weights
-from freeseg.zoo import find_configured, holds_model
+from freeseg.systems.building import read_config
+from freeseg.zoo import find_configured, find_weights, holds_model
 from freeseg_command.messages import DONE
 
 _TRAIN_EPILOG = """

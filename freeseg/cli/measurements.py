@@ -17,7 +17,7 @@ from freeseg.engine.few_shot import FewShotJob, few_shot_table
 from freeseg.engine.regions import run_regions
 from freeseg.evaluation.regions import regions_table
 from freeseg.files import write_text
-from freeseg.model_loading import read_config
+from freeseg.systems.building import read_config
 from freeseg_command.messages import DONE, say
 
 

@@ -11,7 +11,7 @@ from typing import Union
 
 from freeseg.catalog import dataset_names, dataset_vocabulary
 from freeseg.data.categories import load_categories
-from freeseg.structures import ClassEntry, Vocabulary, read_classes
+from freeseg.structures import ClassEntry, Vocabulary, read_class_entries
 from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
 
 ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[str | ClassEntry]]
@@ -32,8 +32,8 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     A class alone is warned of: classes compete, so it gets all that is found.
 
     Args:
-        source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
-            list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
+        source: A vocabulary, the name of a registered dataset, or what `read_class_entries` reads:
+            a list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
     """
     if isinstance(source, Vocabulary):
         return source
@@ -46,7 +46,7 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         dataclasses.replace(entry, is_thing=not _is_stuff(entry))
         if entry.is_thing is None
         else entry
-        for entry in read_classes(source)
+        for entry in read_class_entries(source)
     ]
     if len(entries) == 1:
         name = entries[0].name

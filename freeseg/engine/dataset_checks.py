@@ -10,13 +10,13 @@ from typing import Any
 from detectron2.utils import comm
 from freeseg.catalog import dataset_vocabulary
 from freeseg.classes import (
+    config_takes_classes,
     fill_num_classes,
     fixed_vocabulary,
     refuse_shared_texts,
-    takes_any_classes,
     training_vocabularies,
 )
-from freeseg.config import completed, system_node, training_tasks
+from freeseg.config import completed, system_section, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
 from freeseg.data.datasets.own_loader import check_metadata
@@ -100,7 +100,7 @@ def check_all(
         with problems.collecting("classes"):
             fill_num_classes(cfg.clone())
             check_training_classes(cfg)
-    if takes_any_classes(cfg):
+    if config_takes_classes(cfg):
         _check_texts(cfg, chosen, problems)
     for name in cfg.DATASETS.TEST:
         with problems.collecting("evaluation"):
@@ -166,7 +166,7 @@ def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
         merge_twins=cfg.DATASETS.MERGE_TWINS,
         frame=cfg.INPUT.EXIF,
         white_level=cfg.INPUT.WHITE_LEVEL,
-        max_objects=system_node(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
+        max_objects=system_section(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
         max_objects_key=f"MODEL.{_section(cfg)}.NUM_OBJECT_QUERIES",
         tasks=_tasks(cfg, name, train),
     )
@@ -187,4 +187,4 @@ def _tasks(cfg: Any, name: str, train: Sequence[str]) -> tuple[str, ...]:
 
 
 def _section(cfg: Any) -> str:
-    return "ONE_FORMER" if system_node(cfg) is cfg.MODEL.ONE_FORMER else "MASK_FORMER"
+    return "ONE_FORMER" if system_section(cfg) is cfg.MODEL.ONE_FORMER else "MASK_FORMER"

@@ -24,7 +24,8 @@ from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.data.photos import PhotoReader
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.names import build_model
-from freeseg.weight_loading import load_weights
+from freeseg.systems.building import load_weights
+from freeseg.zoo import find_weights
 
 FOLD_SLOT = "{fold}"
 
@@ -97,7 +98,7 @@ class FewShotJob:
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     """The model of a configuration in evaluation mode, with weights that must fit."""
     model: nn.Module = build_model(cfg).eval()
-    load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+    load_weights(model, find_weights(weights), allow_misfit=cfg.MODEL.ALLOW_MISFIT)
     return model
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import StrictCheckpointer
-from freeseg.classes import fill_num_classes, takes_any_classes
+from freeseg.classes import config_takes_classes, fill_num_classes
 from freeseg.names import build_model, registered, with_own_names
 
 
@@ -21,7 +21,7 @@ def check_fit(cfg: CfgNode, weights: str) -> nn.Module | None:
         ValueError: The weights do not fit, or some are no numbers; one line says which.
     """
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    if system is None or takes_any_classes(cfg):
+    if system is None or config_takes_classes(cfg):
         return None
     cfg = with_own_names(cfg)
     cfg.defrost()

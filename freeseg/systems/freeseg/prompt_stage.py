@@ -31,7 +31,7 @@ class FreeSegPrompts(nn.Module):
 
     new_label: Tensor
 
-    takes_vocabulary = True  # its classes are those of the training set, NUM_CLASSES is not read
+    takes_classes = True  # its classes are those of the training set, NUM_CLASSES is not read
 
     @configurable
     def __init__(self, *, clip_adapter: ClipAdapter, vocabulary: Vocabulary) -> None:

@@ -378,7 +378,7 @@ def test_tokens_behind_the_name_are_a_part_of_the_model_under_the_releases_name(
 
 def test_weights_of_the_release_load_through_the_checkpointer_as_they_are(tmp_path):
     """With the class weights, pixel statistics and embedding rows that are kept there."""
-    from freeseg.weight_loading import load_weights
+    from freeseg.systems.building import load_weights
 
     source, target = build(), build()
     with torch.no_grad():
