@@ -22,6 +22,7 @@ from freeseg.data.few_shot import (
 )
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.data.photos import PhotoReader
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.names import build_model
 from freeseg.systems.building import load_weights
@@ -96,10 +97,10 @@ class FewShotJob:
 
 
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
-    """The model of a configuration in evaluation mode, with weights that must fit."""
+    """The model of a configuration as it is evaluated, with weights that must fit."""
     model: nn.Module = build_model(cfg).eval()
     load_weights(model, find_weights(weights), allow_misfit=cfg.MODEL.ALLOW_MISFIT)
-    return model
+    return tuned_over_dataset(cfg, model)
 
 
 def few_shot_table(results: Mapping[str, Mapping[str, float]]) -> str:

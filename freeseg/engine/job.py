@@ -29,6 +29,7 @@ from freeseg.config import (
 from freeseg.config.unused import refuse_unsupported
 from freeseg.engine.beginning import beginning, require_output_folder
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import one_line_if_full
 from freeseg.engine.job_log import begin_log, held_log
 from freeseg.engine.launch import launch
@@ -211,6 +212,7 @@ def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / "augmented")
     only = inference_section(cfg)
     only.SEMANTIC_ON, only.INSTANCE_ON, only.PANOPTIC_ON = True, False, False
+    model = tuned_over_dataset(cfg, model)
     windows = sliding_window_arguments(cfg)
     if windows is not None:  # of every copy, not copies of every window
         model, cfg.TEST.AUG.IS_SLIDE = SlidingWindow(model, **windows), False

@@ -39,6 +39,7 @@ from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import is_stopping, one_line_if_full, stopping
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
@@ -153,6 +154,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
         """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
+        model = tuned_over_dataset(cfg, model)
         windows = sliding_window_arguments(cfg)
         if windows is not None:
             model = SlidingWindow(model, **windows)

@@ -147,6 +147,12 @@ class FreeSeg(MaskSystem):
         self, features: PyramidFeatures, requests: Sequence[Request]
     ) -> list[SegmentationResult]:
         """Results of requests about encoded images; each may have its own class list."""
+        return self.answer_tuned(features, requests, self.tuner)
+
+    def answer_tuned(
+        self, features: PyramidFeatures, requests: Sequence[Request], tuner: PromptTuner | None
+    ) -> list[SegmentationResult]:
+        """The same with class tokens that another tuner adapts; None leaves them as they are."""
         results = [
             SegmentationResult(vocabulary=request.vocabulary(self.vocabulary))
             for request in requests
@@ -155,8 +161,8 @@ class FreeSeg(MaskSystem):
             text = torch.stack([self.text(one.vocabulary, one.task) for one in group])
             images = [requests[one.number].index for one in group]
             masks = self.decode(features, images, text)
-            if self.tuner is not None:
-                text = self.tune(self.tuner, group, text, masks)
+            if tuner is not None:
+                text = self.tune(tuner, group, text, masks)
                 masks = self.decode(features, images, text)
             for row, one in enumerate(group):
                 found = self._result(one, requests[one.number], masks, row, text[row], features)
@@ -285,12 +291,6 @@ class FreeSeg(MaskSystem):
         )
         return resize_result(result, frame.photo_size)
 
-    def train(self, mode: bool = True) -> FreeSeg:
-        """Also ends the test set that prompts were being adapted to."""
-        if self.tuner is not None:
-            self.tuner.clear()
-        return super().train(mode)
-
 
 @register(META_ARCH_REGISTRY)
 class OpenVocabulary(FreeSeg):
@@ -310,9 +310,7 @@ def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
 
 def _build_tuner(cfg: CfgNode) -> PromptTuner | None:
     arguments = tuning_arguments(cfg)
-    if arguments is None:
-        return None
-    return PromptTuner(TuningSettings(**arguments), per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET)
+    return None if arguments is None else PromptTuner(TuningSettings(**arguments))
 
 
 def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:
