@@ -29,7 +29,7 @@ MODULES = {
     "freeseg.modeling.interaction": "freeseg.systems.freeseg.interaction",
     "freeseg.modeling.interaction_head": "freeseg.systems.freeseg.head",
     "freeseg.modeling.lseg_head": "freeseg.systems.lseg.head",
-    "freeseg.modeling.regions": "freeseg.systems.freeseg.regions",
+    "freeseg.modeling.regions": "freeseg.systems.freeseg.crops",
     "freeseg.export.graphs": "freeseg.graphs",
     "freeseg.model_loading": "freeseg.systems.building",
 }
@@ -42,7 +42,7 @@ NAMES = {
         "OneFormerDecoder": "freeseg.systems.oneformer",
         "OneFormerHead": "freeseg.systems.oneformer",
         "OpenVocabularyDecoder": "freeseg.systems.freeseg.decoder",
-        "RegionCrops": "freeseg.systems.freeseg.regions",
+        "RegionCrops": "freeseg.systems.freeseg.crops",
         "TaskConditionedOutput": "freeseg.systems.oneformer.decoder",
     },
     "freeseg.modeling.decoder": {
@@ -82,6 +82,16 @@ NAMES = {
 }
 RENAMED = {  # names that are called otherwise where they are now
     "freeseg": {"meta_arch": ("freeseg", "systems")},
+    "freeseg.systems.freeseg.config": {
+        "region_arguments": ("freeseg.systems.freeseg.config", "crop_arguments")
+    },
+    "freeseg.systems.freeseg.crops": {
+        "RegionCrops": ("freeseg.systems.freeseg.crops", "MaskCrops"),
+        "region_features": ("freeseg.systems.freeseg.crops", "crop_features"),
+    },
+    "freeseg.systems.freeseg.ensemble": {
+        "RegionEnsemble": ("freeseg.systems.freeseg.ensemble", "ProposalEnsemble")
+    },
     "freeseg.config": {
         "system_node": ("freeseg.config", "system_section"),
         "test_node": ("freeseg.config", "inference_section"),

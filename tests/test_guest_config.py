@@ -17,7 +17,7 @@ from freeseg.classes import accepts_auto
 from freeseg.config import completed
 from freeseg.data import SegmentationMapper
 from freeseg.data.photos import PhotoReader
-from freeseg.data.regions import RegionMapper
+from freeseg.data.segment_samples import SegmentMapper
 from freeseg.engine import build_lr_scheduler, build_optimizer
 from freeseg.evaluation import best_metric, require_known_metric
 from freeseg.inference.input_size import InputSize
@@ -262,7 +262,7 @@ READERS = {
     "LSegHead": lambda cfg: LSegHead.from_config(cfg, MAPS),
     "SegmentationMapper": lambda cfg: described(SegmentationMapper.from_config(cfg)),
     "test mapper": lambda cfg: described(SegmentationMapper.from_config(cfg, is_train=False)),
-    "RegionMapper": lambda cfg: described(RegionMapper.from_config(cfg)),
+    "SegmentMapper": lambda cfg: described(SegmentMapper.from_config(cfg)),
     "InputSize": InputSize.from_config,
     "PhotoReader": PhotoReader.from_config,
     "read_config": lambda cfg: read_config(cfg, None, "cpu", ()),

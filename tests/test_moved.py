@@ -11,6 +11,13 @@ import freeseg  # noqa: F401
 RENAMED = {
     ("freeseg.config", "system_node"): ("freeseg.config", "system_section"),
     ("freeseg.config", "test_node"): ("freeseg.config", "inference_section"),
+    ("freeseg.config", "region_arguments"): ("freeseg.systems.freeseg.config", "crop_arguments"),
+    ("freeseg.inference", "RegionEnsemble"): (
+        "freeseg.systems.freeseg.ensemble",
+        "ProposalEnsemble",
+    ),
+    ("freeseg.modeling", "RegionCrops"): ("freeseg.systems.freeseg.crops", "MaskCrops"),
+    ("freeseg.modeling.regions", "RegionCrops"): ("freeseg.systems.freeseg.crops", "MaskCrops"),
     ("freeseg.model_loading", "read_config"): ("freeseg.systems.building", "read_config"),
     ("freeseg.structures", "read_classes"): ("freeseg.structures", "read_class_entries"),
 }

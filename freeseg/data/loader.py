@@ -29,7 +29,7 @@ from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import SegmentationMapper, shared_ignore_label
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
-from freeseg.data.regions import REGION_MAPPERS, RegionMapper, region_records
+from freeseg.data.segment_samples import SEGMENT_MAPPERS, SegmentMapper, segment_records
 from freeseg.structures import DATASET_KEY
 
 Record = dict[str, Any]
@@ -125,9 +125,9 @@ def build_train_loader(
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if records is None:
         records = train_records(cfg)
-    if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
-        records = _regions(cfg, records)
-        mapper = mapper or RegionMapper(cfg)
+    if cfg.INPUT.DATASET_MAPPER_NAME in SEGMENT_MAPPERS:
+        records = _segments(cfg, records)
+        mapper = mapper or SegmentMapper(cfg)
     dataset = PositionDataset(
         DatasetFromList(list(records), copy=False), mapper or SegmentationMapper(cfg, True), seed
     )
@@ -160,13 +160,13 @@ def build_test_loader(cfg: Any, dataset_name: str, mapper: Mapper | None = None)
     )
 
 
-def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
-    """Samples of the prompt stage: single regions of the classes that may be seen."""
+def _segments(cfg: Any, records: Sequence[Record]) -> list[Record]:
+    """Samples of the prompt stage: single segments of the classes that may be seen."""
     vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
     if vocabulary is None:
         raise ValueError(f"{cfg.DATASETS.TRAIN[0]} names no classes to learn prompts for")
     seen = set(vocabulary.seen_classes())
-    return region_records(
+    return segment_records(
         records,
         training_tasks(cfg),
         [index in seen for index in range(len(vocabulary))],
