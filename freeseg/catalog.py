@@ -138,10 +138,7 @@ def dataset_metadata(name: str) -> Metadata:
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:
-    """The classes that a dataset names, in the order of its class numbers; None where it has none.
-
-    ``stuff_classes`` lists all of them where it is there, else ``thing_classes`` does.
-    """
+    """The classes that a dataset names, in the order of its class numbers; None: it names none."""
     return Vocabulary.of_dataset(dataset_metadata(name))
 
 

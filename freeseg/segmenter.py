@@ -21,7 +21,7 @@ from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Prompt, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
-from freeseg.zoo import find_configured, find_weights
+from freeseg.zoo import find_configured, weights_path
 from freeseg_command.tasks import Task
 
 
@@ -129,7 +129,7 @@ class Segmenter:
             model = build_model(cfg)
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
-        weights = find_weights(cfg.MODEL.WEIGHTS)
+        weights = weights_path(cfg.MODEL.WEIGHTS)
         load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         fuse_for_inference(model.eval())
         return cls(

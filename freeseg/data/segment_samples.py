@@ -97,10 +97,8 @@ def _draw_from_each(
     by_class: Mapping[int, list[Record]], per_class: int, draw: random.Random
 ) -> Iterator[Record]:
     for label in sorted(by_class):
-        segments = by_class[label]
-        yield from (
-            segments if per_class < 0 else draw.sample(segments, min(per_class, len(segments)))
-        )
+        found = by_class[label]
+        yield from found if per_class < 0 else draw.sample(found, min(per_class, len(found)))
 
 
 def _labels_on_png(record: Record, ignore_label: int) -> list[int]:

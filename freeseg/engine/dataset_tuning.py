@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from detectron2.config import CfgNode
-from freeseg.structures import PyramidFeatures, Request, SegmentationResult
 from freeseg.systems import FreeSeg
 from freeseg.systems.freeseg.tuning import PromptTuner
 
@@ -20,24 +19,16 @@ class DatasetTuning(nn.Module):
     """
 
     def __init__(self, model: FreeSeg, tuner: PromptTuner) -> None:
-        """Wraps a system.
-
-        Args:
-            model: In evaluation mode; nothing is kept on it.
-            tuner: `per_dataset`.
-        """
+        """Wraps a system, on which nothing is kept; the tuner is one `per_dataset`."""
         super().__init__()
         self.model = model
         self.tuner = tuner
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One result dict per image."""
-        return self.model.respond(batched_inputs, self._answer)
-
-    def _answer(
-        self, features: PyramidFeatures, requests: Sequence[Request]
-    ) -> list[SegmentationResult]:
-        return self.model.answer_tuned(features, requests, self.tuner)
+        return self.model.respond(
+            batched_inputs, lambda *asked: self.model.answer_tuned(*asked, self.tuner)
+        )
 
     def train(self, mode: bool = True) -> DatasetTuning:
         """Also forgets the images so far."""
@@ -48,8 +39,7 @@ class DatasetTuning(nn.Module):
 def tuned_over_dataset(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """The model as TEST.PROMPT_TUNING.PER_DATASET evaluates it; itself where that says nothing."""
     system = getattr(model, "module", model)
-    if not isinstance(system, FreeSeg) or system.tuner is None:
-        return model
-    if not cfg.TEST.PROMPT_TUNING.PER_DATASET:
+    has_tuner = isinstance(system, FreeSeg) and system.tuner is not None
+    if not has_tuner or not cfg.TEST.PROMPT_TUNING.PER_DATASET:
         return model
     return DatasetTuning(system, PromptTuner(system.tuner.settings, per_dataset=True)).eval()

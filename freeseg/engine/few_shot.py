@@ -26,7 +26,7 @@ from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.names import build_model
 from freeseg.systems.building import load_weights
-from freeseg.zoo import find_weights
+from freeseg.zoo import weights_path
 
 FOLD_SLOT = "{fold}"
 
@@ -99,7 +99,7 @@ class FewShotJob:
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
     """The model of a configuration as it is evaluated, with weights that must fit."""
     model: nn.Module = build_model(cfg).eval()
-    load_weights(model, find_weights(weights), allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+    load_weights(model, weights_path(weights), allow_misfit=cfg.MODEL.ALLOW_MISFIT)
     return tuned_over_dataset(cfg, model)
 
 

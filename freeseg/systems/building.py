@@ -120,6 +120,18 @@ def existing_file(source: str | os.PathLike[str], kind: str) -> str:
     return path
 
 
+def existing_weights(path: str) -> str:
+    """Returns the path of weights, "~" replaced, or their address.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    path = os.path.expanduser(path)
+    if "://" not in path:
+        existing_file(weights_file(path), "weights file")
+    return path
+
+
 def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> None:
     """Loads a checkpoint of any known format into a model.
 
@@ -129,7 +141,7 @@ def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> 
     Args:
         model: As its configuration builds it.
         path: Of a file or of a folder of Hugging Face's, or an address; an empty one leaves the
-            model untrained. For names of models see `freeseg.zoo.find_weights`.
+            model untrained. For names of models see `freeseg.zoo.weights_path`.
         allow_misfit: See above.
 
     Raises:
@@ -139,9 +151,7 @@ def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> 
     if not path:
         logger.warning("the model has no weights: it is untrained")
         return
-    path = os.path.expanduser(path)
-    if "://" not in path:
-        existing_file(weights_file(path), "weights file")
+    path = existing_weights(path)
     checkpointer = StrictCheckpointer(model)
     try:
         checkpointer.load(path)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from freeseg.images import RgbImage
-from freeseg.visualization.overlay import drawn_segments
+from freeseg.visualization.overlay import segments_of
 from freeseg.visualization.photo_result import PhotoResult
 
 VIEWER_FOLDER = Path(__file__).with_name("viewer")  # the script and the style sheet
@@ -75,9 +75,7 @@ def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
     names = result.vocabulary.names
     views = {}
     for task in result.tasks:
-        segments = sorted(
-            drawn_segments(result, task, min_score), key=lambda segment: -segment.area
-        )
+        segments = sorted(segments_of(result, task, min_score), key=lambda segment: -segment.area)
         views[task] = [
             {
                 "name": names[segment.label],

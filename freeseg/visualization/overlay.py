@@ -26,14 +26,14 @@ _SHOWN_SIDE = 448  # photos are enlarged until their longer side is about this, 
 _MIN_FONT, _MAX_FONT = 11, 96
 
 
-def drawn_segments(result: PhotoResult, task: str, min_score: float) -> list[DrawnSegment]:
+def segments_of(result: PhotoResult, task: str, min_score: float) -> list[DrawnSegment]:
     """Returns what is drawn of a task; instances below a score are left out."""
     return _SEGMENTS[task](result, min_score)
 
 
 def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo with a task's segments and a legend of the classes that are present."""
-    segments = drawn_segments(result, task, min_score)
+    segments = segments_of(result, task, min_score)
     factor = max(1, _SHOWN_SIDE // max(result.image.shape[:2]))
     photo = enlarge(result.image, factor)
     font_size = _font_size(photo)
@@ -45,7 +45,7 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
 def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo, at its own size, with a task's segments and no legend."""
     return draw_segments(
-        result.image, drawn_segments(result, task, min_score), _font_size(result.image)
+        result.image, segments_of(result, task, min_score), _font_size(result.image)
     )
 
 
@@ -53,7 +53,7 @@ def draw_labels(result: PhotoResult, task: str) -> RgbImage:
     """Returns a picture [H, W, 3] of flat segment colours on black."""
     picture = np.empty_like(result.image)
     picture[:] = UNASSIGNED
-    for segment in sorted(drawn_segments(result, task, 0.0), key=lambda segment: -segment.area):
+    for segment in sorted(segments_of(result, task, 0.0), key=lambda segment: -segment.area):
         picture[segment.box][segment.mask] = segment.color
     return picture
 

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from freeseg.checkpoints import weights_file
 from freeseg.classes import class_list_of
 from freeseg.resources import local_path, resource
-from freeseg.systems.building import existing_file, load_config
+from freeseg.systems.building import load_config
 from freeseg.zoo.download import DownloadError, check_file, download
 from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.published import with_test_settings
@@ -123,22 +123,6 @@ def weights_path(name_or_path: str) -> str:
     if name_or_path not in load_catalog() or Path(name_or_path).exists():
         return os.path.expanduser(name_or_path)
     return str(local_weights(card_of(name_or_path).weights))
-
-
-def find_weights(name_or_path: str) -> str:
-    """Returns the path of weights, which is there, or their address; "" of none.
-
-    Args:
-        name_or_path: A file, an address, a folder of Hugging Face's, or a name of `freeseg models`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        DownloadError: The weights of a name are not here and cannot be fetched.
-    """
-    path = weights_path(name_or_path) if name_or_path else ""
-    if path and "://" not in path:
-        existing_file(weights_file(path), "weights file")
-    return path
 
 
 def local_weights(source: WeightsSource) -> Path:
