@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,9 +27,8 @@ class DatasetTuning(nn.Module):
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One result dict per image."""
-        return self.model.respond(
-            batched_inputs, lambda *asked: self.model.answer_tuned(*asked, self.tuner)
-        )
+        answer = functools.partial(self.model.answer_tuned, tuner=self.tuner)
+        return self.model.respond(batched_inputs, answer)
 
     def train(self, mode: bool = True) -> DatasetTuning:
         """Also forgets the images so far."""
@@ -39,7 +39,8 @@ class DatasetTuning(nn.Module):
 def tuned_over_dataset(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """The model as TEST.PROMPT_TUNING.PER_DATASET evaluates it; itself where that says nothing."""
     system = getattr(model, "module", model)
-    has_tuner = isinstance(system, FreeSeg) and system.tuner is not None
-    if not has_tuner or not cfg.TEST.PROMPT_TUNING.PER_DATASET:
+    if not isinstance(system, FreeSeg) or system.tuner is None:
+        return model
+    if not cfg.TEST.PROMPT_TUNING.PER_DATASET:
         return model
     return DatasetTuning(system, PromptTuner(system.tuner.settings, per_dataset=True)).eval()
