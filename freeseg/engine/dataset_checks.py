@@ -159,6 +159,8 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
 
 
 def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
+    section = system_section(cfg)
+    key = "ONE_FORMER" if section is cfg.MODEL.ONE_FORMER else "MASK_FORMER"
     has_queries = plain_name(cfg.MODEL.META_ARCHITECTURE) in _WITH_QUERIES
     return CheckSettings(
         is_test=name in cfg.DATASETS.TEST,
@@ -166,8 +168,8 @@ def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
         merge_twins=cfg.DATASETS.MERGE_TWINS,
         frame=cfg.INPUT.EXIF,
         white_level=cfg.INPUT.WHITE_LEVEL,
-        max_objects=system_section(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
-        max_objects_key=f"MODEL.{_section(cfg)}.NUM_OBJECT_QUERIES",
+        max_objects=section.NUM_OBJECT_QUERIES if has_queries else 0,
+        max_objects_key=f"MODEL.{key}.NUM_OBJECT_QUERIES",
         tasks=_tasks(cfg, name, train),
     )
 
@@ -184,7 +186,3 @@ def _tasks(cfg: Any, name: str, train: Sequence[str]) -> tuple[str, ...]:
         with contextlib.suppress(ValueError, NotImplementedError):  # said for itself
             tasks += wanted_tasks(cfg, name)
     return tuple(dict.fromkeys(tasks))
-
-
-def _section(cfg: Any) -> str:
-    return "ONE_FORMER" if system_section(cfg) is cfg.MODEL.ONE_FORMER else "MASK_FORMER"
