@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+from freeseg.structures import Vocabulary
 
 Loader = Callable[[], list[dict[str, Any]]]
 
@@ -134,6 +135,25 @@ def dataset_metadata(name: str) -> Metadata:
     if entry is None or _is_published(name):
         return MetadataCatalog.get(name)
     return entry.metadata
+
+
+def dataset_vocabulary(name: str) -> Vocabulary | None:
+    """The classes that a dataset names, in the order of its class numbers; None: it names none."""
+    return Vocabulary.of_dataset(dataset_metadata(name))
+
+
+def listed_vocabulary(name: str) -> Vocabulary:
+    """The classes that a dataset names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    listed = dataset_vocabulary(name)
+    if listed is None:
+        raise ValueError(
+            f"dataset {name} names no classes: its metadata needs thing_classes or stuff_classes"
+        )
+    return listed
 
 
 def dataset_names() -> list[str]:

@@ -1,8 +1,8 @@
 """Which classes a model predicts, in which order, and which of them a dataset's classes are.
 
 The one place for these questions. A model's classes are those it was trained on: the list beside
-its checkpoint, else that of the training set. Lists are joined by name; neither ids nor places say
-what a class is.
+its checkpoint, else that of the training set. Once it is built, its `vocabulary` says them. Lists
+are joined by name; neither ids nor places say what a class is.
 
 Shapes: K classes of a model.
 """
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_metadata, dataset_vocabulary
 from freeseg.checkpoints import read_content
 from freeseg.files import write_text
 from freeseg.names import registered
@@ -57,7 +58,7 @@ def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
     path = cfg.MODEL.get("CLASSES", "")
     if path:
         return {names[0] if names else "": read_class_list(path)}
-    lists = {name: Vocabulary.of_dataset(dataset_metadata(name)) for name in names}
+    lists = {name: dataset_vocabulary(name) for name in names}
     return {name: classes for name, classes in lists.items() if classes is not None}
 
 
@@ -68,7 +69,7 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     any classes: FreeSeg's published configurations give that of the seen ones.
     """
     known, number = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-    if known is not None and (number in (AUTO, len(known)) or takes_any_classes(cfg)):
+    if known is not None and (number in (AUTO, len(known)) or config_takes_classes(cfg)):
         return known
     datasets = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     metadata = dataset_metadata(datasets[0]) if datasets else {}
@@ -79,7 +80,26 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     return numbered
 
 
-def takes_any_classes(cfg: CfgNode) -> bool:
+def model_vocabulary(model: nn.Module | None, cfg: CfgNode) -> Vocabulary:
+    """The classes of a built model, in the order of its outputs.
+
+    A system says them itself; of another model, or of none, the configuration does.
+    """
+    own = getattr(model, "vocabulary", None)
+    if isinstance(own, Vocabulary):
+        return own
+    return trained_vocabulary(cfg) or closed_vocabulary(cfg)
+
+
+def fixed_vocabulary(cfg: CfgNode) -> Vocabulary | None:
+    """The only classes that the configured model predicts.
+
+    None where it may be asked for others, or where nobody names them.
+    """
+    return None if config_takes_classes(cfg) else trained_vocabulary(cfg)
+
+
+def config_takes_classes(cfg: CfgNode) -> bool:
     """Whether the configured system may be asked for other classes than the trained ones."""
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     return takes_classes(system)
@@ -147,7 +167,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
         head.NUM_CLASSES = len(known)
         if was_frozen:
             cfg.freeze()
-    elif len(known) != head.NUM_CLASSES and not takes_any_classes(cfg):
+    elif len(known) != head.NUM_CLASSES and not config_takes_classes(cfg):
         source = cfg.MODEL.get("CLASSES", "") or next(iter(training_vocabularies(cfg)))
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {head.NUM_CLASSES}, but {source} lists "

@@ -29,11 +29,12 @@ MODULES = {
     "freeseg.modeling.interaction": "freeseg.systems.freeseg.interaction",
     "freeseg.modeling.interaction_head": "freeseg.systems.freeseg.head",
     "freeseg.modeling.lseg_head": "freeseg.systems.lseg.head",
-    "freeseg.modeling.regions": "freeseg.systems.freeseg.regions",
+    "freeseg.modeling.regions": "freeseg.systems.freeseg.crops",
     "freeseg.export.graphs": "freeseg.graphs",
     "freeseg.predictor": "freeseg.segmenter",
+    "freeseg.model_loading": "freeseg.systems.building",
 }
-NAMES = {
+NAMES = {  # module, or module:name where it is called otherwise now
     "freeseg.modeling": {
         "ClipAdapter": "freeseg.text",
         "ContextInteraction": "freeseg.systems.freeseg.interaction",
@@ -42,7 +43,7 @@ NAMES = {
         "OneFormerDecoder": "freeseg.systems.oneformer",
         "OneFormerHead": "freeseg.systems.oneformer",
         "OpenVocabularyDecoder": "freeseg.systems.freeseg.decoder",
-        "RegionCrops": "freeseg.systems.freeseg.regions",
+        "RegionCrops": "freeseg.systems.freeseg.crops:MaskCrops",
         "TaskConditionedOutput": "freeseg.systems.oneformer.decoder",
     },
     "freeseg.modeling.decoder": {
@@ -52,7 +53,7 @@ NAMES = {
     },
     "freeseg.inference": {
         "PromptTuner": "freeseg.systems.freeseg.tuning",
-        "RegionEnsemble": "freeseg.systems.freeseg.ensemble",
+        "RegionEnsemble": "freeseg.systems.freeseg.ensemble:ProposalEnsemble",
         "TuningSettings": "freeseg.systems.freeseg.tuning",
         "geometric_ensemble": "freeseg.systems.freeseg.ensemble",
         "label_map": "freeseg.systems.lseg.label_map",
@@ -73,17 +74,21 @@ NAMES = {
         "interaction_arguments": "freeseg.systems.freeseg.config",
         "learned_prompt_arguments": "freeseg.systems.freeseg.config",
         "open_decoder_arguments": "freeseg.systems.freeseg.config",
-        "region_arguments": "freeseg.systems.freeseg.config",
+        "region_arguments": "freeseg.systems.freeseg.config:crop_arguments",
+        "system_node": "freeseg.config:system_section",
         "task_conditioning_arguments": "freeseg.systems.oneformer.config",
         "task_query_arguments": "freeseg.systems.oneformer.config",
         "text_mapper_arguments": "freeseg.systems.oneformer.config",
+        "test_node": "freeseg.config:inference_section",
         "tuning_arguments": "freeseg.systems.freeseg.config",
     },
-}
-RENAMED = {  # names that are called otherwise where they are now
-    "freeseg": {"meta_arch": ("freeseg", "systems"), "predictor": ("freeseg", "segmenter")},
-    "freeseg.structures": {"TASKS": ("freeseg.structures", "JUDGED_TASKS")},
-    "freeseg.visualization": {"TASKS": ("freeseg_command.tasks", "SHOWN_TASKS")},
+    "freeseg": {"meta_arch": "freeseg:systems", "predictor": "freeseg:segmenter"},
+    "freeseg.structures": {
+        "TASKS": "freeseg.structures:JUDGED_TASKS",
+        "read_classes": "freeseg.structures:read_class_entries",
+    },
+    "freeseg.systems.freeseg.crops": {"RegionCrops": "freeseg.systems.freeseg.crops:MaskCrops"},
+    "freeseg.visualization": {"TASKS": "freeseg_command.tasks:SHOWN_TASKS"},
 }
 
 
@@ -117,7 +122,7 @@ def forward_old_paths() -> None:
         return
     sys.meta_path.insert(0, _Finder())  # the new package has folders of old names
     SegmentationResult.to_detectron2 = write_result  # type: ignore[attr-defined]
-    for package in {*NAMES, *RENAMED}:
+    for package in NAMES:
         module = sys.modules[package]
         vars(module)["__getattr__"] = _with_old_names(module, vars(module).get("__getattr__"))
 
@@ -126,11 +131,9 @@ def _with_old_names(module: ModuleType, own: Callable[[str], Any] | None) -> Cal
     package = module.__name__
 
     def find(name: str) -> Any:
-        if name in NAMES.get(package, {}):
-            return getattr(importlib.import_module(NAMES[package][name]), name)
-        if name in RENAMED.get(package, {}):
-            home, renamed = RENAMED[package][name]
-            return getattr(importlib.import_module(home), renamed)
+        if name in NAMES[package]:
+            home, _, renamed = NAMES[package][name].partition(":")
+            return getattr(importlib.import_module(home), renamed or name)
         if own is not None:
             return own(name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -16,7 +16,6 @@ from freeseg.data import ClassSource, read_vocabulary
 from freeseg.data.photo_reader import read_photo
 from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
 from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
-from freeseg.model_loading import system_name
 from freeseg.structures import (
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
@@ -32,7 +31,7 @@ from freeseg.structures import (
     read_output,
     takes_classes,
 )
-from freeseg.systems import SegmentationSystem
+from freeseg.systems import SegmentationSystem, paper_name
 from freeseg_command.tasks import SHOWN_TASKS, Task
 
 
@@ -92,7 +91,7 @@ class PhotoModel:
     @property
     def name(self) -> str:
         """What the model's system is called."""
-        return system_name(type(self.model).__name__)
+        return paper_name(type(self.model).__name__)
 
     @property
     def takes_text(self) -> bool:

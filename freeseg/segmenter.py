@@ -10,21 +10,19 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from detectron2.config import CfgNode
-from freeseg.classes import closed_vocabulary, fill_num_classes, with_own_classes
+from freeseg.classes import fill_num_classes, model_vocabulary, with_own_classes
 from freeseg.data import ClassSource, SegmentationMapper, register_custom
 from freeseg.images import MAX_PIXELS, ImageSource
 from freeseg.inference import PhotoInput
-from freeseg.model_loading import ConfigSource, read_config
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Prompt, Vocabulary
 from freeseg.systems import SegmentationSystem
+from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
-from freeseg.weight_loading import load_weights
-from freeseg.zoo import find_configured
+from freeseg.zoo import find_configured, weights_path
 from freeseg_command.tasks import Task
 
 
@@ -132,12 +130,13 @@ class Segmenter:
             model = build_model(cfg)
         except KeyError as error:  # Detectron2's registries
             raise ValueError(f"cannot build the model: {error.args[0]}") from error
-        load_weights(model, cfg.MODEL.WEIGHTS, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+        weights = weights_path(cfg.MODEL.WEIGHTS)
+        load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
         fuse_for_inference(model.eval())
         return cls(
             model,
             mapper=SegmentationMapper(cfg, is_train=False),
-            vocabulary=_vocabulary_of(model, cfg),
+            vocabulary=model_vocabulary(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -336,12 +335,6 @@ def _own(model: nn.Module, name: str) -> Any:
     if found is None:
         raise ValueError(f"{type(model).__name__} has no {name} of its own: give the argument")
     return found
-
-
-def _vocabulary_of(model: nn.Module, cfg: CfgNode) -> Vocabulary:
-    """The classes that a model says it predicts, else those that its configuration names."""
-    own = getattr(model, "vocabulary", None)
-    return own if isinstance(own, Vocabulary) else closed_vocabulary(cfg)
 
 
 def _is_one_image(images: object) -> bool:

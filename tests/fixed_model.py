@@ -60,7 +60,7 @@ class StrongestChannel(nn.Module):
 class EchoedVocabulary(StrongestChannel):
     """Remembers the class list it was asked for."""
 
-    takes_vocabulary = True
+    takes_classes = True
 
     def forward(self, inputs):
         self.asked_for = inputs[0]["vocabulary"]

@@ -15,19 +15,21 @@ from hypothesis import strategies as st
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
 from freeseg import add_freeseg_config
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_metadata, dataset_vocabulary, listed_vocabulary
 from freeseg.checkpoints import write_checkpoint
 from freeseg.classes import (
     accepts_auto,
     check_same_classes,
     class_list_of,
     closed_vocabulary,
+    config_takes_classes,
     fill_num_classes,
+    fixed_vocabulary,
     match_classes,
+    model_vocabulary,
     order_warning,
     read_class_list,
     shown,
-    takes_any_classes,
     trained_vocabulary,
     with_dataset_ids,
     with_own_classes,
@@ -400,6 +402,36 @@ def test_classes_without_names_are_numbered(cfg, caplog):
     assert "no names for 2 classes (a_set_without_names): they are numbered" in caplog.text
 
 
+def test_the_classes_of_a_set_are_those_of_its_metadata_or_it_is_refused(named):
+    assert listed_vocabulary(named("a", "b")) == dataset_vocabulary("classes_of_a_test")
+    assert dataset_vocabulary("classes_of_a_test").names == ("a", "b")
+    dataset_metadata("classes_of_a_test").set(stuff_classes=["a", "b", "c"])
+    assert listed_vocabulary("classes_of_a_test").names == ("a", "b", "c")
+    assert dataset_vocabulary("a_set_without_names") is None
+    with pytest.raises(ValueError, match="dataset a_set_without_names names no classes: its meta"):
+        listed_vocabulary("a_set_without_names")
+
+
+def test_a_built_system_says_its_classes_and_the_configuration_those_of_others(cfg, named):
+    cfg.DATASETS.TRAIN = (named("a", "b"),)
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = "GuestNet", 2
+    model = torch.nn.Linear(1, 1)
+    assert model_vocabulary(model, cfg).names == ("a", "b")
+    model.vocabulary = listed("c", "d", "e")
+    assert model_vocabulary(model, cfg) is model.vocabulary
+    model.vocabulary = torch.nn.Embedding(9, 2)  # a guest's, of words
+    assert model_vocabulary(model, cfg).names == model_vocabulary(None, cfg).names == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["Mask2Former", "FreeSeg"])
+def test_only_a_model_that_takes_no_others_has_fixed_classes(cfg, named, name):
+    cfg.DATASETS.TRAIN, cfg.MODEL.META_ARCHITECTURE = (named("a", "b"),), name
+    found = fixed_vocabulary(cfg)
+    assert (found and found.names) == (None if name == "FreeSeg" else ("a", "b"))
+    cfg.DATASETS.TRAIN = ("a_set_without_names",)
+    assert fixed_vocabulary(cfg) is None
+
+
 ALL = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
 
 
@@ -412,9 +444,9 @@ def test_every_configuration_agrees_with_its_sets(cfg, name):
     fill_num_classes(cfg)
     known = trained_vocabulary(cfg)
     assert known is not None
-    if takes_any_classes(cfg):
+    if config_takes_classes(cfg):
         return
     assert len(known) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     for test in cfg.DATASETS.TEST:
-        other = Vocabulary.of_dataset(dataset_metadata(test))
+        other = dataset_vocabulary(test)
         assert match_classes(other, known).unknown == ()

@@ -11,7 +11,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config, build_model
-from freeseg.config import system_node
+from freeseg.config import system_section
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ALL = sorted(
@@ -76,7 +76,7 @@ def test_every_configuration_trains_a_step_when_shrunk(name):
     cfg.MODEL.SWIN.NUM_HEADS = [1, 2, 4, 8]
     cfg.MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS = 1
     cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = cfg.MODEL.SEM_SEG_HEAD.MASK_DIM = 32
-    node = system_node(cfg)
+    node = system_section(cfg)
     node.HIDDEN_DIM = cfg.MODEL.TEXT_ENCODER.WIDTH = 32
     node.TRAIN_NUM_POINTS = 16
     cfg.MODEL.TEXT_ENCODER.NUM_LAYERS = 1

@@ -50,7 +50,7 @@ def dump():
 FINDINGS = f"""
 import freeseg
 from freeseg.catalog import dataset_metadata
-from freeseg.model_loading import read_config
+from freeseg.systems.building import read_config
 from detectron2.modeling import build_model
 
 found = {{"beside": dump()}}

@@ -17,13 +17,14 @@ from freeseg.classes import accepts_auto
 from freeseg.config import completed
 from freeseg.data import SegmentationMapper
 from freeseg.data.photos import PhotoReader
-from freeseg.data.regions import RegionMapper
+from freeseg.data.segment_samples import SegmentMapper
 from freeseg.engine import build_lr_scheduler, build_optimizer
 from freeseg.evaluation import best_metric, require_known_metric
 from freeseg.inference.input_size import InputSize
-from freeseg.model_loading import read_config
 from freeseg.modeling.backbone.dinat import D2DiNAT
 from freeseg.names import with_own_names
+from freeseg.systems.building import read_config
+from freeseg.systems.freeseg.decoder import OpenVocabularyDecoder
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 from freeseg.systems.lseg.head import LSegHead
 from freeseg.text import build_text_encoder
@@ -229,6 +230,23 @@ def test_systems_need_only_what_is_no_default(name):
     assert losses_of(bare) == losses_of(cfg)
 
 
+def test_parts_of_freeseg_need_only_what_is_no_default():
+    cfg = configuration(add_freeseg_config)
+    cfg.merge_from_file(str(CONFIGS / "freeseg/shapes/prompts.yaml"))
+    cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES = 7
+    bare = without_defaults(cfg)
+    assert len(flat(bare)) < len(flat(cfg)) - 100
+    torch.manual_seed(0)
+    expected = build_model(cfg).state_dict(), OpenVocabularyDecoder(cfg).state_dict()
+    torch.manual_seed(0)
+    found = build_model(bare).state_dict(), OpenVocabularyDecoder(bare).state_dict()
+    assert len(found[0]) == 2, "of the prompts alone, the encoder is not saved"
+    assert found[1]["query_feat.weight"].shape[0] == 7
+    for one, other in zip(found, expected):
+        assert list(one) == list(other)
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 MAPS = {f"res{level}": ShapeSpec(channels=8, stride=2**level) for level in (2, 3, 4, 5)}
 READERS = {
     "choose_test_datasets": lambda cfg: (arguments.choose_test_datasets(cfg), cfg.DATASETS.TEST),
@@ -245,7 +263,7 @@ READERS = {
     "LSegHead": lambda cfg: LSegHead.from_config(cfg, MAPS),
     "SegmentationMapper": lambda cfg: described(SegmentationMapper.from_config(cfg)),
     "test mapper": lambda cfg: described(SegmentationMapper.from_config(cfg, is_train=False)),
-    "RegionMapper": lambda cfg: described(RegionMapper.from_config(cfg)),
+    "SegmentMapper": lambda cfg: described(SegmentMapper.from_config(cfg)),
     "InputSize": InputSize.from_config,
     "PhotoReader": PhotoReader.from_config,
     "read_config": lambda cfg: read_config(cfg, None, "cpu", ()),

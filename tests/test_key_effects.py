@@ -10,6 +10,7 @@ from detectron2.layers import ShapeSpec
 from freeseg import add_freeseg_config, config
 from freeseg.config.unused import REFUSED, UNUSED
 from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
+from freeseg.systems.freeseg.config import crop_arguments
 from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
@@ -22,7 +23,7 @@ SHARED = [
 FUNCTIONS = {
     "MaskFormerHead": [
         *(*SHARED, config.interaction_arguments, config.open_decoder_arguments),
-        *(config.learned_prompt_arguments, config.region_arguments, config.tuning_arguments),
+        *(config.learned_prompt_arguments, crop_arguments, config.tuning_arguments),
     ],
     "OneFormerHead": [
         *(*SHARED, config.task_query_arguments, config.task_conditioning_arguments),
@@ -106,7 +107,7 @@ ELSEWHERE = {
     "MODEL.ONE_FORMER.TRANSFORMER_DECODER_NAME": HEAD,
     "MODEL.ONE_FORMER.TRANSFORMER_IN_FEATURE": HEAD,
     "MODEL.TEST.DETECTION_ON": "evaluation/builder.py",
-    "TEST.PROMPT_TUNING.PER_DATASET": FREESEG,
+    "TEST.PROMPT_TUNING.PER_DATASET": "engine/dataset_tuning.py",
     "MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE": FREESEG,
     "MODEL.CLIP_ADAPTER.CLIP_ENSEMBLE_WEIGHT": FREESEG,
     "MODEL.CLIP_ADAPTER.CLIP_MODEL_NAME": ADAPTER,

@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list:
         given.extend(one.get("vocabulary") for one in inputs)
         return plain(self, inputs)
 
-    monkeypatch.setattr(StrongestChannel, "takes_vocabulary", True, raising=False)
+    monkeypatch.setattr(StrongestChannel, "takes_classes", True, raising=False)
     monkeypatch.setattr(StrongestChannel, "forward", forward)
     return given
 

@@ -11,7 +11,7 @@ import freeseg  # noqa: F401 - registers the names
 from detectron2.config import get_cfg
 from detectron2.utils.file_io import PathManager
 from freeseg import add_freeseg_config, engine
-from freeseg.model_loading import load_config
+from freeseg.systems.building import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "freeseg://"

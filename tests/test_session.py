@@ -143,7 +143,9 @@ def test_one_photo_that_was_read_serves_many_sessions(models):
 def test_unknown_tasks_are_refused_with_the_known_ones(models, monkeypatch, name):
     calls = counted(monkeypatch, models[name], "encode")
     session = Segmenter(models[name]).open(photo())
-    with pytest.raises(ValueError, match="wanted the task panoptic, instance, semantic or all"):
+    with pytest.raises(
+        ValueError, match="wanted the task panoptic, instance, semantic, object or all"
+    ):
         session("depth")
     for task in {Task.PANOPTIC, Task.INSTANCE, Task.SEMANTIC} - models[name].answers.keys():
         with pytest.raises(ValueError, match=f"does not have the task '{task}', only semantic"):

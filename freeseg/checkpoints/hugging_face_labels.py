@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freeseg.catalog import dataset_metadata, replace_metadata
+from freeseg.catalog import dataset_vocabulary, replace_metadata
 from freeseg.checkpoints.hugging_face_processor import ProcessorSettings
 from freeseg.checkpoints.json_object import read_json_object
-from freeseg.structures import CLASSES_FILE, Vocabulary, read_class_rows
+from freeseg.structures import CLASSES_FILE, read_class_rows
 
 # Datasets by their number of classes, as (train, test): the ports keep no more than names.
 _DATASETS = {
@@ -107,7 +107,7 @@ def _dataset_of(names: tuple[str, ...], things: frozenset[int] | None = None) ->
     datasets = _DATASETS.get(len(names))
     if datasets is None:
         return None
-    vocabulary = Vocabulary.of_dataset(dataset_metadata(datasets[1]))
+    vocabulary = dataset_vocabulary(datasets[1])
     if vocabulary is None or not _are_alike(names, vocabulary.names):
         return None
     own = frozenset(label for label, is_thing in enumerate(vocabulary.is_thing) if is_thing)

@@ -9,7 +9,7 @@ from freeseg.config import add_freeseg_config
 from freeseg.data import check_registered, register_custom
 from freeseg.data.problems import Problems
 from freeseg.engine.dataset_checks import check_all
-from freeseg.model_loading import read_config
+from freeseg.systems.building import read_config
 from freeseg_command.messages import DONE, SOME_FAILED, complain, say
 
 

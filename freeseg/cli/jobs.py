@@ -12,9 +12,8 @@ from freeseg.checkpoints import OWN_CLASSES
 from freeseg.data import check_registered, register_custom
 from freeseg.engine import start_job
 from freeseg.files import write_text
-from freeseg.model_loading import read_config
-from freeseg.weight_loading import find_weights
-from freeseg.zoo import find_configured, holds_model
+from freeseg.systems.building import existing_weights, read_config
+from freeseg.zoo import find_configured, holds_model, weights_path
 from freeseg_command.messages import DONE
 
 _TRAIN_EPILOG = """
@@ -113,7 +112,7 @@ def check_job(args: argparse.Namespace) -> None:
         _refuse_own_classes(key, cfg.DATASETS[key])
         check_registered(cfg.DATASETS[key])
     if cfg.MODEL.WEIGHTS and not args.resume:  # a resumed job has weights of its own
-        find_weights(cfg.MODEL.WEIGHTS)
+        existing_weights(weights_path(cfg.MODEL.WEIGHTS))
 
 
 def _refuse_own_classes(key: str, names: Sequence[str]) -> None:

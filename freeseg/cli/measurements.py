@@ -14,10 +14,10 @@ from detectron2.config import CfgNode
 from freeseg.engine import load_config
 from freeseg.engine.behaviour import behaviour_table, run_behaviour
 from freeseg.engine.few_shot import FewShotJob, few_shot_table
-from freeseg.engine.regions import run_regions
-from freeseg.evaluation.regions import regions_table
+from freeseg.engine.segment_naming import run_naming
+from freeseg.evaluation.segment_naming import naming_table
 from freeseg.files import write_text
-from freeseg.model_loading import read_config
+from freeseg.systems.building import read_config
 from freeseg_command.messages import DONE, say
 
 
@@ -99,7 +99,7 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
 
 def evaluate_prompts(args: argparse.Namespace) -> int:
     """Names the regions."""
-    return _measure(args, lambda cfg: run_regions(cfg, args.limit), regions_table)
+    return _measure(args, lambda cfg: run_naming(cfg, args.limit), naming_table)
 
 
 def measure_behaviour(args: argparse.Namespace) -> int:

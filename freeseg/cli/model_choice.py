@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from detectron2.config import CfgNode
-from freeseg.model_loading import read_config
 from freeseg.segmenter import Segmenter
+from freeseg.systems.building import read_config
 from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL, find_model
 
 

@@ -14,7 +14,7 @@ from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader, unique_stems
 from freeseg.data.records import dataset_records
 from freeseg.files import write_bytes
-from freeseg.model_loading import read_config
+from freeseg.systems.building import read_config
 from freeseg.visualization.export import png_bytes
 from freeseg_command.messages import DONE, make_folder, say
 

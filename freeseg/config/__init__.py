@@ -21,7 +21,7 @@ from freeseg.config.arguments import (
 )
 from freeseg.config.completion import add_freeseg_config, completed, register_keys
 from freeseg.config.mistakes import mistake_in
-from freeseg.config.sections import register_sections, system_node, test_node
+from freeseg.config.sections import inference_section, register_sections, system_section
 from freeseg.config.unused import refuse_unsupported
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "cosine_factor",
     "criterion_arguments",
     "default_tasks",
+    "inference_section",
     "mistake_in",
     "pixel_decoder_arguments",
     "query_decoder_arguments",
@@ -40,8 +41,7 @@ __all__ = [
     "register_keys",
     "register_sections",
     "sliding_window_arguments",
-    "system_node",
-    "test_node",
+    "system_section",
     "training_tasks",
     "vit_arguments",
 ]

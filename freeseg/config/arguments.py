@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from freeseg.config.completion import completed
-from freeseg.config.sections import system_node, test_node
+from freeseg.config.sections import inference_section, system_section
 
 # what timm's ViTs call a size, and our key for it; 0 leaves it as the model's name says
 _VIT_SIZES = {
@@ -47,8 +47,8 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
         "common_stride": head.COMMON_STRIDE,
         "encoder": {
             "hidden_channels": head.TRANSFORMER_ENC_DIM_FEEDFORWARD,
-            "dropout": system_node(cfg).DROPOUT,
-            "num_heads": system_node(cfg).NHEADS,
+            "dropout": system_section(cfg).DROPOUT,
+            "num_heads": system_section(cfg).NHEADS,
             "num_layers": head.TRANSFORMER_ENC_LAYERS,
             "num_points": head.DEFORMABLE_TRANSFORMER_ENCODER_N_POINTS,
         },
@@ -58,7 +58,7 @@ def pixel_decoder_arguments(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) 
 def query_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the masked query decoder."""
     cfg = completed(cfg)
-    node = system_node(cfg)
+    node = system_section(cfg)
     if node.DEC_LAYERS < 1:
         raise ValueError(
             f"DEC_LAYERS of the query decoder must be at least 1, got {node.DEC_LAYERS}"
@@ -80,7 +80,6 @@ def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
 
     Nothing is downloaded for a model that will get its weights from a checkpoint.
     """
-    cfg = completed(cfg)
     node = cfg.MODEL.DPT
     starts_training = cfg.MODEL.IS_TRAIN and not cfg.MODEL.WEIGHTS
     sizes = {name: node[key] for name, key in _VIT_SIZES.items() if node[key]}
@@ -91,7 +90,7 @@ def vit_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def criterion_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the set criterion and its matcher."""
-    node = system_node(cfg)
+    node = system_section(cfg)
     return {
         "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         "weights": {
@@ -150,7 +149,7 @@ def augmentation_arguments(cfg: CfgNode) -> dict[str, Any] | None:
 
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:
     """Tasks that a model answers when the caller names none."""
-    test = test_node(cfg)
+    test = inference_section(cfg)
     switches = {
         "semantic": test.SEMANTIC_ON,
         "instance": test.INSTANCE_ON,
@@ -165,7 +164,7 @@ def assembly_arguments(cfg: CfgNode) -> dict[str, Any]:
     Masks are resized before pixels are scored when the configuration says so, and always when
     the model is configured for instances or panoptics (as the releases do).
     """
-    test = test_node(cfg)
+    test = inference_section(cfg)
     return {
         "min_score": test.OBJECT_MASK_THRESHOLD,
         "min_visible_share": test.OVERLAP_THRESHOLD,

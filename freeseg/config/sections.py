@@ -21,12 +21,12 @@ def register_sections(head: str, system: str, test: str) -> None:
     _SECTIONS[head] = _SECTIONS[f"freeseg.{head}"] = (system, test)
 
 
-def system_node(cfg: CfgNode) -> CfgNode:
+def system_section(cfg: CfgNode) -> CfgNode:
     """The section of the query decoder and its losses, such as MODEL.MASK_FORMER."""
     return _section(cfg, 0)
 
 
-def test_node(cfg: CfgNode) -> CfgNode:
+def inference_section(cfg: CfgNode) -> CfgNode:
     """The section of inference, such as MODEL.MASK_FORMER.TEST."""
     return _section(cfg, 1)
 

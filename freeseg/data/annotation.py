@@ -24,7 +24,7 @@ NO_SEGMENT = 255  # void in an index map, in every channel; also what transforms
 
 @dataclass(frozen=True)
 class Segment:
-    """What is known about one annotated region."""
+    """What is known about one annotated segment."""
 
     class_id: int
     is_thing: bool
@@ -46,14 +46,14 @@ class SegmentMasks:
         """Classes [N] and masks [N, H, W] to be learned for a task; no empty mask, never void.
 
         Instances are the things, panoptic targets things and stuff, both without crowds.
-        Semantic targets are one region per class; a crowd belongs to its class's region.
+        Semantic targets are one segment per class; a crowd belongs to its class's.
         """
         classes = np.array([segment.class_id for segment in self.segments], dtype=np.int64)
         masks = self.masks
         if task == "semantic":
             present = np.unique(classes)
-            regions = [masks[classes == class_id].any(axis=0) for class_id in present.tolist()]
-            masks = np.stack(regions) if regions else masks
+            segments = [masks[classes == class_id].any(axis=0) for class_id in present.tolist()]
+            masks = np.stack(segments) if segments else masks
             classes = present
         elif task in ("instance", "panoptic"):
             wanted = [

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from freeseg.data.annotation_files import read_segment_ids
+from freeseg.data.categories import Category
 from freeseg.data.coco_writer import encode_rle
 from freeseg.data.panoptic import measured_segments
 
 
-def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) -> dict[str, Any]:
+def instances_from_panoptic(
+    records: Iterable[dict[str, Any]], categories: Sequence[Category]
+) -> dict[str, Any]:
     """COCO instance annotation of the thing segments of panoptic records."""
-    dataset_ids = {
-        class_id: key for key, class_id in metadata.thing_dataset_id_to_contiguous_id.items()
-    }
+    things = {label: row for label, row in enumerate(categories) if row.is_thing}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in records:
@@ -30,13 +31,12 @@ def instances_from_panoptic(records: Iterable[dict[str, Any]], metadata: Any) ->
             }
         )
         for row in measured_segments(ids, record["segments_info"]):
-            if row["category_id"] in dataset_ids:
+            if row["category_id"] in things:
                 mask = encode_rle(ids == row["id"])
                 numbers = {"id": len(annotations) + 1, "image_id": record["image_id"]}
-                category = dataset_ids[row["category_id"]]
+                category = things[row["category_id"]].id
                 annotations.append(
                     {**row, **numbers, "category_id": category, "segmentation": mask}
                 )
-    names = metadata.stuff_classes
-    categories = [{"id": key, "name": names[class_id]} for class_id, key in dataset_ids.items()]
-    return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    listed = [{"id": thing.id, "name": thing.name} for thing in things.values()]
+    return {"info": {}, "images": images, "annotations": annotations, "categories": listed}

@@ -23,7 +23,7 @@ from detectron2.data import (
     build_detection_train_loader,
 )
 from detectron2.utils import comm
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_vocabulary
 from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
@@ -31,7 +31,7 @@ from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import shared_ignore_label
 from freeseg.data.mapper_registry import Mapper, Record, SampleMaker, build_mapper
 from freeseg.data.records import dataset_records, match_or_refuse, renumbered
-from freeseg.data.regions import REGION_MAPPERS, region_records
+from freeseg.data.segment_samples import SEGMENT_MAPPERS, segment_records
 from freeseg.data.truth_mapper import TruthMapper
 from freeseg.structures import DATASET_KEY, Vocabulary
 
@@ -126,8 +126,8 @@ def build_train_loader(
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     if records is None:
         records = train_records(cfg)
-    if cfg.INPUT.DATASET_MAPPER_NAME in REGION_MAPPERS:
-        records = _regions(cfg, records)
+    if cfg.INPUT.DATASET_MAPPER_NAME in SEGMENT_MAPPERS:
+        records = _segments(cfg, records)
     mapper = mapper or build_mapper(cfg, True)
     dataset = (
         mapper.make_dataset(records, seed)
@@ -166,7 +166,7 @@ def build_test_loader(
     register_custom(cfg.DATASETS.CUSTOM)
     if mapper is None:
         mapper = build_mapper(cfg, False)
-        vocabulary = Vocabulary.of_dataset(dataset_metadata(dataset_name))
+        vocabulary = dataset_vocabulary(dataset_name)
         if vocabulary is not None:
             mapper = _WithVocabulary(mapper, vocabulary)
     if truth_task:
@@ -188,13 +188,13 @@ class _WithVocabulary:
         return {"vocabulary": self.vocabulary, **self.mapper(dict(record))}
 
 
-def _regions(cfg: Any, records: Sequence[Record]) -> list[Record]:
-    """Samples of the prompt stage: single regions of the classes that may be seen."""
-    vocabulary = Vocabulary.of_dataset(dataset_metadata(cfg.DATASETS.TRAIN[0]))
+def _segments(cfg: Any, records: Sequence[Record]) -> list[Record]:
+    """Samples of the prompt stage: single segments of the classes that may be seen."""
+    vocabulary = dataset_vocabulary(cfg.DATASETS.TRAIN[0])
     if vocabulary is None:
         raise ValueError(f"{cfg.DATASETS.TRAIN[0]} names no classes to learn prompts for")
     seen = set(vocabulary.seen_classes())
-    return region_records(
+    return segment_records(
         records,
         training_tasks(cfg),
         [index in seen for index in range(len(vocabulary))],
@@ -213,7 +213,6 @@ def train_records(cfg: Any) -> list[Record]:
     Raises:
         ValueError: A further set has a class that the first does not list, or there is no set.
     """
-    cfg = completed(cfg)
     names, own_lists = cfg.DATASETS.TRAIN, cfg.DATASETS.MIX_LABEL_SETS
     if not names:
         raise ValueError("DATASETS.TRAIN is empty: name the sets to train on")
@@ -243,7 +242,6 @@ def check_training_classes(cfg: Any) -> None:
     Raises:
         ValueError: As `train_records`.
     """
-    cfg = completed(cfg)
     if not cfg.DATASETS.MIX_LABEL_SETS:
         _labels_in_first(cfg)
 
@@ -253,7 +251,7 @@ def _labels_in_first(cfg: Any) -> dict[str, Sequence[int | None]]:
     known = trained_vocabulary(cfg)
     labels: dict[str, Sequence[int | None]] = {}
     for name in cfg.DATASETS.TRAIN:
-        listed = Vocabulary.of_dataset(dataset_metadata(name))
+        listed = dataset_vocabulary(name)
         if known is not None and listed is not None:
             match = match_or_refuse(name, listed, known, _NOT_MIXED)
             if match.labels != tuple(range(len(listed))):

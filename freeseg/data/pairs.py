@@ -22,7 +22,7 @@ from freeseg.config import completed
 from freeseg.data.loader import ENDLESS
 from freeseg.data.mapper import shared_ignore_label
 from freeseg.data.mapper_registry import Record
-from freeseg.data.regions import labels_on_pngs, regions_of, require_listed_class
+from freeseg.data.segment_samples import labels_on_pngs, require_listed_class, segments_of
 from freeseg.structures import DATASET_KEY, Vocabulary
 
 DRAW_STREAM, VIEW_STREAM = 2, 3  # keep what is drawn apart from how it is augmented
@@ -88,8 +88,8 @@ class PairSet:
         wanted = range(len(vocabulary)) if classes is None else classes
         found: dict[int, list[int]] = {label: [] for label in wanted}
         for place, on_png in enumerate(labels_on_pngs(records, ignore_label)):
-            regions = regions_of(records[place], task, on_png)
-            for label in sorted({region["region_class"] for region in regions}):
+            segments = segments_of(records[place], task, on_png)
+            for label in sorted({segment["segment_class"] for segment in segments}):
                 require_listed_class(records[place], label, len(vocabulary))
                 if label in found:
                     found[label].append(place)

@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from typing import Union
 
-from freeseg.catalog import dataset_metadata, dataset_names
+from freeseg.catalog import dataset_names, dataset_vocabulary
 from freeseg.data.categories import load_categories
-from freeseg.structures import ClassEntry, Vocabulary, read_classes
+from freeseg.structures import ClassEntry, Vocabulary, read_class_entries
 from freeseg.structures.vocabulary import OTHER, OTHER_TEXTS
 
 ClassSource = Union[Vocabulary, str, "os.PathLike[str]", Sequence[str | ClassEntry]]
@@ -32,22 +32,21 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
     A class alone is warned of: classes compete, so it gets all that is found.
 
     Args:
-        source: A vocabulary, the name of a registered dataset, or what `read_classes` reads: a
-            list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
+        source: A vocabulary, the name of a registered dataset, or what `read_class_entries` reads:
+            a list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
     """
     if isinstance(source, Vocabulary):
         return source
     if isinstance(source, str) and source in dataset_names():
-        metadata = dataset_metadata(source)
-        names = metadata.get("stuff_classes") or metadata.get("thing_classes") or ()
-        if not names:
+        listed = dataset_vocabulary(source)
+        if listed is None:
             raise ValueError(f"dataset {source} has no class names in its metadata")
-        return Vocabulary.from_metadata(metadata, len(names)).with_plain_texts()
+        return listed.with_plain_texts()
     entries = [
         dataclasses.replace(entry, is_thing=not _is_stuff(entry))
         if entry.is_thing is None
         else entry
-        for entry in read_classes(source)
+        for entry in read_class_entries(source)
     ]
     if len(entries) == 1:
         name = entries[0].name

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data import detection_utils as utils
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import listed_vocabulary
 from freeseg.data import build_mapper, evenly_spread
 from freeseg.data.records import dataset_records
 from freeseg.engine.few_shot import load_model
@@ -30,7 +30,7 @@ def run_behaviour(cfg: CfgNode, probes: str | Path, limit: int = 0) -> dict[str,
     """
     model: Any = load_model(cfg, cfg.MODEL.WEIGHTS)
     name = cfg.DATASETS.TEST[0]
-    names = list(dataset_metadata(name).stuff_classes)
+    names = list(listed_vocabulary(name).names)
 
     def ask(x: Mapping[str, Any], vocabulary: Vocabulary) -> Tensor:
         labels: Tensor = model([{**x, "vocabulary": vocabulary}])[0]["sem_seg"]

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from detectron2.utils import comm
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_vocabulary
 from freeseg.classes import (
+    config_takes_classes,
     fill_num_classes,
+    fixed_vocabulary,
     refuse_shared_texts,
-    takes_any_classes,
-    trained_vocabulary,
     training_vocabularies,
 )
-from freeseg.config import completed, system_node, training_tasks
+from freeseg.config import completed, system_section, training_tasks
 from freeseg.data import register_custom
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
 from freeseg.data.datasets.own_loader import check_metadata
@@ -27,7 +27,7 @@ from freeseg.data.records import match_or_refuse
 from freeseg.evaluation import wanted_tasks
 from freeseg.evaluation.truth import UNKNOWN_REMEDY
 from freeseg.names import plain_name
-from freeseg.structures import JUDGED_TASKS, Vocabulary
+from freeseg.structures import JUDGED_TASKS
 
 _WITH_QUERIES = ("Mask2Former", "MaskFormer", "OneFormer", "FreeSeg", "OpenVocabulary")
 
@@ -90,7 +90,6 @@ def check_all(
     Raises:
         MissingDataError: A dataset is not here.
     """
-    cfg = completed(cfg)
     train = cfg.DATASETS.TRAIN if is_training else ()
     chosen = list(dict.fromkeys(names or (*train, *cfg.DATASETS.TEST)))
     for name in chosen:
@@ -101,7 +100,7 @@ def check_all(
         with problems.collecting("classes"):
             fill_num_classes(cfg.clone())
             check_training_classes(cfg)
-    if takes_any_classes(cfg):
+    if config_takes_classes(cfg):
         _check_texts(cfg, chosen, problems)
     for name in cfg.DATASETS.TEST:
         with problems.collecting("evaluation"):
@@ -116,7 +115,7 @@ def check_all(
 
 def _check_texts(cfg: Any, names: Sequence[str], problems: Problems) -> None:
     """Refuses classes that a system that reads texts cannot tell apart."""
-    lists = {name: Vocabulary.of_dataset(dataset_metadata(name)) for name in names}
+    lists = {name: dataset_vocabulary(name) for name in names}
     for source, classes in {**lists, **training_vocabularies(cfg)}.items():
         if classes is not None:
             with problems.collecting("texts of classes"):
@@ -147,8 +146,8 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
         if cfg.DATASETS.CHECK:
             return  # the check of its records says it
         raise
-    known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
-    listed = Vocabulary.of_dataset(dataset_metadata(name))
+    known = fixed_vocabulary(cfg)
+    listed = dataset_vocabulary(name)
     if known is not None and listed is not None:
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
         match = match_or_refuse(name, listed, known, UNKNOWN_REMEDY, ignores_unknown=ignores)
@@ -160,6 +159,8 @@ def _check_evaluation(cfg: Any, name: str, problems: Problems) -> None:
 
 
 def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
+    section = system_section(cfg)
+    key = "ONE_FORMER" if section is cfg.MODEL.ONE_FORMER else "MASK_FORMER"
     has_queries = plain_name(cfg.MODEL.META_ARCHITECTURE) in _WITH_QUERIES
     return CheckSettings(
         is_test=name in cfg.DATASETS.TEST,
@@ -167,8 +168,8 @@ def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
         merge_twins=cfg.DATASETS.MERGE_TWINS,
         frame=cfg.INPUT.EXIF,
         white_level=cfg.INPUT.WHITE_LEVEL,
-        max_objects=system_node(cfg).NUM_OBJECT_QUERIES if has_queries else 0,
-        max_objects_key=f"MODEL.{_section(cfg)}.NUM_OBJECT_QUERIES",
+        max_objects=section.NUM_OBJECT_QUERIES if has_queries else 0,
+        max_objects_key=f"MODEL.{key}.NUM_OBJECT_QUERIES",
         tasks=_tasks(cfg, name, train),
     )
 
@@ -185,7 +186,3 @@ def _tasks(cfg: Any, name: str, train: Sequence[str]) -> tuple[str, ...]:
         with contextlib.suppress(ValueError, NotImplementedError):  # said for itself
             tasks += wanted_tasks(cfg, name)
     return tuple(dict.fromkeys(tasks))
-
-
-def _section(cfg: Any) -> str:
-    return "ONE_FORMER" if system_node(cfg) is cfg.MODEL.ONE_FORMER else "MASK_FORMER"

@@ -13,7 +13,6 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
-from freeseg.config import completed
 from freeseg.data.few_shot import (
     EpisodeMapper,
     build_episode_loader,
@@ -23,9 +22,11 @@ from freeseg.data.few_shot import (
 )
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
 from freeseg.data.photos import PhotoReader
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.names import build_model
-from freeseg.weight_loading import load_weights
+from freeseg.systems.building import load_weights
+from freeseg.zoo import weights_path
 
 FOLD_SLOT = "{fold}"
 
@@ -96,11 +97,10 @@ class FewShotJob:
 
 
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:
-    """The model of a configuration in evaluation mode, with weights that must fit."""
-    cfg = completed(cfg)
+    """The model of a configuration as it is evaluated, with weights that must fit."""
     model: nn.Module = build_model(cfg).eval()
-    load_weights(model, weights, allow_misfit=cfg.MODEL.ALLOW_MISFIT)
-    return model
+    load_weights(model, weights_path(weights), allow_misfit=cfg.MODEL.ALLOW_MISFIT)
+    return tuned_over_dataset(cfg, model)
 
 
 def few_shot_table(results: Mapping[str, Mapping[str, float]]) -> str:

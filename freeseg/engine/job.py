@@ -23,18 +23,19 @@ from freeseg.config import (
     augmentation_arguments,
     choose_test_datasets,
     completed,
+    inference_section,
     sliding_window_arguments,
-    test_node,
 )
 from freeseg.config.unused import refuse_unsupported
 from freeseg.engine.beginning import beginning, require_output_folder
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import one_line_if_full
 from freeseg.engine.job_log import begin_log, held_log
 from freeseg.engine.launch import launch
 from freeseg.engine.report import report_results, write_config
 from freeseg.engine.trainer import Trainer
-from freeseg.evaluation import judged_tasks
+from freeseg.evaluation import judges
 from freeseg.inference import AugmentedSemantic, SlidingWindow
 from freeseg.release_names import register_release_names
 from freeseg.resources import config_address, expand_home
@@ -202,15 +203,16 @@ def _evaluate_augmented(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     if augmentation is None:
         return {}
     num_datasets = len(cfg.DATASETS.TEST)
-    datasets = [name for name in cfg.DATASETS.TEST if "semantic" in judged_tasks(name)]
+    datasets = [name for name in cfg.DATASETS.TEST if "semantic" in judges(name)]
     if not datasets:
         return {}
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATASETS.TEST = tuple(datasets)
     cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / "augmented")
-    only = test_node(cfg)
+    only = inference_section(cfg)
     only.SEMANTIC_ON, only.INSTANCE_ON, only.PANOPTIC_ON = True, False, False
+    model = tuned_over_dataset(cfg, model)
     windows = sliding_window_arguments(cfg)
     if windows is not None:  # of every copy, not copies of every window
         model, cfg.TEST.AUG.IS_SLIDE = SlidingWindow(model, **windows), False

@@ -81,7 +81,6 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     ``BIAS_LR_FACTOR`` times their module's; norms, embeddings and, where ``WEIGHT_DECAY_BIAS``
     is a number, biases have their own weight decay.
     """
-    cfg = completed(cfg)
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for path, module, name, parameter in _trainable_parameters(model):
         rate = cfg.SOLVER.BASE_LR

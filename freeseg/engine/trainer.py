@@ -28,10 +28,9 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.utils import comm
 from freeseg.classes import (
     check_same_classes,
-    closed_vocabulary,
     fill_num_classes,
+    model_vocabulary,
     order_warning,
-    trained_vocabulary,
     write_class_list,
 )
 from freeseg.config import completed, sliding_window_arguments
@@ -40,6 +39,7 @@ from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
+from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import is_stopping, one_line_if_full, stopping
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
@@ -98,7 +98,9 @@ class Trainer(DefaultTrainer):
         check_datasets(self.cfg)
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
-        model = distribute(self.cfg, self.build_model(self.cfg))
+        model = self.build_model(self.cfg)
+        self._class_rows = class_rows(model_vocabulary(model, self.cfg))  # as classes.json has them
+        model = distribute(self.cfg, model)
         optimizer = self.build_optimizer(self.cfg, model)
         if is_sharded(model):
             takes_whole_states(optimizer)
@@ -110,7 +112,7 @@ class Trainer(DefaultTrainer):
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
-            model, self.cfg.OUTPUT_DIR, classes=self._classes(), trainer=weakref.proxy(self)
+            model, self.cfg.OUTPUT_DIR, classes=self._class_rows, trainer=weakref.proxy(self)
         )
         self.start_iter = 0
         self.max_iter = self.cfg.SOLVER.MAX_ITER
@@ -152,6 +154,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
         """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
+        model = tuned_over_dataset(cfg, model)
         windows = sliding_window_arguments(cfg)
         if windows is not None:
             model = SlidingWindow(model, **windows)
@@ -206,7 +209,7 @@ class Trainer(DefaultTrainer):
     def _check_start(self, resume: bool) -> None:
         """Says what is odd about where a training begins; refuses other classes than before."""
         if resume and self.checkpointer.has_checkpoint():
-            check_same_classes(self._classes(), self.checkpointer.get_checkpoint_file())
+            check_same_classes(self._class_rows, self.checkpointer.get_checkpoint_file())
             return
         if resume and any(Path(self.cfg.OUTPUT_DIR).glob("*.pth")):
             logger.warning(
@@ -214,13 +217,9 @@ class Trainer(DefaultTrainer):
                 "training begins anew",
                 self.cfg.OUTPUT_DIR,
             )
-        line = order_warning(self._classes(), self.cfg.MODEL.WEIGHTS)
+        line = order_warning(self._class_rows, self.cfg.MODEL.WEIGHTS)
         if line:
             logger.warning(line)
-
-    def _classes(self) -> list[dict[str, Any]]:
-        """What the trained model's outputs are called, as `freeseg.classes` reads it."""
-        return class_rows(trained_vocabulary(self.cfg) or closed_vocabulary(self.cfg))
 
     def train(self) -> dict[str, Any]:
         """Trains to the last iteration; returns and reports the results of the last evaluation.
@@ -245,7 +244,7 @@ class Trainer(DefaultTrainer):
             if self.iter == self.start_iter and comm.is_main_process():
                 # only now, as a step that fails must not break the model that the folder may hold
                 write_config(self._given_cfg)
-                write_class_list(self._classes(), Path(self.cfg.OUTPUT_DIR))
+                write_class_list(self._class_rows, Path(self.cfg.OUTPUT_DIR))
             super().after_step()
 
     def after_train(self) -> None:
@@ -330,7 +329,7 @@ class Trainer(DefaultTrainer):
         if not self._has_own_evaluation():
             require_known_metric(self.cfg)
         checkpointer = AtomicCheckpointer(
-            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._classes()
+            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._class_rows
         )
         folder = Path(self.cfg.OUTPUT_DIR)
         return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric, folder)

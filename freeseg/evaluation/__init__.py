@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from freeseg.evaluation.best_metric import best_metric, require_known_metric
-from freeseg.evaluation.builder import build_evaluators, judged_tasks, wanted_tasks
+from freeseg.evaluation.builder import build_evaluators, judges, wanted_tasks
 from freeseg.evaluation.table import results_table
 
 __all__ = [
     "best_metric",
     "build_evaluators",
-    "judged_tasks",
+    "judges",
     "require_known_metric",
     "results_table",
     "wanted_tasks",

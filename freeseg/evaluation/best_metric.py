@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from freeseg.config import completed, default_tasks, test_node
-from freeseg.evaluation.builder import judged_tasks
+from freeseg.config import completed, default_tasks, inference_section
+from freeseg.evaluation.builder import judges
 
 AUTO = "auto"
 # Task -> group of its results and the names in it, the main one first; tasks by what they tell.
@@ -71,7 +71,7 @@ def _dataset_and_metric(cfg: Any) -> tuple[str, str]:
 
 def _judged_and_on(cfg: Any, dataset: str) -> list[str]:
     try:
-        judged = judged_tasks(dataset)
+        judged = judges(dataset)
     except NotImplementedError:  # own evaluators, with names of their own
         return []
     is_on = default_tasks(cfg)
@@ -83,7 +83,7 @@ def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
     known = {_METRICS[task][0]: _METRICS[task][1] for task in tasks}
     if "instance" in tasks:
         extra = {
-            "bbox": test_node(cfg).get("DETECTION_ON", False),
+            "bbox": inference_section(cfg).get("DETECTION_ON", False),
             "segm_panoptic": cfg.TEST.PANOPTIC_INSTANCES,
         }
         known.update({group: known["segm"] for group, is_given in extra.items() if is_given})

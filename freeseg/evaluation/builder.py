@@ -10,7 +10,7 @@ from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
 from freeseg.catalog import dataset_metadata, dataset_names
-from freeseg.config import completed, default_tasks, test_node
+from freeseg.config import completed, default_tasks, inference_section
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
@@ -85,7 +85,7 @@ def _evaluators_of(
         logger.warning("dataset %s lists no things that the model knows: without AP", truth.name)
         return []
     limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
-    with_boxes = test_node(cfg).get("DETECTION_ON", False)
+    with_boxes = inference_section(cfg).get("DETECTION_ON", False)
     evaluators = [ThingEvaluator(truth, folder, with_boxes=with_boxes, limit=limit)]
     if cfg.TEST.PANOPTIC_INSTANCES:
         panoptic = folder / "panoptic"
@@ -101,7 +101,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
     Raises:
         ValueError: There is none.
     """
-    tasks, judged = default_tasks(cfg), judged_tasks(dataset_name)
+    tasks, judged = default_tasks(cfg), judges(dataset_name)
     wanted = [task for task in judged if task in tasks]
     if not wanted:
         raise ValueError(
@@ -118,7 +118,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
     return wanted
 
 
-def judged_tasks(dataset_name: str) -> Sequence[str]:
+def judges(dataset_name: str) -> Sequence[str]:
     """Tasks that the dataset has ground truth of, by its evaluator_type, else by its records.
 
     Raises:

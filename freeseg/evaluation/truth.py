@@ -16,9 +16,8 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import Metadata
 from detectron2.utils import comm
-from freeseg.catalog import dataset_metadata
-from freeseg.classes import takes_any_classes, trained_vocabulary, with_dataset_ids
-from freeseg.config import completed
+from freeseg.catalog import dataset_metadata, listed_vocabulary
+from freeseg.classes import fixed_vocabulary, with_dataset_ids
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
 from freeseg.data.coco_writer import write_json
@@ -59,11 +58,10 @@ class Truth:
                 DATASETS.IGNORE_UNKNOWN is off; or it names none.
             DataError: Something is wrong with its annotation.
         """
-        cfg = completed(cfg)
         records = dataset_records(name, merge_twins=cfg.DATASETS.MERGE_TWINS)
-        listed = listed_classes(name)
+        listed = listed_vocabulary(name)
         void = ignore_label_of(name)
-        known = None if takes_any_classes(cfg) else trained_vocabulary(cfg)
+        known = fixed_vocabulary(cfg)
         if known is None or known.names == listed.names:
             return cls(name, records, listed, void)
         ignores = cfg.DATASETS.IGNORE_UNKNOWN
@@ -134,17 +132,3 @@ def write_truth(path: Path, content: Callable[[], dict[str, Any]]) -> str:
         write_json(path, content())
     comm.synchronize()
     return str(path)
-
-
-def listed_classes(name: str) -> Vocabulary:
-    """The classes that a dataset lists.
-
-    Raises:
-        ValueError: Its metadata names none.
-    """
-    listed = Vocabulary.of_dataset(dataset_metadata(name))
-    if listed is None:
-        raise ValueError(
-            f"dataset {name} names no classes: its metadata needs thing_classes or stuff_classes"
-        )
-    return listed

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from freeseg.config import completed
 from freeseg.images import FULL_WHITE, RgbImage, order_channels
 from freeseg.inference.input_size import build_resize
 
@@ -50,7 +49,6 @@ class PhotoInput:
         Raises:
             ValueError: When INPUT.TEST_RESIZE is no size or no filter.
         """
-        cfg = completed(cfg)
         return cls(
             build_resize(cfg),
             cfg.INPUT.FORMAT,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from freeseg.config import completed, system_node
+from freeseg.config import completed, system_section
 from freeseg.modeling.decoder import TRANSFORMER_DECODER_REGISTRY
 from freeseg.names import own_component, register
 from freeseg.structures import MaskPrediction, PyramidFeatures
@@ -36,7 +36,7 @@ class MaskFormerHead(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
         cfg = completed(cfg)
-        node = system_node(cfg)
+        node = system_section(cfg)
         if node.TRANSFORMER_IN_FEATURE != PUBLISHED_IN_FEATURE:
             raise ValueError(
                 f"TRANSFORMER_IN_FEATURE must be {PUBLISHED_IN_FEATURE!r}, "

@@ -1,6 +1,6 @@
 """Small data classes at the boundaries between parts."""
 
-from freeseg.structures.class_list import ClassEntry, read_classes
+from freeseg.structures.class_list import ClassEntry, read_class_entries
 from freeseg.structures.class_rows import (
     CLASSES_FILE,
     CLASSES_KEY,
@@ -91,8 +91,8 @@ __all__ = [
     "answered_tasks",
     "class_rows",
     "labels_in",
+    "read_class_entries",
     "read_class_rows",
-    "read_classes",
     "read_frame",
     "read_output",
     "read_request",

@@ -49,7 +49,7 @@ class ClassEntry:
 ClassLike = str | ClassEntry
 
 
-def read_classes(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[ClassEntry]:
+def read_class_entries(source: str | os.PathLike[str] | Sequence[ClassLike]) -> list[ClassEntry]:
     """Class entries of a list, a text or JSON file, or a string with commas.
 
     Args:

@@ -102,7 +102,7 @@ class PyramidFeatures(ImageFeatures):
         levels: Feature pyramid, coarse to fine, each [B, C, h, w]; what `LSegHead` needs beside
             the embedding.
         mask_features: Per-pixel embedding at stride 4, [B, C_mask, H/4, W/4].
-        pixels: uint8 or float [B, 3, H, W], 0..255, padded: only where regions are looked at again.
+        pixels: uint8 or float [B, 3, H, W], 0..255, padded: only where crops of them are looked at.
     """
 
     levels: tuple[Tensor, ...]

@@ -179,11 +179,12 @@ def answered_tasks(system: Any) -> tuple[Task, ...]:
 def takes_classes(system: Any) -> bool:
     """Whether a system, or its class, may be asked for other classes than the trained ones.
 
-    One that keeps Detectron2's contract alone says so as `takes_vocabulary`.
+    One that keeps Detectron2's contract alone says so as `takes_classes`, or as
+    `takes_vocabulary`, which it was called before.
     """
     answers = getattr(system, "answers", None)
     if answers is None:
-        return bool(getattr(system, "takes_vocabulary", False))
+        return bool(getattr(system, "takes_classes", getattr(system, "takes_vocabulary", False)))
     return any("classes" in takes.kinds for takes in answers.values())
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, as_tensor
 from torch import bool as torch_bool
 
-from freeseg.structures.class_list import ClassLike, clean_name, read_classes
+from freeseg.structures.class_list import ClassLike, clean_name, read_class_entries
 
 OTHER = "other"
 OTHER_TEXTS = ("other", "background")
@@ -75,7 +75,7 @@ class Vocabulary:
         See `freeseg.structures.class_list` for how classes are written. A class is a thing unless
         it says "stuff". Seen flags are known only if some class has one; those without are unseen.
         """
-        entries = read_classes(source)
+        entries = read_class_entries(source)
         is_any_flagged = any(entry.is_seen is not None for entry in entries)
         return cls(
             tuple(entry.name for entry in entries),

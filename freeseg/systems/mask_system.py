@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode
 from detectron2.modeling import Backbone, build_backbone, build_sem_seg_head
 from freeseg.classes import closed_vocabulary
-from freeseg.config import assembly_arguments, default_tasks, system_node
+from freeseg.config import assembly_arguments, default_tasks, system_section
 from freeseg.inference import PhotoInput, Thresholds, photo_certainty
 from freeseg.names import with_own_names
 from freeseg.structures import (
@@ -99,7 +99,7 @@ def mask_system_arguments(cfg: CfgNode) -> dict[str, Any]:
     backbone = build_backbone(cfg)
     assembly = assembly_arguments(cfg)
     del assembly["resize_masks_first"]
-    divisor, own_divisor = system_node(cfg).SIZE_DIVISIBILITY, backbone.size_divisibility
+    divisor, own_divisor = system_section(cfg).SIZE_DIVISIBILITY, backbone.size_divisibility
     return {
         "backbone": backbone,
         "sem_seg_head": build_sem_seg_head(cfg, backbone.output_shape()),

@@ -10,6 +10,7 @@ from torch import nn
 from freeseg.checkpoints import KeyMap, register_key_map
 from freeseg.config import register_keys
 from freeseg.graphs import register_graph
+from freeseg.names import plain_name
 from freeseg.parity import COMPARISONS, Comparison
 
 _architectures: dict[str, type[nn.Module]] = {}
@@ -56,5 +57,6 @@ def systems() -> dict[str, type[nn.Module]]:
 
 
 def paper_name(architecture: str) -> str:
-    """What the paper of a class calls its system; the class's own name where it is none of ours."""
-    return _names.get(architecture, architecture)
+    """What the paper of a MODEL.META_ARCHITECTURE calls its system, which else keeps its name."""
+    name = plain_name(architecture)
+    return _names.get(name, name)

@@ -5,7 +5,7 @@ Shapes: B images, H W padded image size, h w size at which the model sees an ima
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -142,6 +142,14 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         """
         if self.training:
             return self.losses([read_sample(x, self.ignore_label) for x in batched_inputs])
+        return self.respond(batched_inputs, self.answer)
+
+    def respond(
+        self,
+        batched_inputs: Sequence[dict[str, Any]],
+        answer: Callable[[Features, Sequence[Request]], list[SegmentationResult]],
+    ) -> list[dict[str, Any]]:
+        """What `forward` gives for inference, with `answer` in place of the system's own."""
         takes_any = takes_classes(self)
         requests = [
             read_request(x, index, self.tasks, takes_classes=takes_any)
@@ -157,7 +165,7 @@ class SegmentationSystem(nn.Module, Generic[Features]):
             images = [batched_inputs[index]["image"] for index in group]
             features = self.encode(self.prepare(images, [frames[index] for index in group]))
             asked = [replace(requests[index], index=row) for row, index in enumerate(group)]
-            found = self.answer(features, asked)
+            found = answer(features, asked)
             results.update(zip(group, map(write_result, found)))
         return [results[index] for index in range(len(batched_inputs))]
 

@@ -1,4 +1,4 @@
-"""Where captions go: inside their region, never on each other.
+"""Where captions go: inside their segment, never on each other.
 
 Shapes: H W picture size, h w size of the coarse grid that places are sought on.
 """
@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from freeseg.visualization.drawn_segments import DrawnSegment
 from freeseg.visualization.palette import Color
-from freeseg.visualization.regions import Region
 from freeseg.visualization.text import text_size
 
 GRID_SIDE = 320  # longer side of the grid: finer ones find no better places
 MIN_FONT_SIZE = 9  # below, letters are not legible
 _FONT_SCALES = (1.0, 0.82, 0.68)
-# Share of a caption's box that lies inside its region: taken at once, and taken when nothing
+# Share of a caption's box that lies inside its segment: taken at once, and taken when nothing
 # better is found at any size.
 _GOOD_COVER = 0.93
 _ENOUGH_COVER = 0.62
@@ -48,47 +48,47 @@ class _Place:
 
 
 def place_captions(
-    regions: Sequence[Region], size: tuple[int, int], font_size: int
+    segments: Sequence[DrawnSegment], size: tuple[int, int], font_size: int
 ) -> list[Caption]:
-    """Returns captions for the regions that have room for one.
+    """Returns captions for the segments that have room for one.
 
     Args:
-        regions: In the order they are drawn; a later one hides an earlier one.
+        segments: In the order they are drawn; a later one hides an earlier one.
         size: (height, width) of the picture, in pixels.
         font_size: The largest size; smaller ones are tried where it does not fit.
     """
     scale = min(1.0, GRID_SIDE / max(size))
     shape = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-    owners = _owner_grid(regions, shape, scale)
+    owners = _owner_grid(segments, shape, scale)
     taken = np.zeros(shape, dtype=np.float32)  # [h, w]
     captions = []
-    visible = {index: owners == index for index in range(len(regions))}
+    visible = {index: owners == index for index in range(len(segments))}
     for index in sorted(visible, key=lambda index: int(visible[index].sum())):
-        caption = _place_caption(regions[index], visible[index], taken, size, scale, font_size)
+        caption = _place_caption(segments[index], visible[index], taken, size, scale, font_size)
         if caption is not None:
             captions.append(caption)
     return captions
 
 
 def _owner_grid(
-    regions: Sequence[Region], shape: tuple[int, int], scale: float
+    segments: Sequence[DrawnSegment], shape: tuple[int, int], scale: float
 ) -> npt.NDArray[np.int32]:
-    """Returns the index of the topmost region at every grid point, -1 where there is none."""
+    """Returns the index of the topmost segment at every grid point, -1 where there is none."""
     owners = np.full(shape, -1, dtype=np.int32)
     rows = ((np.arange(shape[0]) + 0.5) / scale).astype(np.int64)  # of the picture
     columns = ((np.arange(shape[1]) + 0.5) / scale).astype(np.int64)
-    for index, region in enumerate(regions):
-        height, width = region.mask.shape
-        in_rows = np.flatnonzero((rows >= region.top) & (rows < region.top + height))
-        in_columns = np.flatnonzero((columns >= region.left) & (columns < region.left + width))
-        points = np.ix_(rows[in_rows] - region.top, columns[in_columns] - region.left)
+    for index, segment in enumerate(segments):
+        height, width = segment.mask.shape
+        in_rows = np.flatnonzero((rows >= segment.top) & (rows < segment.top + height))
+        in_columns = np.flatnonzero((columns >= segment.left) & (columns < segment.left + width))
+        points = np.ix_(rows[in_rows] - segment.top, columns[in_columns] - segment.left)
         view = owners[np.ix_(in_rows, in_columns)]
-        owners[np.ix_(in_rows, in_columns)] = np.where(region.mask[points], index, view)
+        owners[np.ix_(in_rows, in_columns)] = np.where(segment.mask[points], index, view)
     return owners
 
 
 def _place_caption(
-    region: Region,
+    segment: DrawnSegment,
     visible: npt.NDArray[np.bool_],
     taken: FloatGrid,
     size: tuple[int, int],
@@ -96,11 +96,11 @@ def _place_caption(
     font_size: int,
 ) -> Caption | None:
     best: tuple[Caption, _Place, tuple[int, int]] | None = None
-    if not region.caption or not visible.any():
+    if not segment.caption or not visible.any():
         return None
     depth = _depth_inside(visible)
     for text_height in _font_sizes(font_size):
-        width, height = _box_size(region.caption, text_height)
+        width, height = _box_size(segment.caption, text_height)
         window = (int(np.ceil(height * scale)) + 1, int(np.ceil(width * scale)) + 1)
         place = _best_place(visible, depth, taken, window)
         if place is None or width > size[1] or height > size[0]:
@@ -108,7 +108,7 @@ def _place_caption(
         if best is None or place.cover > best[1].cover:
             left = min(int(place.column / scale), size[1] - width)
             top = min(int(place.row / scale), size[0] - height)
-            caption = Caption(region.caption, region.color, text_height, left, top, width, height)
+            caption = Caption(segment.caption, segment.color, text_height, left, top, width, height)
             best = (caption, place, window)
         if place.cover >= _GOOD_COVER:
             break
@@ -131,9 +131,9 @@ def _box_size(text: str, font_size: int) -> tuple[int, int]:
 
 
 def _depth_inside(visible: npt.NDArray[np.bool_]) -> FloatGrid:
-    """Returns how deep each point lies in the region, at most 1; among equals, the middle counts.
+    """Returns how deep each point lies in the segment, at most 1; among equals, the middle counts.
 
-    The edge of the picture is an edge of the region.
+    The edge of the picture is an edge of the segment.
     """
     padded = np.pad(visible, 1).astype(np.uint8)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -147,7 +147,7 @@ def _depth_inside(visible: npt.NDArray[np.bool_]) -> FloatGrid:
 def _best_place(
     visible: npt.NDArray[np.bool_], depth: FloatGrid, taken: FloatGrid, window: tuple[int, int]
 ) -> _Place | None:
-    """Returns where a box covers the region most; among equals, where the region is widest."""
+    """Returns where a box covers the segment most; among equals, where the segment is widest."""
     height, width = window
     if height > visible.shape[0] or width > visible.shape[1]:
         return None

@@ -1,6 +1,6 @@
-"""Drawing regions into a picture: translucent fills, smooth contours, captions that do not collide.
+"""Drawing segments: translucent fills, smooth contours, captions that do not collide.
 
-Shapes: H W picture size, h w size of a region's box.
+Shapes: H W picture size, h w size of a segment's box.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from PIL import Image, ImageDraw
 
 from freeseg.images import RgbImage
 from freeseg.visualization.captions import Caption, place_captions
+from freeseg.visualization.drawn_segments import DrawnSegment
 from freeseg.visualization.palette import Color, mix
-from freeseg.visualization.regions import Region
 from freeseg.visualization.text import load_font
 
 FILL_OPACITY = 0.5
-_CONTOUR_LIGHTNESS = 0.45  # share of white in the line around a region
+_CONTOUR_LIGHTNESS = 0.45  # share of white in the line around a segment
 _PLATE_OPACITY = 0.78  # of the rounded rectangle behind a caption
 
 
-def draw_regions(image: RgbImage, regions: Sequence[Region], font_size: int) -> RgbImage:
+def draw_segments(image: RgbImage, segments: Sequence[DrawnSegment], font_size: int) -> RgbImage:
     """Returns a copy of the picture with fills, contours and captions; nothing else changes.
 
-    Where regions overlap, the smaller one is on top.
+    Where segments overlap, the smaller one is on top.
     """
-    ordered = sorted(regions, key=lambda region: -region.area)
+    ordered = sorted(segments, key=lambda segment: -segment.area)
     picture = _fill(image, ordered)
     thickness = max(1, round(min(image.shape[:2]) / 320))
-    for region in ordered:
-        _draw_contour(picture, region, thickness)
+    for segment in ordered:
+        _draw_contour(picture, segment, thickness)
     captions = place_captions(ordered, image.shape[:2], font_size)
     return _write_captions(picture, captions)
 
 
-def _fill(image: RgbImage, regions: Sequence[Region]) -> RgbImage:
-    colors = image.copy()  # [H, W, 3], the photo itself where no region is
-    for region in regions:
-        colors[region.box][region.mask] = region.color
+def _fill(image: RgbImage, segments: Sequence[DrawnSegment]) -> RgbImage:
+    colors = image.copy()  # [H, W, 3], the photo itself where no segment is
+    for segment in segments:
+        colors[segment.box][segment.mask] = segment.color
     return cv2.addWeighted(image, 1 - FILL_OPACITY, colors, FILL_OPACITY, 0)
 
 
-def _draw_contour(picture: RgbImage, region: Region, thickness: int) -> None:
+def _draw_contour(picture: RgbImage, segment: DrawnSegment, thickness: int) -> None:
     outlines, _ = cv2.findContours(
-        region.mask.view(np.uint8),
+        segment.mask.view(np.uint8),
         cv2.RETR_CCOMP,
         cv2.CHAIN_APPROX_NONE,
-        offset=(region.left, region.top),
+        offset=(segment.left, segment.top),
     )
-    color = mix(region.color, (255, 255, 255), _CONTOUR_LIGHTNESS)
+    color = mix(segment.color, (255, 255, 255), _CONTOUR_LIGHTNESS)
     cv2.drawContours(picture, outlines, -1, color, thickness, cv2.LINE_AA)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from freeseg.data.panoptic import runs
 from freeseg.images import RgbImage
-from freeseg.visualization.overlay import regions_of
+from freeseg.visualization.overlay import segments_of
 from freeseg.visualization.photo_result import PhotoResult
 
 VIEWER_FOLDER = Path(__file__).with_name("viewer")  # the script and the style sheet
@@ -76,18 +76,18 @@ def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
     names = result.vocabulary.names
     views = {}
     for task in result.tasks:
-        regions = sorted(regions_of(result, task, min_score), key=lambda region: -region.area)
+        segments = sorted(segments_of(result, task, min_score), key=lambda segment: -segment.area)
         views[task] = [
             {
-                "name": names[region.label],
-                "label": region.label,
-                "color": list(region.color),
-                "score": region.score,
-                "area": region.area,
-                "box": [region.left, region.top, region.mask.shape[1], region.mask.shape[0]],
-                "runs": runs_of(region.mask),
+                "name": names[segment.label],
+                "label": segment.label,
+                "color": list(segment.color),
+                "score": segment.score,
+                "area": segment.area,
+                "box": [segment.left, segment.top, segment.mask.shape[1], segment.mask.shape[0]],
+                "runs": runs_of(segment.mask),
             }
-            for region in regions
+            for segment in segments
         ]
     height, width = result.image.shape[:2]
     return {

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from freeseg.images import RgbImage
-from freeseg.visualization.drawing import draw_regions
+from freeseg.visualization.drawing import draw_segments
+from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, segments_of_map
 from freeseg.visualization.legend import LegendRow, add_legend
 from freeseg.visualization.palette import Color, class_colors, shade
 from freeseg.visualization.photo_result import PhotoResult
-from freeseg.visualization.regions import Region, cut_out, regions_of_map
 from freeseg_command.tasks import SCORED_TASKS, Task
 
 UNASSIGNED: Color = (0, 0, 0)  # of label pictures
@@ -28,33 +28,35 @@ _SHOWN_SIDE = 448  # photos are enlarged until their longer side is about this, 
 _MIN_FONT, _MAX_FONT = 11, 96
 
 
-def regions_of(result: PhotoResult, task: str, min_score: float) -> list[Region]:
+def segments_of(result: PhotoResult, task: str, min_score: float) -> list[DrawnSegment]:
     """Returns what is drawn of a task; instances below a score are left out."""
-    return _REGIONS[task](result, min_score)
+    return _SEGMENTS[task](result, min_score)
 
 
 def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo with a task's segments and a legend of the classes that are present."""
-    regions = regions_of(result, task, min_score)
+    segments = segments_of(result, task, min_score)
     factor = max(1, _SHOWN_SIDE // max(result.image.shape[:2]))
     photo = enlarge(result.image, factor)
     font_size = _font_size(photo)
-    picture = draw_regions(photo, [region.enlarged(factor) for region in regions], font_size)
-    rows = _legend_rows(result, task, regions)
+    picture = draw_segments(photo, [segment.enlarged(factor) for segment in segments], font_size)
+    rows = _legend_rows(result, task, segments)
     return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
 
 
 def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo, at its own size, with a task's segments and no legend."""
-    return draw_regions(result.image, regions_of(result, task, min_score), _font_size(result.image))
+    return draw_segments(
+        result.image, segments_of(result, task, min_score), _font_size(result.image)
+    )
 
 
 def draw_labels(result: PhotoResult, task: str) -> RgbImage:
     """Returns a picture [H, W, 3] of flat segment colours on black."""
     picture = np.empty_like(result.image)
     picture[:] = UNASSIGNED
-    for region in sorted(regions_of(result, task, 0.0), key=lambda region: -region.area):
-        picture[region.box][region.mask] = region.color
+    for segment in sorted(segments_of(result, task, 0.0), key=lambda segment: -segment.area):
+        picture[segment.box][segment.mask] = segment.color
     return picture
 
 
@@ -70,57 +72,57 @@ def _font_size(photo: RgbImage) -> int:
     return int(np.clip(round((height * width) ** 0.5 * 0.026), _MIN_FONT, _MAX_FONT))
 
 
-def _semantic_regions(result: PhotoResult, min_score: float) -> list[Region]:
+def _semantic_segments(result: PhotoResult, min_score: float) -> list[DrawnSegment]:
     assert result.semantic is not None
     names = result.vocabulary.names
     colors = class_colors(len(names))
     labels = {label: label for label in range(len(names))}
-    regions = regions_of_map(result.semantic, labels, colors)
-    return [replace(region, caption=names[region.label]) for region in regions.values()]
+    segments = segments_of_map(result.semantic, labels, colors)
+    return [replace(segment, caption=names[segment.label]) for segment in segments.values()]
 
 
-def _panoptic_regions(result: PhotoResult, min_score: float) -> list[Region]:
+def _panoptic_segments(result: PhotoResult, min_score: float) -> list[DrawnSegment]:
     assert result.panoptic is not None
     colors = class_colors(len(result.vocabulary))
     labels = {segment.id: segment.label for segment in result.panoptic.segments}
-    regions = regions_of_map(result.panoptic.segment_ids, labels, colors)
+    segments = segments_of_map(result.panoptic.segment_ids, labels, colors)
     return [
         replace(
-            regions[segment.id],
+            segments[segment.id],
             caption=segment.name,
             is_thing=segment.is_thing,
             score=segment.score,
         )
         for segment in result.panoptic.segments
-        if segment.id in regions
+        if segment.id in segments
     ]
 
 
-def _scored_regions(
+def _scored_segments(
     result: PhotoResult, min_score: float, task: Task = Task.INSTANCE
-) -> list[Region]:
+) -> list[DrawnSegment]:
     instances = result.scored[task]
     colors = class_colors(len(result.vocabulary))
     seen: dict[int, int] = defaultdict(int)
-    regions = []
+    segments = []
     for index in np.argsort(-instances.scores, kind="stable").tolist():
         label, score = int(instances.labels[index]), float(instances.scores[index])
         if score < min_score:
             continue
         caption = f"{instances.names[index]} {score:.0%}"
         color = shade(colors[label], seen[label])
-        region = cut_out(instances.masks[index], label, color, caption)
-        if region is not None:
+        segment = cut_out(instances.masks[index], label, color, caption)
+        if segment is not None:
             seen[label] += 1
-            regions.append(replace(region, is_thing=True, score=score))
-    return regions
+            segments.append(replace(segment, is_thing=True, score=score))
+    return segments
 
 
-_REGIONS: dict[str, Callable[[PhotoResult, float], list[Region]]] = {
-    "panoptic": _panoptic_regions,
-    "instance": _scored_regions,
-    "object": partial(_scored_regions, task=Task.OBJECT),
-    "semantic": _semantic_regions,
+_SEGMENTS: dict[str, Callable[[PhotoResult, float], list[DrawnSegment]]] = {
+    "panoptic": _panoptic_segments,
+    "instance": _scored_segments,
+    "object": partial(_scored_segments, task=Task.OBJECT),
+    "semantic": _semantic_segments,
 }
 
 
@@ -128,14 +130,16 @@ def _headings(task: str) -> tuple[str, ...]:
     return ("score", "area") if task in SCORED_TASKS else ("area",)
 
 
-def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> list[LegendRow]:
+def _legend_rows(
+    result: PhotoResult, task: str, segments: Sequence[DrawnSegment]
+) -> list[LegendRow]:
     """Returns the classes with their share of the picture, largest first, then what has none."""
     colors = class_colors(len(result.vocabulary))
-    by_label: dict[int, list[Region]] = defaultdict(list)
+    by_label: dict[int, list[DrawnSegment]] = defaultdict(list)
     covered = np.zeros(result.image.shape[:2], dtype=np.bool_)  # [H, W]
-    for region in regions:
-        by_label[region.label].append(region)
-        covered[region.box] |= region.mask
+    for segment in segments:
+        by_label[segment.label].append(segment)
+        covered[segment.box] |= segment.mask
     areas = {label: _union_area(members) for label, members in by_label.items()}
     rows = []
     for label in sorted(areas, key=lambda label: -areas[label]):
@@ -143,7 +147,7 @@ def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> l
         count = f" ×{len(members)}" if len(members) > 1 else ""
         figures = [_share(areas[label], covered.size)]
         if task in SCORED_TASKS:
-            figures.insert(0, _score_range([region.score or 0.0 for region in members]))
+            figures.insert(0, _score_range([segment.score or 0.0 for segment in members]))
         name = result.vocabulary.names[label] + count
         rows.append(LegendRow(name, colors[label], tuple(figures)))
     rest = covered.size - int(np.count_nonzero(covered))
@@ -155,19 +159,19 @@ def _legend_rows(result: PhotoResult, task: str, regions: Sequence[Region]) -> l
     return [*rows, *(LegendRow(line, None) for line in lines)]
 
 
-def _union_area(regions: Sequence[Region]) -> int:
-    """Returns how many pixels at least one of the regions covers."""
-    if len(regions) == 1:
-        return regions[0].area
-    left = min(region.left for region in regions)
-    top = min(region.top for region in regions)
-    bottom = max(region.box[0].stop for region in regions)
-    right = max(region.box[1].stop for region in regions)
+def _union_area(segments: Sequence[DrawnSegment]) -> int:
+    """Returns how many pixels at least one of the segments covers."""
+    if len(segments) == 1:
+        return segments[0].area
+    left = min(segment.left for segment in segments)
+    top = min(segment.top for segment in segments)
+    bottom = max(segment.box[0].stop for segment in segments)
+    right = max(segment.box[1].stop for segment in segments)
     union = np.zeros((bottom - top, right - left), dtype=np.bool_)
-    for region in regions:
-        height, width = region.mask.shape
-        row, column = region.top - top, region.left - left
-        union[row : row + height, column : column + width] |= region.mask
+    for segment in segments:
+        height, width = segment.mask.shape
+        row, column = segment.top - top, segment.left - left
+        union[row : row + height, column : column + width] |= segment.mask
     return int(np.count_nonzero(union))
 
 

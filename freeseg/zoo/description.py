@@ -83,7 +83,7 @@ def _about(
     return {**about, "settings": settings}
 
 
-def _complaint(check: Callable[..., None], *arguments: Any) -> str:
+def _complaint(check: Callable[..., object], *arguments: Any) -> str:
     try:
         check(*arguments)
     except ValueError as error:

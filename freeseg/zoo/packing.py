@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,11 @@ from freeseg.checkpoints import (
     weights_file,
     write_checkpoint,
 )
-from freeseg.classes import (
-    class_list_of,
-    closed_vocabulary,
-    read_class_list,
-    trained_vocabulary,
-)
+from freeseg.classes import class_list_of, model_vocabulary, read_class_list, write_class_list
 from freeseg.data import register_custom
 from freeseg.files import write_text
 from freeseg.resources import local_path
-from freeseg.structures import CLASSES_FILE, class_rows
+from freeseg.structures import class_rows
 from freeseg.zoo.fit import check_fit
 from freeseg.zoo.resolution import find_model
 
@@ -94,14 +88,12 @@ def pack_model(
     if not cfg.MODEL.CLASSES:
         register_custom(cfg.DATASETS.CUSTOM)
     weights = weights_file(found.weights or cfg.MODEL.WEIGHTS)
-    check_fit(cfg, weights)
+    classes = model_vocabulary(check_fit(cfg, weights), cfg)
     state = read_checkpoint(weights)
     system = detect_system(state)
     if system is not None:
         state = KEY_MAPS[system].convert(state).state
-    folder.mkdir(parents=True, exist_ok=True)
-    classes = trained_vocabulary(cfg) or closed_vocabulary(cfg)
-    write_text(folder / CLASSES_FILE, json.dumps(class_rows(classes), indent=1) + "\n")
+    write_class_list(class_rows(classes), folder)
     write_checkpoint(state, folder / "model.safetensors", half=half)
     cfg.merge_from_list(found.known_of_weights())
     cfg.MODEL.WEIGHTS = cfg.MODEL.CLASSES = ""

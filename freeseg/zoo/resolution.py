@@ -11,8 +11,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from freeseg.checkpoints import weights_file
 from freeseg.classes import class_list_of
-from freeseg.model_loading import load_config
 from freeseg.resources import local_path, resource
+from freeseg.systems.building import load_config
 from freeseg.zoo.download import DownloadError, check_file, download
 from freeseg.zoo.hub import download_from_hub
 from freeseg.zoo.published import with_test_settings

@@ -11,12 +11,12 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.checkpoints import hugging_face_origins
 from freeseg.classes import trained_vocabulary
-from freeseg.config import default_tasks, test_node
+from freeseg.config import default_tasks, inference_section
 from freeseg.data import register_custom
 from freeseg.inference.input_size import InputSize
-from freeseg.model_loading import system_name
 from freeseg.names import plain_name, registered
 from freeseg.structures import Task, answered_tasks
+from freeseg.systems import paper_name
 from freeseg.zoo.resolution import ModelFiles
 from freeseg_command.catalog import ModelCard
 
@@ -29,7 +29,7 @@ def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, An
     """
     origins = _origins(found, cfg)
     values = {
-        "system": system_name(cfg.MODEL.META_ARCHITECTURE),
+        "system": paper_name(cfg.MODEL.META_ARCHITECTURE),
         "backbone": describe_backbone(cfg),
         **_classes(cfg),
         "input": f"{InputSize.from_config(cfg)}{_pixels(cfg)}",
@@ -88,7 +88,7 @@ def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     if set(answered_tasks(system)) == {Task.SEMANTIC}:
         return ""
-    test, is_on = test_node(cfg), default_tasks(cfg)
+    test, is_on = inference_section(cfg), default_tasks(cfg)
     area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""
     segments = (
         f"panoptic segments of a score above {test.OBJECT_MASK_THRESHOLD:g} that show "

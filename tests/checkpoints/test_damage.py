@@ -23,7 +23,7 @@ from freeseg.checkpoints import (
     write_checkpoint,
 )
 from freeseg.engine import AtomicCheckpointer
-from freeseg.weight_loading import load_weights
+from freeseg.systems.building import load_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from full_disk import full_disk

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from freeseg import Segmenter
 from freeseg.catalog import dataset_metadata
 from freeseg.checkpoints import config_from_hugging_face
-from freeseg.model_loading import load_config
+from freeseg.systems.building import load_config
 from freeseg.systems.oneformer.sentences import task_sentence
 from freeseg.text import tokenize
 

@@ -19,9 +19,8 @@ from freeseg.checkpoints import (
     weights_file,
     write_checkpoint,
 )
-from freeseg.model_loading import load_config
+from freeseg.systems.building import load_config, load_weights
 from freeseg.text.weights import read_state_dict
-from freeseg.weight_loading import load_weights
 
 NAMES = ("sem_seg_head.predictor.a.weight", "sem_seg_head.predictor.b.weight", "backbone.bias")
 

@@ -20,8 +20,8 @@ import detectron2
 from freeseg import Segmenter
 from freeseg.cli import doctor, jobs, main
 from freeseg.engine import load_config
-from freeseg.model_loading import load_config as load_cfg
 from freeseg.ops import available
+from freeseg.systems.building import load_config as load_cfg
 from freeseg.zoo import load_catalog
 from freeseg_command.table import figures
 

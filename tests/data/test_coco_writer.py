@@ -11,6 +11,7 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 from pycocotools.coco import COCO
 
+from freeseg.data.categories import Category
 from freeseg.data.coco_writer import CocoWriter, encode_rle, write_png
 from freeseg.data.derived_instances import instances_from_panoptic
 from freeseg.data.panoptic import id2rgb
@@ -149,14 +150,13 @@ def test_instances_of_panoptic_records_have_the_datasets_own_ids(tmp_path, capsy
                 "segments_info": [absent, *rows],
             }
         )
-    metadata = SimpleNamespace(
-        thing_dataset_id_to_contiguous_id={400: 2, 17: 0}, stuff_classes=["kite", "sky", "cat"]
-    )
+    listed = ((17, "kite", True), (3, "sky", False), (400, "cat", True))
+    table = [Category(*row, (0, 0, 0)) for row in listed]
     coco = COCO()
-    coco.dataset = instances_from_panoptic(iter(records), metadata)
+    coco.dataset = instances_from_panoptic(iter(records), table)
     coco.createIndex()
     check_instances(coco, things({17: 17, 400: 400}, (30, 29)))
-    assert coco.dataset["categories"] == [{"id": 400, "name": "cat"}, {"id": 17, "name": "kite"}]
+    assert coco.dataset["categories"] == [{"id": 17, "name": "kite"}, {"id": 400, "name": "cat"}]
     assert coco.dataset["images"] == [
         {"id": 30 - number, "file_name": f"{number}.JPG", "height": height, "width": width}
         for number, (height, width) in enumerate(SIZES)

@@ -18,7 +18,7 @@ from freeseg.data import (
 )
 from freeseg.data.loader import PositionDataset
 from freeseg.data.mapper import PUBLISHED_MAPPERS
-from freeseg.data.regions import REGION_MAPPERS, RegionMapper
+from freeseg.data.segment_samples import SEGMENT_MAPPERS, SegmentMapper
 from freeseg.engine.trainer import Trainer
 
 NAMES = ["pea", "rice"]
@@ -67,18 +67,18 @@ class Marked:
 
 def test_published_names_are_rows():
     rows = dict(MAPPER_REGISTRY)
-    assert set(rows) >= {*PUBLISHED_MAPPERS, *REGION_MAPPERS}
+    assert set(rows) >= {*PUBLISHED_MAPPERS, *SEGMENT_MAPPERS}
     assert {rows[name] for name in PUBLISHED_MAPPERS} == {SegmentationMapper}
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED_MAPPERS, *REGION_MAPPERS])
+@pytest.mark.parametrize("name", [*PUBLISHED_MAPPERS, *SEGMENT_MAPPERS])
 @pytest.mark.parametrize("is_train", [True, False])
 def test_published_names_build_what_they_did(set_cfg, name, is_train):
     set_cfg.INPUT.DATASET_MAPPER_NAME = name
     mapper = build_mapper(set_cfg, is_train)
-    is_region = name in REGION_MAPPERS and is_train
-    assert type(mapper) is (RegionMapper if is_region else SegmentationMapper)
-    if not is_region:
+    is_segment = name in SEGMENT_MAPPERS and is_train
+    assert type(mapper) is (SegmentMapper if is_segment else SegmentationMapper)
+    if not is_segment:
         assert mapper.is_train == is_train
         same = SegmentationMapper(set_cfg, is_train)
         steps = [
@@ -95,7 +95,7 @@ def test_an_unknown_name_is_refused_in_training_with_the_known_ones(set_cfg, reg
         with pytest.raises(ValueError, match="'my_click' is unknown; known names are ") as raised:
             build(set_cfg)
         known = str(raised.value).split("names are ")[1].split(", ")
-        assert set(known) >= {*PUBLISHED_MAPPERS, *REGION_MAPPERS, "my_clicks"}
+        assert set(known) >= {*PUBLISHED_MAPPERS, *SEGMENT_MAPPERS, "my_clicks"}
 
 
 def test_at_test_time_an_unknown_name_reads_photos_as_published_ones(set_cfg):

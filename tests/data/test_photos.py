@@ -16,7 +16,7 @@ from freeseg.data import SegmentationMapper
 from freeseg.data.few_shot import Episode, EpisodeMapper, Example, load_benchmark
 from freeseg.data.panoptic import id2rgb
 from freeseg.data.photos import PhotoReader, UniqueStems, annotated_size, unique_stems
-from freeseg.data.regions import RegionMapper
+from freeseg.data.segment_samples import SegmentMapper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from turned_images import exif_of, png_with_exif
@@ -142,7 +142,7 @@ def test_mappers_read_as_the_configuration_says(cfg, tmp_path: Path) -> None:
     for channel in output["image"].numpy():
         np.testing.assert_array_equal(channel, expected)
     assert SegmentationMapper(cfg, is_train=True).reader == PhotoReader("stored", 4095)
-    assert RegionMapper(cfg).reader == PhotoReader("stored", 4095)
+    assert SegmentMapper(cfg).reader == PhotoReader("stored", 4095)
     cfg.INPUT.EXIF = "sideways"
     with pytest.raises(ValueError, match=r"INPUT.EXIF .*'sideways'"):
         SegmentationMapper(cfg, is_train=True)

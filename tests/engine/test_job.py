@@ -80,7 +80,7 @@ def test_one_copy_of_the_same_size_changes_nothing(saved, tiny_config):
 def test_copies_of_photos_are_for_datasets_with_semantic_truth(saved, tiny_config, monkeypatch):
     copies = ("TEST.AUG.ENABLED", True, "TEST.AUG.MIN_SIZES", (32,), "MODEL.WEIGHTS", saved[1])
     known = {"tiny_val": ("semantic",), "tiny_train": ("instance",)}
-    monkeypatch.setattr(job, "judged_tasks", known.__getitem__)
+    monkeypatch.setattr(job, "judges", known.__getitem__)
     both = evaluate(tiny_config(*copies, "DATASETS.TEST", tuple(known)), resume=False)
     assert set(both) == {*known, "tiny_val_TTA"}
     assert "sem_seg" in both["tiny_val_TTA"]

@@ -16,7 +16,7 @@ from detectron2.structures import BoxMode
 from freeseg.data import SegmentationMapper, register_custom
 from freeseg.data.records import dataset_records
 from freeseg.evaluation import build_evaluators
-from freeseg.evaluation.builder import judged_tasks
+from freeseg.evaluation.builder import judges
 from freeseg.evaluation.instance_truth import coco_content
 from freeseg.evaluation.truth import Truth
 
@@ -155,7 +155,7 @@ KINDS = {
 @pytest.mark.parametrize(("annotation", "tasks"), KINDS.values(), ids=KINDS)
 def test_the_records_say_what_can_be_judged_where_no_type_does(loader, annotation, tasks):
     name = loader([{"file_name": "a.jpg", **annotation}], stuff_classes=["nut"])
-    assert set(judged_tasks(name)) == set(tasks)
+    assert set(judges(name)) == set(tasks)
 
 
 def test_a_set_that_cannot_be_judged_or_names_no_classes_is_refused(cfg, loader, tmp_path):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from freeseg.structures import ClassEntry, read_classes
+from freeseg.structures import ClassEntry, read_class_entries
 from freeseg.structures.class_list import clean_name, parse_class
 
 
@@ -45,15 +45,15 @@ def test_a_string_a_list_and_files_say_the_same(tmp_path):
     table.write_text(json.dumps(rows))
     plain = tmp_path / "plain.json"
     plain.write_text(json.dumps(["car|automobile", "sky: stuff"]))
-    assert read_classes("car|automobile, sky: stuff") == expected
-    assert read_classes(["car|automobile", "sky: stuff"]) == expected
-    assert read_classes(expected) == expected
+    assert read_class_entries("car|automobile, sky: stuff") == expected
+    assert read_class_entries(["car|automobile", "sky: stuff"]) == expected
+    assert read_class_entries(expected) == expected
     for path in (lines, str(lines), table, str(table), plain):
-        assert read_classes(path) == expected
+        assert read_class_entries(path) == expected
 
 
 def test_a_comma_in_a_list_belongs_to_the_name():
-    assert read_classes(["road, route"])[0].name == "road, route"
+    assert read_class_entries(["road, route"])[0].name == "road, route"
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_a_comma_in_a_list_belongs_to_the_name():
 )
 def test_what_has_no_meaning_is_refused(source, message):
     with pytest.raises(ValueError, match=message):
-        read_classes(source)
+        read_class_entries(source)
 
 
 def test_errors_name_the_file_and_the_entry(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing.txt"):
-        read_classes("missing.txt")
+        read_class_entries("missing.txt")
     broken = tmp_path / "broken.json"
     broken.write_text('{"name": "car"}')
     with pytest.raises(ValueError, match=r"broken.json: it is no list"):
-        read_classes(broken)
+        read_class_entries(broken)
     broken.write_text('[{"title": "car"}]')
     with pytest.raises(ValueError, match=r'broken.json: a class needs "name"'):
-        read_classes(broken)
+        read_class_entries(broken)
     with pytest.raises(TypeError, match=r"a class is a string .* got 7"):
-        read_classes(["car", 7])
+        read_class_entries(["car", 7])
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,24 @@ def test_fields_of_the_wrong_kind_are_refused(tmp_path, row, message):
     path.write_text(json.dumps(["sky", row]))
     whole = rf"classes\.json: .*{message}.*got {re.escape(repr(row))}"
     with pytest.raises(ValueError, match=whole):
-        read_classes(path)
+        read_class_entries(path)
 
 
 def test_flags_are_true_false_one_zero_or_left_out(tmp_path):
     flags = [True, False, 1, 0, None]
     path = tmp_path / "classes.json"
     path.write_text(json.dumps([{"name": f"n{i}", "isthing": f} for i, f in enumerate(flags)]))
-    assert [entry.is_thing for entry in read_classes(path)] == [True, False, True, False, None]
+    assert [entry.is_thing for entry in read_class_entries(path)] == [
+        True,
+        False,
+        True,
+        False,
+        None,
+    ]
 
 
 def test_a_thousand_classes_are_read():
-    entries = read_classes([f"object {number}|item {number}" for number in range(1200)])
+    entries = read_class_entries([f"object {number}|item {number}" for number in range(1200)])
     assert len(entries) == 1200
 
 
@@ -130,7 +136,7 @@ def test_a_file_that_has_no_meaning_is_named(tmp_path, content, message):
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"class list .*classes\.txt: .*{message}"):
-        read_classes(path)
+        read_class_entries(path)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +149,9 @@ def test_a_file_that_has_no_meaning_is_named(tmp_path, content, message):
     ],
 )
 def test_a_name_in_quotes_may_have_commas(text, names):
-    assert [entry.texts for entry in read_classes(text)] == names
+    assert [entry.texts for entry in read_class_entries(text)] == names
 
 
 def test_flags_stand_behind_quotes():
-    [entry] = read_classes('"mud, wet": stuff unseen')
+    [entry] = read_class_entries('"mud, wet": stuff unseen')
     assert (entry.name, entry.is_thing, entry.is_seen) == ("mud, wet", False, False)

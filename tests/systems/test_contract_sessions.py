@@ -168,7 +168,6 @@ LEAVES = {
     "freeseg, tuned over a data set": {
         "clip_adapter.cache": CACHE,
         "clip_adapter.clip_model._structure": STRUCTURE,
-        "tuner": "TEST.PROMPT_TUNING.PER_DATASET carries prompts from image to image",
     },
 }
 BUILDS = {**dict.fromkeys(SYSTEMS), "freeseg, tuned over a data set": _tuned}

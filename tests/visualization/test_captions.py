@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from freeseg.visualization.captions import MIN_FONT_SIZE, Caption, place_captions
-from freeseg.visualization.regions import Region, cut_out
+from freeseg.visualization.drawn_segments import DrawnSegment, cut_out
 from freeseg.visualization.text import load_font, text_size
 
 RED = (230, 46, 46)
 
 
-def rectangle(size, top, left, height, width, caption="word") -> Region:
+def rectangle(size, top, left, height, width, caption="word") -> DrawnSegment:
     mask = np.zeros(size, dtype=bool)
     mask[top : top + height, left : left + width] = True
     return cut_out(mask, 0, RED, caption)
@@ -37,7 +37,7 @@ def overlap(one: Caption, other: Caption) -> bool:
     )
 
 
-def random_regions(rng: np.random.Generator, size: tuple[int, int]) -> list[Region]:
+def random_regions(rng: np.random.Generator, size: tuple[int, int]) -> list[DrawnSegment]:
     """A random partition: every pixel belongs to the nearest of some points."""
     points = rng.uniform(0, 1, (rng.integers(2, 24), 2)) * size
     rows, columns = np.indices(size)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from freeseg.visualization.captions import place_captions
-from freeseg.visualization.drawing import FILL_OPACITY, draw_regions
+from freeseg.visualization.drawing import FILL_OPACITY, draw_segments
+from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, segments_of_map
 from freeseg.visualization.palette import mix
-from freeseg.visualization.regions import Region, cut_out, regions_of_map
 
 RED, BLUE = (230, 46, 46), (10, 60, 220)
 NOISE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
 
-def region(rows: slice, columns: slice, color=RED, caption="") -> Region:
+def region(rows: slice, columns: slice, color=RED, caption="") -> DrawnSegment:
     mask = np.zeros(NOISE.shape[:2], dtype=bool)
     mask[rows, columns] = True
     return cut_out(mask, 0, color, caption)
@@ -25,17 +25,17 @@ def blended(color) -> np.ndarray:
 
 
 def test_no_regions_change_nothing() -> None:
-    np.testing.assert_array_equal(draw_regions(NOISE, [], 12), NOISE)
+    np.testing.assert_array_equal(draw_segments(NOISE, [], 12), NOISE)
 
 
 def test_the_photo_is_not_written_to() -> None:
     before = NOISE.copy()
-    draw_regions(NOISE, [region(slice(0, 60), slice(0, 80), caption="sky")], 12)
+    draw_segments(NOISE, [region(slice(0, 60), slice(0, 80), caption="sky")], 12)
     np.testing.assert_array_equal(NOISE, before)
 
 
 def test_only_the_region_and_its_contour_change() -> None:
-    picture = draw_regions(NOISE, [region(slice(30, 70), slice(40, 100))], 12)
+    picture = draw_segments(NOISE, [region(slice(30, 70), slice(40, 100))], 12)
     outside = np.ones(NOISE.shape[:2], dtype=bool)
     outside[28:72, 38:102] = False  # the contour is one pixel wide, smoothed over its neighbours
     np.testing.assert_array_equal(picture[outside], NOISE[outside])
@@ -49,15 +49,15 @@ def test_only_the_region_and_its_contour_change() -> None:
 
 def test_the_smaller_region_is_on_top_whatever_the_order() -> None:
     large, small = region(slice(0, 120), slice(0, 160)), region(slice(50, 70), slice(60, 90), BLUE)
-    one, other = draw_regions(NOISE, [large, small], 12), draw_regions(NOISE, [small, large], 12)
+    one, other = draw_segments(NOISE, [large, small], 12), draw_segments(NOISE, [small, large], 12)
     np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(one[55:65, 65:85], blended(BLUE)[55:65, 65:85], atol=1)
 
 
 def test_a_caption_changes_only_its_box() -> None:
     with_text = region(slice(20, 100), slice(20, 140), caption="river")
-    without = draw_regions(NOISE, [region(slice(20, 100), slice(20, 140))], 12)
-    picture = draw_regions(NOISE, [with_text], 12)
+    without = draw_segments(NOISE, [region(slice(20, 100), slice(20, 140))], 12)
+    picture = draw_segments(NOISE, [with_text], 12)
     [caption] = place_captions([with_text], NOISE.shape[:2], 12)
     rows = slice(caption.top, caption.top + caption.height)
     columns = slice(caption.left, caption.left + caption.width)
@@ -89,7 +89,7 @@ def test_enlarged_regions_are_the_enlarged_mask(factor: int) -> None:
 
 def test_regions_of_a_map_are_its_known_ids() -> None:
     id_map = np.array([[300, 300, 7], [5, 5, 0]], dtype=np.int32)
-    regions = regions_of_map(id_map, {300: 1, 5: 1, 9: 0}, [BLUE, RED])
+    regions = segments_of_map(id_map, {300: 1, 5: 1, 9: 0}, [BLUE, RED])
     assert set(regions) == {300, 5}
     assert regions[300].area == 2
     assert regions[5].color == RED  # the first of its class has the class colour

@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 from freeseg.structures import Vocabulary
 from freeseg.visualization import Segmentation, class_colors
 from freeseg.visualization.drawing import FILL_OPACITY
-from freeseg.visualization.overlay import _font_size, _legend_rows, regions_of
+from freeseg.visualization.overlay import _font_size, _legend_rows, segments_of
 from freeseg.visualization.palette import shade
 
 NAMES = ("car", "tree", "dog", "road", "sea")
@@ -64,7 +64,7 @@ def test_the_legend_of_instances_says_what_their_union_covers(seed: int) -> None
             count = f" ×{own.sum()}" if own.sum() > 1 else ""
             expected.append((share, NAMES[label] + count, found, COLORS[label]))
     expected.sort(key=lambda row: -row[0])
-    rows = _legend_rows(result, "instance", regions_of(result, "instance", MIN_SCORE))
+    rows = _legend_rows(result, "instance", segments_of(result, "instance", MIN_SCORE))
     assert [(row.name, row.color) for row in rows] == [(row[1], row[3]) for row in expected]
     assert [row.figures for row in rows] == [(row[2], f"{row[0]:.1f} %") for row in expected]
 
@@ -87,7 +87,7 @@ def stuff_result(seed: int) -> tuple[Segmentation, np.ndarray]:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_legend_s_shares_and_what_is_unlabelled_make_the_whole(seed: int) -> None:
     result, ids = stuff_result(seed)
-    regions = regions_of(result, "panoptic", 0.0)
+    regions = segments_of(result, "panoptic", 0.0)
     *rows, unlabelled = _legend_rows(result, "panoptic", regions)
     labels = {segment.id: segment.label for segment in result.panoptic.segments}
     area = dict.fromkeys(labels.values(), 0)
@@ -112,7 +112,7 @@ def test_shares_too_small_to_write_are_not_written_as_nothing() -> None:
             {"sem_seg": maps},
             Vocabulary(NAMES, (False,) * len(NAMES)),
         )
-        rows = _legend_rows(result, "semantic", regions_of(result, "semantic", 0.0))
+        rows = _legend_rows(result, "semantic", segments_of(result, "semantic", 0.0))
         assert [row.figures for row in rows] == [(f"{100 - 100 / seen.numel():.1f} %",), (share,)]
         assert [row.name for row in rows] == ["car", "tree"]
 
@@ -148,7 +148,7 @@ def test_fills_mix_photo_and_colour_at_half_each() -> None:
     mask = np.zeros((1, *SIZE), dtype=bool)
     mask[0, 5:30, 10:45] = True
     result = result_of(mask, np.array([2]), np.array([0.9], np.float32))
-    unnamed = regions_of(result, "instance", 0.0)
+    unnamed = segments_of(result, "instance", 0.0)
     assert [region.caption for region in unnamed] == ["dog 90%"]
     picture = result.picture()
     inside = np.s_[7:9, 12:43]  # above the caption, within the contour
@@ -163,16 +163,16 @@ def test_the_least_score_drawn_is_the_one_asked_for() -> None:
     scores = np.array([0.5, 0.25, 0.75] * 3, dtype=np.float32)
     result = result_of(masks, labels, scores)
     for limit, count in ((0.25, 9), (0.250001, 6), (0.5, 6), (0.75, 3), (0.750001, 0)):
-        assert len(regions_of(result, "instance", limit)) == count
+        assert len(segments_of(result, "instance", limit)) == count
 
 
 def test_regions_are_named_as_their_classes_and_things_are_things() -> None:
     result, _ = stuff_result(1)
-    assert [(region.caption, region.is_thing) for region in regions_of(result, "panoptic", 0)] == [
+    assert [(region.caption, region.is_thing) for region in segments_of(result, "panoptic", 0)] == [
         (segment.name, segment.is_thing) for segment in result.panoptic.segments
     ]
     masks, labels, scores = random_instances(1)
-    instances = regions_of(result_of(masks, labels, scores), "instance", 0)
+    instances = segments_of(result_of(masks, labels, scores), "instance", 0)
     best_first = np.argsort(-scores)
     assert [region.caption for region in instances] == [
         f"{NAMES[labels[index]]} {round(100 * float(scores[index]))}%" for index in best_first
@@ -183,7 +183,7 @@ def test_regions_are_named_as_their_classes_and_things_are_things() -> None:
     semantic = Segmentation.from_detectron2(
         result.image, output, Vocabulary(NAMES, (False,) * len(NAMES))
     )
-    assert [region.caption for region in regions_of(semantic, "semantic", 0)] == list(NAMES[:3])
+    assert [region.caption for region in segments_of(semantic, "semantic", 0)] == list(NAMES[:3])
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,6 @@ def test_labels_of_no_class_are_in_no_list_and_crash_nothing(void: int, tmp_path
     stored = np.asarray(Image.open(paths["semantic"]))
     np.testing.assert_array_equal(stored[9:], labels[9:])
     assert set(np.unique(stored[:9])) == {255}
-    legend = _legend_rows(result, "semantic", regions_of(result, "semantic", 0.0))
+    legend = _legend_rows(result, "semantic", segments_of(result, "semantic", 0.0))
     assert legend[-1].name == "unlabelled"
     assert legend[-1].figures == (f"{100 * 9 / SIZE[0]:.1f} %",)

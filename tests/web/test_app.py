@@ -224,7 +224,7 @@ def test_pages_of_other_sites_cannot_send_photos(client, segmenter) -> None:
 
 
 def test_words_reach_an_open_model_and_are_never_a_file(segmenter, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(StrongestChannel, "takes_vocabulary", True, raising=False)
+    monkeypatch.setattr(StrongestChannel, "takes_classes", True, raising=False)
     desk = Desk({"open": segmenter}, Limits())
     found = desk.segment(photo(), "", "semantic", "meadow: stuff, ball|toy,\nair", 0.5)
     assert {one["name"] for one in found["views"]["semantic"]} == {"meadow", "ball"}

@@ -79,7 +79,7 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     config, weights = write_config(folder), write_weights(folder)
     closed, opened, labels = (Segmenter.from_config(config, weights) for _ in range(3))
-    opened.model.takes_vocabulary = True  # of this one only
+    opened.model.takes_classes = True  # of this one only
     labels.model.answered_tasks = ("semantic",)
     closed.knows, closed.unsure_below = "coloured fields", 0.5
     closed.model.register_forward_hook(_say_certainty)
@@ -334,4 +334,4 @@ def test_a_written_video_plays_in_a_browser_with_its_colours(browser, tmp_path) 
 
 
 def test_the_models_of_these_tests_differ() -> None:
-    assert not hasattr(StrongestChannel, "takes_vocabulary")
+    assert not hasattr(StrongestChannel, "takes_classes")

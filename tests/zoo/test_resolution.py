@@ -14,7 +14,7 @@ import torch
 from freeseg import Segmenter, build_model
 from freeseg.checkpoints import read_checkpoint
 from freeseg.engine import AtomicCheckpointer
-from freeseg.model_loading import load_config
+from freeseg.systems.building import load_config
 from freeseg.zoo import DownloadError, ModelCard, find_model, load_catalog, weights_path
 from freeseg.zoo import resolution as module
 from freeseg_command.catalog import WeightsSource

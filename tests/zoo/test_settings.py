@@ -12,7 +12,7 @@ import torch
 from freeseg import Segmenter
 from freeseg.catalog import dataset_metadata
 from freeseg.cli import main
-from freeseg.model_loading import load_config
+from freeseg.systems.building import load_config
 from freeseg.zoo import describe_model, description, find_model, load_catalog, resolution
 from freeseg.zoo.published import TEST_SETTINGS
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freeseg.catalog import dataset_metadata
+from freeseg.catalog import dataset_metadata, listed_vocabulary
 from freeseg.classes import shown
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
@@ -90,13 +90,10 @@ def _check(
             records = merged(records)
     else:
         check_twins(name, records, problems, is_test=settings.is_test)
-    metadata = dataset_metadata(name)
-    classes = Vocabulary.of_dataset(metadata)
-    if classes is None:
-        line = f"{name} names no classes: its metadata needs thing_classes or stuff_classes"
-        problems.error("classes", line)
+    classes: Vocabulary | None = None
     with problems.collecting("classes"):
-        _check_names(name, metadata)
+        classes = listed_vocabulary(name)
+        _check_names(name, dataset_metadata(name))
     headers = check_photos(
         name, records, problems, frame=settings.frame, white_level=settings.white_level
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from tqdm import tqdm
 
-from freeseg.data.categories import load_categories, metadata
+from freeseg.data.categories import load_categories
 from freeseg.data.coco_writer import write_json, write_png
 from freeseg.data.datasets.catalog import load_panoptic
 from freeseg.data.datasets.coco import panoptic_files
@@ -69,7 +68,7 @@ def prepare_panoptic_instances(job: Job) -> None:
         panoptic = load_panoptic(files, categories, problems)
         problems.raise_errors()
         records = tqdm(panoptic, desc=f"coco instances {split}")
-        content = instances_from_panoptic(records, SimpleNamespace(**metadata(categories)))
+        content = instances_from_panoptic(records, categories)
         target.parent.mkdir(parents=True, exist_ok=True)
         write_json(target, content)
 

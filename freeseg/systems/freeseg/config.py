@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import CfgNode
-from freeseg.config import completed, query_decoder_arguments
+from freeseg.config import query_decoder_arguments
 
 
 def add_freeseg_keys(cfg: CfgNode) -> None:
     """Adds what FreeSeg needs beside the sections of Mask2Former."""
-    cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most regions of a class for the prompt stage; -1: all
+    cfg.DATASETS.SAMPLE_PER_CLASS = -1  # most segments of a class for the prompt stage; -1: all
     cfg.DATASETS.SAMPLE_SEED = 0  # of their choice
-    cfg.INPUT.REGION_CROP_AREA = [0.08, 1.0]  # share of a region's box that a sample of them shows
+    cfg.INPUT.REGION_CROP_AREA = [0.08, 1.0]  # share of a segment's box that a sample of them shows
     head = cfg.MODEL.SEM_SEG_HEAD
     head.EMBEDDING_DIM = 512  # of a query in the space of texts: the text encoder's feature size
     head.EMBED_HIDDEN_DIM = 1024  # inside the net that embeds queries
@@ -29,13 +29,13 @@ def add_freeseg_keys(cfg: CfgNode) -> None:
     node.PROMPT_SHAPE = [16, 0]  # learned tokens before and behind the class name
     node.TASK_PROMPT_SHAPE = 8  # learned tokens behind the task name
     node.PROMPT_CHECKPOINT = ""  # trained prompts to be used frozen; "": they train along
-    node.MASK_FILL = "mean"  # background of a region, or zero
+    node.MASK_FILL = "mean"  # background of a crop, or zero
     node.MASK_EXPAND_RATIO = 1.0
     node.MASK_THR = 0.5
-    node.MASK_MATTING = False  # published values only: see `region_arguments`
+    node.MASK_MATTING = False  # published values only: see `crop_arguments`
     node.REGION_RESIZED = True
     node.SEPERATE_ADAPTER = False  # [sic]
-    node.CLIP_ENSEMBLE = True  # classify regions with the image tower too
+    node.CLIP_ENSEMBLE = True  # classify proposals with the image tower too
     node.CLIP_ENSEMBLE_WEIGHT = 0.8  # of the trained model on classes it has seen
     node.REGION_CLIP_ADAPTER = CfgNode(  # unused, as SEPERATE_ADAPTER is refused
         {
@@ -54,7 +54,7 @@ def add_freeseg_keys(cfg: CfgNode) -> None:
     ours.TEMPERATURE = 0.01  # cosines of queries and texts are divided by it; a constant
     ours.MIN_SCORE = 0.5  # how far a thing's class must stand out; a constant of the release
     ours.MIN_PROBABILITY = 0.0  # of a panoptic thing's class; the release keeps all
-    ours.REGION_OBJECTNESS = False  # CLIP names a region only as far as the model sees an object
+    ours.REGION_OBJECTNESS = False  # CLIP names a proposal only as far as the model sees an object
     cfg.TEST.PROMPT_TUNING = tuning = CfgNode()
     tuning.ENABLED = False  # adapt the class tokens to each test image
     tuning.STEPS = 1
@@ -65,7 +65,6 @@ def add_freeseg_keys(cfg: CfgNode) -> None:
 
 def interaction_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Constructor arguments of the semantic context interaction, None where there is none."""
-    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     if not cfg.MODEL.FREESEG.CONTEXT_INTERACTION:
         return None
@@ -89,7 +88,6 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     Parity: where Mask2Former counts DEC_LAYERS predictions, FreeSeg's release builds as many
     layers, one more.
     """
-    cfg = completed(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     return {
         **query_decoder_arguments(cfg),
@@ -103,7 +101,6 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Constructor arguments of the learned prompts, without the width."""
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     before, behind = node.PROMPT_SHAPE
     return {
@@ -114,9 +111,8 @@ def learned_prompt_arguments(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
-def region_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Constructor arguments of the region crops."""
-    cfg = completed(cfg)
+def crop_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Constructor arguments of the crops of masks."""
     node = cfg.MODEL.CLIP_ADAPTER
     if node.MASK_MATTING or node.SEPERATE_ADAPTER or not node.REGION_RESIZED:
         raise ValueError(
@@ -134,7 +130,6 @@ def region_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def tuning_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     """Settings of test-time prompt tuning, None where it is off."""
-    cfg = completed(cfg)
     node = cfg.TEST.PROMPT_TUNING
     if not node.ENABLED:
         return None

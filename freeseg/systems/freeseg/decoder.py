@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
+from freeseg.config import completed
 from freeseg.layers import MLP
 from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
 from freeseg.structures import EmbeddedMasks, PyramidFeatures, QuerySet
@@ -73,7 +74,7 @@ class OpenVocabularyDecoder(MaskedQueryDecoder):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return open_decoder_arguments(cfg)
+        return open_decoder_arguments(completed(cfg))
 
     def forward(self, features: PyramidFeatures) -> list[EmbeddedMasks]:
         """Predictions of the initial queries and after every layer, the final one last."""

@@ -1,4 +1,4 @@
-"""Two opinions on the class of a region, mixed by how well each knows the class.
+"""Two opinions on the class of a proposal, mixed by how well each knows the class.
 
 Shapes: Q queries, N of them not empty, K classes, T texts of them, D width of text features,
 H W image size.
@@ -14,25 +14,25 @@ from torch import Tensor
 from freeseg.inference import upsample
 from freeseg.modeling import class_logits
 from freeseg.structures import Frame, Vocabulary
-from freeseg.systems.freeseg.regions import RegionCrops, region_features, require_image_tower
+from freeseg.systems.freeseg.crops import MaskCrops, crop_features, require_image_tower
 from freeseg.text import TextEncoder
 
 MASKS_AT_ONCE = 8  # whose probabilities are in memory at the image's size
 
 
 @dataclass(frozen=True)
-class RegionEnsemble:
+class ProposalEnsemble:
     """CLIP's opinion on every proposal, beside the trained model's.
 
     Attributes:
         crops: How proposals are shown to CLIP.
         weight: Of the trained model on classes that it has seen; 0 leaves CLIP alone.
-        objectness: CLIP, which must name every region, says what it is if it is an object: its
+        objectness: CLIP, which must name every crop, says what it is if it is an object: its
             probabilities are multiplied by the trained model's that it is one, as FC-CLIP
             (Yu et al. 2023, arXiv 2308.02487) has it. The release lets them count in full.
     """
 
-    crops: RegionCrops
+    crops: MaskCrops
     weight: float
     objectness: bool = False
 
@@ -56,33 +56,33 @@ class RegionEnsemble:
             vocabulary: The K classes.
         """
         tower = require_image_tower(encoder)
-        found, is_shown = region_features(tower, image, masks, self.crops)
-        region_probs = query_probs.new_ones(query_probs.shape)
-        region_logits = class_logits(vocabulary, found, text)  # [N, K]
-        region_probs[is_shown] = region_logits.softmax(-1).to(region_probs)
+        found, is_shown = crop_features(tower, image, masks, self.crops)
+        crop_probs = query_probs.new_ones(query_probs.shape)
+        crop_logits = class_logits(vocabulary, found, text)  # [N, K]
+        crop_probs[is_shown] = crop_logits.softmax(-1).to(crop_probs)
         if self.objectness:
-            region_probs = region_probs * query_probs.sum(-1, keepdim=True)
+            crop_probs = crop_probs * query_probs.sum(-1, keepdim=True)
         if self.weight <= 0:
-            return region_probs * is_shown[:, None]
+            return crop_probs * is_shown[:, None]
         is_seen = vocabulary.seen_mask(like=query_probs)
-        return geometric_ensemble(query_probs, region_probs, is_seen, self.weight)
+        return geometric_ensemble(query_probs, crop_probs, is_seen, self.weight)
 
 
 def geometric_ensemble(
-    query_probs: Tensor, region_probs: Tensor, is_seen: Tensor, weight: float
+    query_probs: Tensor, crop_probs: Tensor, is_seen: Tensor, weight: float
 ) -> Tensor:
     """Weighted geometric mean [Q, K]; the trained model is trusted on classes it has seen.
 
-    A seen class gets ``query^weight * region^(1 - weight)``, an unseen one the exponents swapped.
+    A seen class gets ``query^weight * crop^(1 - weight)``, an unseen one the exponents swapped.
 
     Args:
         query_probs: [Q, K], of the trained model.
-        region_probs: [Q, K], of CLIP on the region; 1 where it saw nothing.
+        crop_probs: [Q, K], of CLIP on the crop; 1 where it saw nothing.
         is_seen: Bool [K].
         weight: In 0..1, of the trained model on seen classes.
     """
     exponent = is_seen.to(query_probs) * (2 * weight - 1) + 1 - weight  # weight or 1 - weight
-    return query_probs**exponent * region_probs ** (1 - exponent)
+    return query_probs**exponent * crop_probs ** (1 - exponent)
 
 
 def binary_masks(mask_logits: Tensor, frame: Frame, min_probability: float) -> Tensor:

@@ -1,6 +1,6 @@
-"""FreeSeg's prompt stage: CLIP classifies annotated regions, and only the prompts learn.
+"""FreeSeg's prompt stage: CLIP classifies annotated segments, and only the prompts learn.
 
-Shapes: R regions, K classes, D feature width, h w picture size.
+Shapes: N segments, K classes, D feature width, h w picture size.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.classes import closed_vocabulary
+from freeseg.config import completed
 from freeseg.modeling import class_logits
 from freeseg.names import register
 from freeseg.structures import Vocabulary, read_sample
+from freeseg.systems.freeseg.crops import paint_background, require_image_tower
 from freeseg.systems.freeseg.questions import task_of
-from freeseg.systems.freeseg.regions import paint_background, require_image_tower
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 from freeseg.text import ClipAdapter, TextEncoder
 from freeseg.training import VOID
@@ -26,11 +27,11 @@ from freeseg.training import VOID
 
 @register(META_ARCH_REGISTRY)
 class FreeSegPrompts(nn.Module):
-    """Learned prompts, trained on pictures of single regions, for `FreeSeg` to use frozen."""
+    """Learned prompts, trained on pictures of single segments, for `FreeSeg` to use frozen."""
 
     new_label: Tensor
 
-    takes_vocabulary = True  # its classes are those of the training set, NUM_CLASSES is not read
+    takes_classes = True  # its classes are those of the training set, NUM_CLASSES is not read
 
     @configurable
     def __init__(self, *, clip_adapter: ClipAdapter, vocabulary: Vocabulary) -> None:
@@ -50,6 +51,7 @@ class FreeSegPrompts(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, clip_model: TextEncoder | None = None) -> dict[str, Any]:
+        cfg = completed(cfg)
         return {
             "clip_adapter": build_clip_adapter(cfg, clip_model, has_void=False),
             "vocabulary": closed_vocabulary(cfg),
@@ -59,8 +61,8 @@ class FreeSegPrompts(nn.Module):
         """Detectron2's contract: losses when training, else class scores.
 
         Args:
-            batched_inputs: Each has ``image`` RGB [3, h, w], 0..255, the crop of a region, and
-                ``instances`` with the region's one mask and class; all have one ``task``.
+            batched_inputs: Each has ``image`` RGB [3, h, w], 0..255, the crop of a segment, and
+                ``instances`` with the segment's one mask and class; all have one ``task``.
 
         Returns:
             {"loss_cls": cross-entropy}, or for each input {"class_logits": [K]} over the seen
@@ -78,9 +80,9 @@ class FreeSegPrompts(nn.Module):
             for sample, target in zip(samples, targets)
         ]
         with torch.no_grad():
-            regions = encoder.encode_image(torch.stack(pictures))  # [R, D]
+            crops = encoder.encode_image(torch.stack(pictures))  # [N, D]
         text = self.clip_adapter.class_features(self.vocabulary.texts, task_of(samples))
-        logits = class_logits(self.vocabulary, regions, text)  # [R, K]
+        logits = class_logits(self.vocabulary, crops, text)  # [N, K]
         if not self.training:
             return [{"class_logits": row} for row in logits]
         labels = self.new_label[torch.cat([target.labels for target in targets])]

@@ -41,11 +41,11 @@ from freeseg.structures import (
     Task,
     Vocabulary,
 )
-from freeseg.systems.freeseg.config import region_arguments, tuning_arguments
+from freeseg.systems.freeseg.config import crop_arguments, tuning_arguments
+from freeseg.systems.freeseg.crops import MaskCrops
 from freeseg.systems.freeseg.dense_criterion import DenseCriterion
-from freeseg.systems.freeseg.ensemble import RegionEnsemble, binary_masks
+from freeseg.systems.freeseg.ensemble import ProposalEnsemble, binary_masks
 from freeseg.systems.freeseg.questions import Question, group_questions, task_of
-from freeseg.systems.freeseg.regions import RegionCrops
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 from freeseg.systems.freeseg.tuning import PromptTuner, TuningSettings
 from freeseg.systems.freeseg.weights import RELEASE
@@ -75,7 +75,7 @@ class FreeSeg(MaskSystem):
         tasks: Sequence[str],
         photo_input: PhotoInput,
         clip_adapter: ClipAdapter,
-        ensemble: RegionEnsemble | None,
+        ensemble: ProposalEnsemble | None,
         tuner: PromptTuner | None,
         logit_scale: float,
         ignore_label: int = 255,
@@ -90,7 +90,7 @@ class FreeSeg(MaskSystem):
             thresholds: Of the post-processing.
             tasks: Answered when an input names none.
             photo_input: How photos become images, and images a batch.
-            clip_adapter: Texts, and the image tower for regions.
+            clip_adapter: Texts, and the image tower for crops.
             ensemble: Asks the image tower about every proposal; None does without.
             tuner: Adapts the class tokens to test images; None leaves them as they are.
             logit_scale: Factor of the cosines of queries and texts, a constant.
@@ -132,7 +132,7 @@ class FreeSeg(MaskSystem):
         }
 
     def encode(self, prepared: PreparedImages) -> PyramidFeatures:
-        """Backbone and pixel decoder; the pixels stay where regions are looked at again."""
+        """Backbone and pixel decoder; the pixels stay where crops of them are looked at."""
         features = super().encode(prepared)
         if self.ensemble is None:
             return features
@@ -147,6 +147,12 @@ class FreeSeg(MaskSystem):
         self, features: PyramidFeatures, requests: Sequence[Request]
     ) -> list[SegmentationResult]:
         """Results of requests about encoded images; each may have its own class list."""
+        return self.answer_tuned(features, requests, self.tuner)
+
+    def answer_tuned(
+        self, features: PyramidFeatures, requests: Sequence[Request], tuner: PromptTuner | None
+    ) -> list[SegmentationResult]:
+        """The same with class tokens that another tuner adapts; None leaves them as they are."""
         results = [
             SegmentationResult(vocabulary=request.vocabulary(self.vocabulary))
             for request in requests
@@ -155,8 +161,8 @@ class FreeSeg(MaskSystem):
             text = torch.stack([self.text(one.vocabulary, one.task) for one in group])
             images = [requests[one.number].index for one in group]
             masks = self.decode(features, images, text)
-            if self.tuner is not None:
-                text = self.tune(self.tuner, group, text, masks)
+            if tuner is not None:
+                text = self.tune(tuner, group, text, masks)
                 masks = self.decode(features, images, text)
             for row, one in enumerate(group):
                 found = self._result(one, requests[one.number], masks, row, text[row], features)
@@ -285,24 +291,18 @@ class FreeSeg(MaskSystem):
         )
         return resize_result(result, frame.photo_size)
 
-    def train(self, mode: bool = True) -> FreeSeg:
-        """Also ends the test set that prompts were being adapted to."""
-        if self.tuner is not None:
-            self.tuner.clear()
-        return super().train(mode)
-
 
 @register(META_ARCH_REGISTRY)
 class OpenVocabulary(FreeSeg):
     """`FreeSeg` under the name in the release's configurations."""
 
 
-def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
+def _build_ensemble(cfg: CfgNode) -> ProposalEnsemble | None:
     node = cfg.MODEL.CLIP_ADAPTER
     if not node.CLIP_ENSEMBLE:
         return None
-    return RegionEnsemble(
-        RegionCrops(**region_arguments(cfg)),
+    return ProposalEnsemble(
+        MaskCrops(**crop_arguments(cfg)),
         node.CLIP_ENSEMBLE_WEIGHT,
         cfg.MODEL.FREESEG.REGION_OBJECTNESS,
     )
@@ -310,9 +310,7 @@ def _build_ensemble(cfg: CfgNode) -> RegionEnsemble | None:
 
 def _build_tuner(cfg: CfgNode) -> PromptTuner | None:
     arguments = tuning_arguments(cfg)
-    if arguments is None:
-        return None
-    return PromptTuner(TuningSettings(**arguments), per_dataset=cfg.TEST.PROMPT_TUNING.PER_DATASET)
+    return None if arguments is None else PromptTuner(TuningSettings(**arguments))
 
 
 def _forget_extras(state: dict[str, Tensor], *_: Any) -> None:

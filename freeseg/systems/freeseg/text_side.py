@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
-from freeseg.config import completed
 from freeseg.systems.freeseg.config import learned_prompt_arguments
 from freeseg.text import (
     ClipAdapter,
@@ -35,7 +34,6 @@ def build_clip_adapter(
     Raises:
         ValueError: There is no such kind of prompts.
     """
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     if clip_model is None:
         clip_model = (

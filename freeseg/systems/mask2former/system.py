@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from freeseg.config import assembly_arguments, criterion_arguments
+from freeseg.config import assembly_arguments, completed, criterion_arguments
 from freeseg.inference import MaskAnswers, PhotoInput, Thresholds
 from freeseg.names import register
 from freeseg.structures import (
@@ -73,6 +73,7 @@ class Mask2Former(MaskSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = completed(cfg)
         return {
             **mask_system_arguments(cfg),
             "criterion": SetCriterion(**criterion_arguments(cfg)),

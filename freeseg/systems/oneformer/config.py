@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import CfgNode
-from freeseg.config import completed, system_node, test_node
+from freeseg.config import inference_section, system_section
 
 
 def add_one_former_keys(cfg: CfgNode) -> None:
@@ -41,7 +41,7 @@ def add_one_former_keys(cfg: CfgNode) -> None:
 
 def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What OneFormer's query decoder needs beside `query_decoder_arguments`."""
-    node = system_node(cfg)
+    node = system_section(cfg)
     if node.ENC_LAYERS:
         raise ValueError(f"ENC_LAYERS of OneFormer's decoder must be 0, got {node.ENC_LAYERS}")
     return {
@@ -63,9 +63,8 @@ def task_query_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What OneFormer needs to know a task by."""
-    cfg = completed(cfg)
-    channels = system_node(cfg).HIDDEN_DIM
-    test = test_node(cfg)
+    channels = system_section(cfg).HIDDEN_DIM
+    test = inference_section(cfg)
     return {
         "task_mlp": {
             "in_channels": cfg.INPUT.TASK_SEQ_LEN,
@@ -75,7 +74,7 @@ def task_conditioning_arguments(cfg: CfgNode) -> dict[str, Any]:
         },
         "task_tokens": cfg.INPUT.TASK_SEQ_LEN,
         "text_tokens": cfg.INPUT.MAX_SEQ_LEN,
-        "num_queries": system_node(cfg).NUM_OBJECT_QUERIES,
+        "num_queries": system_section(cfg).NUM_OBJECT_QUERIES,
         "single_task": "" if test.TASK_PER_OUTPUT else test.TASK,
     }
 
@@ -85,8 +84,7 @@ def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
 
     Sizes that must agree in training alone are checked there.
     """
-    cfg = completed(cfg)
-    node, system = cfg.MODEL.TEXT_ENCODER, system_node(cfg)
+    node, system = cfg.MODEL.TEXT_ENCODER, system_section(cfg)
     if not (cfg.MODEL.IS_TRAIN and system.CONTRASTIVE_WEIGHT):
         return {}
     context = {"num_embeddings": node.N_CTX, "embedding_dim": node.WIDTH}
@@ -109,7 +107,7 @@ def text_mapper_arguments(cfg: CfgNode) -> dict[str, dict[str, Any]]:
 
 def contrastive_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What the contrastive criterion needs beside `criterion_arguments`."""
-    node = system_node(cfg)
+    node = system_section(cfg)
     return {
         "contrastive_weight": node.CONTRASTIVE_WEIGHT,
         "temperature": node.CONTRASTIVE_TEMPERATURE,

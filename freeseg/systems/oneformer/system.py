@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from freeseg.config import assembly_arguments, criterion_arguments
+from freeseg.config import assembly_arguments, completed, criterion_arguments
 from freeseg.inference import MaskAnswers, PhotoInput, Thresholds
 from freeseg.layers import MLP
 from freeseg.names import register
@@ -114,6 +114,7 @@ class OneFormer(MaskSystem):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = completed(cfg)
         conditioning = task_conditioning_arguments(cfg)
         contrastive = contrastive_arguments(cfg)
         criterion: nn.Module = (

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from freeseg.structures import ImageFeatures, Vocabulary
-from freeseg.systems.freeseg.ensemble import RegionEnsemble, binary_masks, geometric_ensemble
-from freeseg.systems.freeseg.regions import RegionCrops, region_features
+from freeseg.systems.freeseg.crops import MaskCrops, crop_features
+from freeseg.systems.freeseg.ensemble import ProposalEnsemble, binary_masks, geometric_ensemble
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from largest_tensor import LargestTensor
@@ -70,7 +70,7 @@ def scene():
 @torch.no_grad()
 def test_a_region_is_cropped_painted_and_resized(scene, fill):
     encoder, image, masks = scene
-    found, is_shown = region_features(encoder, image, masks, RegionCrops(fill=fill))
+    found, is_shown = crop_features(encoder, image, masks, MaskCrops(fill=fill))
     assert is_shown.tolist() == [True, False, True, True]
     mean, std = (
         torch.tensor(values).view(3, 1, 1) * 255
@@ -94,11 +94,11 @@ def test_an_empty_mask_leaves_the_models_opinion(scene):
     encoder, image, masks = scene
     text = F.normalize(torch.randn(3, 16), dim=-1)
     query_probs = torch.rand(4, 3)
-    found = RegionEnsemble(RegionCrops(), 0.8)(encoder, image, masks, query_probs, text, VOCABULARY)
+    found = ProposalEnsemble(MaskCrops(), 0.8)(encoder, image, masks, query_probs, text, VOCABULARY)
     exponents = torch.tensor([0.8, 1 - 0.8, 0.8])
     torch.testing.assert_close(found[1], query_probs[1] ** exponents)
     assert (found[0] - query_probs[0] ** exponents).abs().max() > 1e-4
-    alone = RegionEnsemble(RegionCrops(), 0.0)(encoder, image, masks, query_probs, text, VOCABULARY)
+    alone = ProposalEnsemble(MaskCrops(), 0.0)(encoder, image, masks, query_probs, text, VOCABULARY)
     torch.testing.assert_close(alone.sum(1), torch.tensor([1.0, 0.0, 1.0, 1.0]))
 
 
@@ -110,12 +110,12 @@ def test_under_objectness_no_object_is_heard_once_whoever_names_the_class(scene)
     query_probs = torch.rand(4, 4).softmax(-1)[:, :-1]
     is_object = query_probs.sum(1, keepdim=True)
     inputs = (encoder, image, masks)
-    found = RegionEnsemble(RegionCrops(), 0.8, objectness=True)(
+    found = ProposalEnsemble(MaskCrops(), 0.8, objectness=True)(
         *inputs, query_probs, text, VOCABULARY
     )
-    named = RegionEnsemble(RegionCrops(), 0.8)(*inputs, query_probs / is_object, text, VOCABULARY)
+    named = ProposalEnsemble(MaskCrops(), 0.8)(*inputs, query_probs / is_object, text, VOCABULARY)
     torch.testing.assert_close(found, named * is_object)
-    alone = RegionEnsemble(RegionCrops(), 0.0, objectness=True)(
+    alone = ProposalEnsemble(MaskCrops(), 0.0, objectness=True)(
         *inputs, query_probs, text, VOCABULARY
     )
     is_shown = torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -125,8 +125,8 @@ def test_under_objectness_no_object_is_heard_once_whoever_names_the_class(scene)
 @torch.no_grad()
 def test_larger_crops_stay_in_the_image(scene):
     encoder, image, masks = scene
-    large, _ = region_features(encoder, image, masks, RegionCrops(expand_ratio=1.5))
-    exact, _ = region_features(encoder, image, masks, RegionCrops())
+    large, _ = crop_features(encoder, image, masks, MaskCrops(expand_ratio=1.5))
+    exact, _ = crop_features(encoder, image, masks, MaskCrops())
     assert torch.isfinite(large).all()
     torch.testing.assert_close(large[0], exact[0], atol=1e-4, rtol=1e-3)  # already the whole image
     assert (large[1] - exact[1]).abs().max() > 1e-4
@@ -135,6 +135,6 @@ def test_larger_crops_stay_in_the_image(scene):
 def test_an_encoder_without_image_tower_is_named(scene):
     _, image, masks = scene
     with pytest.raises(TypeError, match="Module has no image tower"):
-        RegionEnsemble(RegionCrops(), 0.8)(
+        ProposalEnsemble(MaskCrops(), 0.8)(
             torch.nn.Module(), image, masks, torch.rand(4, 3), torch.rand(3, 16), VOCABULARY
         )

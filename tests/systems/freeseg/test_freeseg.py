@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from detectron2.structures import BitMasks, Instances
+from freeseg.engine.dataset_tuning import tuned_over_dataset
+from freeseg.inference import AugmentedSemantic, SlidingWindow
 from freeseg.structures import Vocabulary
 from freeseg.systems import FreeSeg
 from freeseg.systems.freeseg.questions import with_seen
+from freeseg.systems.freeseg.tuning import PromptTuner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tiny_clip import NAMES, tiny_clip, tiny_config
@@ -278,19 +281,25 @@ def test_frozen_prompts_are_loaded_and_encoded_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize("per_dataset", [False, True])
 def test_prompt_tuning_changes_results_and_no_weight(per_dataset):
     plain = build()
-    tuned = build(**TUNING, TEST__PROMPT_TUNING__PER_DATASET=per_dataset)
+    changes = {**TUNING, "TEST__PROMPT_TUNING__PER_DATASET": per_dataset}
+    tuned = build(**changes)
+    evaluated = tuned_over_dataset(tiny_config(**changes), tuned)
+    assert (evaluated is tuned) is not per_dataset
     before = {key: value.clone() for key, value in tuned.state_dict().items()}
     unseen = Vocabulary(NAMES, (True, True, False, False), (True, False, False, False))
     inputs = [picture(seed, tasks=("semantic",), vocabulary=unseen) for seed in (0, 1)]
     with torch.inference_mode():  # as the predictor calls it
         expected = [plain([one])[0]["sem_seg"] for one in inputs]
-        first = [tuned([one])[0]["sem_seg"] for one in inputs]
-        again = tuned([inputs[0]])[0]["sem_seg"]
-        tuned.train(False)  # a new test set begins
-        fresh = tuned([inputs[0]])[0]["sem_seg"]
+        first = [evaluated([one])[0]["sem_seg"] for one in inputs]
+        again = evaluated([inputs[0]])[0]["sem_seg"]
+        evaluated.train(False)  # a new test set begins
+        fresh = evaluated([inputs[0]])[0]["sem_seg"]
+        alone = [tuned([inputs[index]])[0]["sem_seg"] for index in (1, 0)]
     assert all((a - b).abs().max() > 1e-6 for a, b in zip(first, expected))
     assert torch.equal(again, first[0]) is not per_dataset  # else it goes on from the last image
     assert torch.equal(fresh, first[0])
+    assert torch.equal(alone[1], first[0]), "the model keeps nothing of an image"
+    assert torch.equal(alone[0], first[1]) is not per_dataset
     after = tuned.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert all(weight.grad is None for weight in tuned.parameters())
@@ -325,6 +334,39 @@ def test_a_checkpoint_may_leave_the_encoder_out(tmp_path):
     other.load_state_dict(state)  # strictly
     expected, found = (each([picture()])[0]["sem_seg"] for each in (model, other))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("wrap", ["nothing", "windows", "copies", "processes"])
+def test_tokens_go_on_through_all_that_a_wrapper_asks(wrap):
+    """Written out: one tuner is handed from answer to answer, whoever asks."""
+    changes = {**TUNING, "TEST__PROMPT_TUNING__PER_DATASET": True}
+    model, unseen = build(**changes), Vocabulary(NAMES, (True,) * 4, (True, False, False, False))
+    wrappers = {
+        "nothing": lambda one: one,
+        "windows": lambda one: SlidingWindow(
+            one, window=(32, 48), stride=(16, 16), tasks=("semantic",)
+        ),
+        "copies": lambda one: AugmentedSemantic(one, min_sizes=[32, 48], max_size=64, flip=True),
+        "processes": lambda one: one,
+    }
+    tuner = PromptTuner(model.tuner.settings, per_dataset=True)
+
+    class Chained(torch.nn.Module):
+        def forward(self, inputs):
+            return model.respond(inputs, lambda *asked: model.answer_tuned(*asked, tuner))
+
+    given = model
+    if wrap == "processes":  # as DistributedDataParallel holds it
+        given = torch.nn.Module()
+        given.module = model
+    evaluated = wrappers[wrap](tuned_over_dataset(tiny_config(**changes), given))
+    expected = wrappers[wrap](Chained())
+    inputs = [picture(seed, tasks=("semantic",), vocabulary=unseen) for seed in (0, 1, 0)]
+    with torch.inference_mode():
+        found = [evaluated([one])[0]["sem_seg"] for one in inputs]
+        wanted = [expected([one])[0]["sem_seg"] for one in inputs]
+    assert all(torch.equal(*pair) for pair in zip(found, wanted))
+    assert not torch.equal(found[0], found[2])
 
 
 def test_prompt_tuning_needs_prompts_to_tune():
@@ -378,7 +420,7 @@ def test_tokens_behind_the_name_are_a_part_of_the_model_under_the_releases_name(
 
 def test_weights_of_the_release_load_through_the_checkpointer_as_they_are(tmp_path):
     """With the class weights, pixel statistics and embedding rows that are kept there."""
-    from freeseg.weight_loading import load_weights
+    from freeseg.systems.building import load_weights
 
     source, target = build(), build()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.data.label_table import LabelTable
 from freeseg.data.mapper import BatchTasks
 from freeseg.data.panoptic import id2rgb
-from freeseg.data.regions import RegionMapper, region_records
+from freeseg.data.segment_samples import SegmentMapper, segment_records
 from freeseg.structures import JUDGED_TASKS
 
 SIZE = (12, 20)  # as the box of a region too long for any crop of its whole area
@@ -76,12 +76,12 @@ KINDS = ("panoptic", "panoptic and stuff", "semantic", "objects")
 
 
 def regions(record: dict, task: str, **options) -> list[dict]:
-    return region_records([record], [task], [True] * NUM_CLASSES, **options)
+    return segment_records([record], [task], [True] * NUM_CLASSES, **options)
 
 
-def mapper(task: str, size=SHOWN, area=(1.0, 1.0), **options) -> RegionMapper:
+def mapper(task: str, size=SHOWN, area=(1.0, 1.0), **options) -> SegmentMapper:
     options = {"image_format": "RGB", **options}
-    return RegionMapper(size=size, crop_area=area, tasks=BatchTasks((task,), 2), **options)
+    return SegmentMapper(size=size, crop_area=area, tasks=BatchTasks((task,), 2), **options)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
@@ -159,13 +159,13 @@ def test_void_of_another_number_is_no_class(tmp_path, write_image, cfg, loader, 
     """Sets whose void is the number after the last class, as Mapillary's."""
     record = kinds(tmp_path, write_image, void=void)["semantic"]
     found = regions(record, "semantic", ignore_label=void)
-    assert [region["semantic"]["region_class"] for region in found].count(void) == 0
+    assert [region["semantic"]["segment_class"] for region in found].count(void) == 0
     assert len(found) == 3
     names = [f"class {number}" for number in range(NUM_CLASSES)]
     cfg.DATASETS.TRAIN = (loader([record], stuff_classes=names, ignore_label=void),)
     cfg.INPUT.DATASET_MAPPER_NAME = "mask_former_full_binary_semantic"
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.SOLVER.IMS_PER_BATCH = (16,), 3
-    assert RegionMapper(cfg).ignore_label == void
+    assert SegmentMapper(cfg).ignore_label == void
     batch = next(iter(build_train_loader(cfg)))
     labels = sorted(int(one["instances"].gt_classes) for one in batch)
     assert labels == [0, 3, 5]
@@ -173,9 +173,9 @@ def test_void_of_another_number_is_no_class(tmp_path, write_image, cfg, loader, 
 
 def test_the_last_class_is_taken_and_the_next_one_is_refused(tmp_path, write_image):
     record = kinds(tmp_path, write_image)["semantic"]  # whose last class is 5
-    assert len(region_records([record], ["semantic"], [True] * 6)) == 3
+    assert len(segment_records([record], ["semantic"], [True] * 6)) == 3
     with pytest.raises(ValueError, match=r"file_name.png has class 5, but the 5 classes .* to 4$"):
-        region_records([record], ["semantic"], [True] * 5)
+        segment_records([record], ["semantic"], [True] * 5)
 
 
 def test_regions_of_many_images_are_drawn_by_class_and_seed():
@@ -185,8 +185,8 @@ def test_regions_of_many_images_are_drawn_by_class_and_seed():
     ]
 
     def drawn(task="instance", trained=(True, False, True), **options) -> list[tuple[int, str]]:
-        records = region_records(rows, [task], trained, **options)
-        return [(one[task]["region_class"], one[task]["file_name"]) for one in records]
+        records = segment_records(rows, [task], trained, **options)
+        return [(one[task]["segment_class"], one[task]["file_name"]) for one in records]
 
     everything = drawn()
     assert Counter(label for label, _ in everything) == {0: 9, 2: 2}
@@ -211,7 +211,7 @@ def test_the_shorter_list_comes_again_from_its_start():
         {"file_name": f"{index}.jpg", "segments_info": [{"id": 1, "category_id": 0, **flags}]}
         for index, flags in enumerate([{"isthing": False}] * 5 + [{"isthing": True}] * 2)
     ]
-    found = region_records(rows, ["instance", "panoptic"], [True])
+    found = segment_records(rows, ["instance", "panoptic"], [True])
     names = [one["instance"]["file_name"] for one in found]
     assert len(names) == 7
     assert names == [names[place % 2] for place in range(7)]
@@ -222,7 +222,7 @@ def test_stuff_of_a_segment_and_behind_the_segments_is_one_region(tmp_path, writ
     record = kinds(tmp_path, write_image)["panoptic and stuff"]
     record[LABELS_KEY] = LabelTable({11: 2, 12: 5, 13: 0, 255: None})
     for task in ("semantic", "panoptic"):
-        found = [one for one in regions(record, task) if one[task]["region_class"] == 2]
+        found = [one for one in regions(record, task) if one[task]["segment_class"] == 2]
         whole = blobs(2, [0, 0, 300, 70001, 6, 9])
         mask = (whole == 300) | (whole == 0) & (blobs(3, [11, 12, 13, 255]) == 11)
         target = (2, *shown(mask))
@@ -368,12 +368,12 @@ def test_stuff_of_another_size_than_its_photo_is_named(tmp_path, write_image):
 def test_the_mappers_keys_are_read(cfg):
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.REGION_CROP_AREA = (20, 30), [0.3, 0.6]
     cfg.INPUT.TASK_NAME, cfg.INPUT.FORMAT = ["panoptic x", "instance y"], "BGR"
-    found = RegionMapper(cfg)
+    found = SegmentMapper(cfg)
     assert (found.size, found.crop_area, found.image_format) == ((20, 30), (0.3, 0.6), "BGR")
     assert found.tasks == BatchTasks(("panoptic", "instance"), 4)
     assert (found.ignore_label, found.reader.frame) == (255, "auto")
     cfg.INPUT.MIN_SIZE_TRAIN = (24,)
-    assert RegionMapper(cfg).size == (24, 24)
+    assert SegmentMapper(cfg).size == (24, 24)
 
 
 def test_channels_follow_the_format(tmp_path, write_image):

@@ -1,4 +1,4 @@
-"""Single annotated regions as samples: what FreeSeg's prompts are trained on.
+"""Single annotated segments as samples: what FreeSeg's prompts are trained on.
 
 Shapes: H W crop size.
 """
@@ -34,7 +34,7 @@ from freeseg.data.mapper_registry import MAPPER_REGISTRY, Mapper
 from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 
-REGION_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
+SEGMENT_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
 CROP_ASPECT = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 
@@ -42,7 +42,7 @@ Record = dict[str, Any]
 BoolMask = npt.NDArray[np.bool_]
 
 
-def region_records(
+def segment_records(
     records: Sequence[Record],
     tasks: Sequence[str],
     is_trained: Sequence[bool],
@@ -50,33 +50,33 @@ def region_records(
     seed: int = 0,
     ignore_label: int = 255,
 ) -> list[Record]:
-    """One record per place of a training epoch: for every task one region.
+    """One record per place of a training epoch: for every task one segment.
 
-    A region is a record of one image whose annotation is cut down to the region, and its class as
-    "region_class". The tasks may have different numbers of regions; those of the shorter lists
+    A segment is a record of one image whose annotation is cut down to the segment, and its class as
+    "segment_class". The tasks may have different numbers of segments; those of the shorter lists
     come again. Semantic PNGs are read to know what is on them.
 
     Args:
         records: Of images, with any annotation that training reads.
         tasks: Among semantic, instance, panoptic.
-        is_trained: One flag per class; regions of others are left out.
-        per_class: Most regions of a class and task, drawn at random; negative: all.
+        is_trained: One flag per class; segments of others are left out.
+        per_class: Most segments of a class and task, drawn at random; negative: all.
         seed: Of the draw.
         ignore_label: Of semantic maps.
 
     Raises:
-        ValueError: When a task has no region, or a region a class beyond the flags.
+        ValueError: When a task has no segment, or a segment a class beyond the flags.
     """
     labels = labels_on_pngs(records, ignore_label)
     lists = []
     for task in tasks:
         by_class: dict[int, list[Record]] = {}
         for record, on_png in zip(records, labels):
-            for region in regions_of(record, task, on_png):
-                label = region["region_class"]
+            for segment in segments_of(record, task, on_png):
+                label = segment["segment_class"]
                 require_listed_class(record, label, len(is_trained))
                 if is_trained[label]:
-                    by_class.setdefault(label, []).append(region)
+                    by_class.setdefault(label, []).append(segment)
         draw = random.Random(f"{seed} {task}")
         chosen = list(_draw_from_each(by_class, per_class, draw))
         if not chosen:
@@ -85,7 +85,7 @@ def region_records(
         lists.append(chosen)
     length = max(map(len, lists))
     return [
-        {task: regions[place % len(regions)] for task, regions in zip(tasks, lists)}
+        {task: segments[place % len(segments)] for task, segments in zip(tasks, lists)}
         for place in range(length)
     ]
 
@@ -94,12 +94,12 @@ def _draw_from_each(
     by_class: Mapping[int, list[Record]], per_class: int, draw: random.Random
 ) -> Iterator[Record]:
     for label in sorted(by_class):
-        regions = by_class[label]
-        yield from regions if per_class < 0 else draw.sample(regions, min(per_class, len(regions)))
+        found = by_class[label]
+        yield from found if per_class < 0 else draw.sample(found, min(per_class, len(found)))
 
 
 def labels_on_pngs(records: Sequence[Record], ignore_label: int) -> list[list[int]]:
-    """Of every record the classes that only a semantic PNG tells; `regions_of` asks for them."""
+    """Of every record the classes that only a semantic PNG tells; `segments_of` asks for them."""
     with ThreadPoolExecutor() as pool:  # decoding leaves Python to other threads
         return list(pool.map(lambda record: _labels_on_png(record, ignore_label), records))
 
@@ -126,12 +126,12 @@ def _labels_on_png(record: Record, ignore_label: int) -> list[int]:
     return [label for label in np.unique(labels).tolist() if label != ignore_label]
 
 
-def regions_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Record]:
-    """The regions of one image under a task, each as a record of its own, see `region_records`."""
+def segments_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Record]:
+    """The segments of one image under a task, each a record of its own, see `segment_records`."""
     key = "segments_info" if "segments_info" in record else "annotations"
     if key not in record:
         labels = on_png if task == "semantic" else ()
-        return [{**record, "region_class": label} for label in labels]
+        return [{**record, "segment_class": label} for label in labels]
     rows = record[key]
     if key == "annotations":
         rows = [row for row in rows if has_mask(row)]
@@ -149,13 +149,13 @@ def regions_of(record: Record, task: str, on_png: Sequence[int]) -> Iterable[Rec
         ]
     alone = {name: value for name, value in record.items() if name != STUFF_KEY}
     return [
-        *({**alone, key: group, "region_class": label} for label, group in groups),
-        *({**record, "region_class": label} for label in stuff),  # it lies where no segment does
+        *({**alone, key: group, "segment_class": label} for label, group in groups),
+        *({**record, "segment_class": label} for label in stuff),  # it lies where no segment does
     ]
 
 
-class RegionMapper:
-    """Crops an image around one region: the sample of the prompt stage."""
+class SegmentMapper:
+    """Crops an image around one segment: the sample of the prompt stage."""
 
     @configurable
     def __init__(
@@ -172,7 +172,7 @@ class RegionMapper:
 
         Args:
             size: (height, width) of a sample.
-            crop_area: Least and largest share of a region's box that a sample shows.
+            crop_area: Least and largest share of a segment's box that a sample shows.
             tasks: Which task a batch has.
             image_format: Channel order, "RGB" or "BGR".
             ignore_label: Of semantic maps.
@@ -199,26 +199,26 @@ class RegionMapper:
         }
 
     def __call__(self, record: Mapping[str, Any]) -> Record:
-        """Model input of a record of `region_records` with "seed" and "position"."""
+        """Model input of a record of `segment_records` with "seed" and "position"."""
         task = self.tasks.draw(record)
-        region = record[task]
+        segment = record[task]
         with seeded(record["seed"], record["position"]):
-            image = order_channels(self.reader.read(region), self.image_format)
-            annotation, _ = read_annotation(region, image.shape[:2], self.ignore_label)
-            view = _View(annotation, task, region["region_class"])
+            image = order_channels(self.reader.read(segment), self.image_format)
+            annotation, _ = read_annotation(segment, image.shape[:2], self.ignore_label)
+            view = _View(annotation, task, segment["segment_class"])
             try:
                 transforms, mask = self._crop(view, image.shape[:2])
             except ValueError as error:
-                raise ValueError(f"annotation of {region['file_name']}: {error}") from error
+                raise ValueError(f"annotation of {segment['file_name']}: {error}") from error
             image = transforms.apply_image(image)
         instances = Instances(self.size)
-        instances.gt_classes = torch.tensor([region["region_class"]])
+        instances.gt_classes = torch.tensor([segment["segment_class"]])
         instances.gt_masks = BitMasks(torch.from_numpy(mask[None]))
         channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
         return {"image": torch.from_numpy(channels_first), "task": task, "instances": instances}
 
     def _crop(self, view: _View, size: tuple[int, int]) -> tuple[Any, BoolMask]:
-        """A random crop of the region's box that shows some of it, and the mask there [H, W]."""
+        """A random crop of the segment's box that shows some of it, and the mask there [H, W]."""
         whole = view.mask(T.NoOpTransform(), size)
         if not whole.any():
             raise ValueError(f"the region of class {view.label} has no pixel")
@@ -239,25 +239,25 @@ class RegionMapper:
         return transforms, mask
 
 
-def build_region_mapper(cfg: Any, is_train: bool) -> Mapper:
+def build_segment_mapper(cfg: Any, is_train: bool) -> Mapper:
     """The mapper of the prompt stage; its test photos are whole."""
-    return RegionMapper(cfg) if is_train else SegmentationMapper(cfg, False)
+    return SegmentMapper(cfg) if is_train else SegmentationMapper(cfg, False)
 
 
-for _name in REGION_MAPPERS:
-    MAPPER_REGISTRY._do_register(_name, build_region_mapper)
+for _name in SEGMENT_MAPPERS:
+    MAPPER_REGISTRY._do_register(_name, build_segment_mapper)
 
 
 @dataclass(frozen=True)
 class _View:
-    """One region of an annotation."""
+    """One segment of an annotation."""
 
     annotation: Annotation
     task: str
     label: int
 
     def mask(self, transforms: Any, size: tuple[int, int]) -> BoolMask:
-        """Where the region is [H, W] after `transforms`; nowhere if they cut it off."""
+        """Where the segment is [H, W] after `transforms`; nowhere if they cut it off."""
         segments: SegmentMasks = self.annotation.apply(transforms, size)
         classes, masks = segments.targets(self.task)
         found = masks[classes == self.label]

@@ -1,4 +1,4 @@
-"""The configuration of a model that is only asked, and the names of its classes."""
+"""A model from its configuration and its weights: read here, found by `freeseg.zoo`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from pathlib import Path
 from typing import Union
 
 import torch
+from torch import nn
 
 from detectron2.config import CfgNode, get_cfg
-from freeseg.checkpoints import config_from_hugging_face, reason_of
+from freeseg.checkpoints import (
+    StrictCheckpointer,
+    config_from_hugging_face,
+    reason_of,
+    weights_file,
+)
 from freeseg.classes import accepts_auto
 from freeseg.config import add_freeseg_config, completed
 from freeseg.config.mistakes import mistake_in
 from freeseg.config.unused import refuse_unsupported
-from freeseg.names import plain_name
 from freeseg.resources import config_address, expand_home, local_path
-from freeseg.systems import paper_name
 
 logger = logging.getLogger(__name__)
 
 ConfigSource = Union[CfgNode, str, "os.PathLike[str]"]
-
-
-def system_name(architecture: str) -> str:
-    """What the release of a MODEL.META_ARCHITECTURE calls its system."""
-    return paper_name(plain_name(architecture))
 
 
 def read_config(
@@ -119,3 +118,43 @@ def existing_file(source: str | os.PathLike[str], kind: str) -> str:
         reason = "is a folder" if Path(path).is_dir() else "does not exist"
         raise FileNotFoundError(f"{kind} {path} {reason}")
     return path
+
+
+def existing_weights(path: str) -> str:
+    """Returns the path of weights, "~" replaced, or their address.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    path = os.path.expanduser(path)
+    if "://" not in path:
+        existing_file(weights_file(path), "weights file")
+    return path
+
+
+def load_weights(model: nn.Module, path: str, *, allow_misfit: bool = False) -> None:
+    """Loads a checkpoint of any known format into a model.
+
+    Refuses one that leaves a weight untrained or has weights the model does not; with
+    `allow_misfit` these are logged.
+
+    Args:
+        model: As its configuration builds it.
+        path: Of a file or of a folder of Hugging Face's, or an address; an empty one leaves the
+            model untrained. For names of models see `freeseg.zoo.weights_path`.
+        allow_misfit: See above.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: They cannot be used; one line says why.
+    """
+    if not path:
+        logger.warning("the model has no weights: it is untrained")
+        return
+    path = existing_weights(path)
+    checkpointer = StrictCheckpointer(model)
+    try:
+        checkpointer.load(path)
+    except Exception as error:  # whatever unpickling a broken file comes up with
+        raise ValueError(f"cannot load weights {path}: {reason_of(error)}") from error
+    checkpointer.check_fit(path, allow_misfit=allow_misfit)

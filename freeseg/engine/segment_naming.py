@@ -1,4 +1,4 @@
-"""Runs `freeseg.evaluation.regions` on a test set."""
+"""Runs `freeseg.evaluation.segment_naming` on a test set."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data.transforms import NoOpTransform
-from freeseg.catalog import dataset_metadata
-from freeseg.config import completed
+from freeseg.catalog import listed_vocabulary
 from freeseg.data import evenly_spread
 from freeseg.data.annotation_files import read_annotation
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.photos import PhotoReader
 from freeseg.data.records import dataset_records
-from freeseg.evaluation.regions import measure_regions
-from freeseg.structures import Vocabulary
-from freeseg.systems.freeseg.config import region_arguments
-from freeseg.systems.freeseg.regions import RegionCrops
+from freeseg.evaluation.segment_naming import measure_naming
+from freeseg.systems.freeseg.config import crop_arguments
+from freeseg.systems.freeseg.crops import MaskCrops
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 
-def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
-    """Percentages on the first of DATASETS.TEST, see `measure_regions`.
+def run_naming(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
+    """Percentages on the first of DATASETS.TEST, see `measure_naming`.
 
     Args:
         cfg: Of `FreeSeg`, with MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT or templates.
@@ -34,20 +32,17 @@ def run_regions(cfg: CfgNode, limit: int = 0) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: There are no trained prompts or no classes.
     """
-    cfg = completed(cfg)
     node = cfg.MODEL.CLIP_ADAPTER
     if node.PROMPT_LEARNER == "learnable" and not node.PROMPT_CHECKPOINT:
         raise ValueError("the prompts are not trained: name MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT")
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST names no set of annotated photos")
     name = cfg.DATASETS.TEST[0]
-    vocabulary = Vocabulary.of_dataset(dataset_metadata(name))
-    if vocabulary is None:
-        raise ValueError(f"{name} names no classes")
+    vocabulary = listed_vocabulary(name)
     adapter = build_clip_adapter(cfg, has_void=False).to(cfg.MODEL.DEVICE).eval()
-    crops = RegionCrops(**region_arguments(cfg))
+    crops = MaskCrops(**crop_arguments(cfg))
     with torch.no_grad():
-        return measure_regions(adapter, crops, _photos(cfg, name, limit), vocabulary)
+        return measure_naming(adapter, crops, _photos(cfg, name, limit), vocabulary)
 
 
 def _photos(cfg: CfgNode, name: str, limit: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

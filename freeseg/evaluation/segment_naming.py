@@ -1,6 +1,6 @@
-"""How well CLIP names annotated regions: what FreeSeg's prompts are trained for.
+"""How well CLIP names annotated segments: what FreeSeg's prompts are trained for.
 
-Shapes: N regions, K classes, D feature width, H W image size.
+Shapes: N segments, K classes, D feature width, H W image size.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from torch import Tensor
 
 from freeseg.modeling import class_logits
 from freeseg.structures import JUDGED_TASKS, Vocabulary
-from freeseg.systems.freeseg.regions import RegionCrops, region_features, require_image_tower
+from freeseg.systems.freeseg.crops import MaskCrops, crop_features, require_image_tower
 from freeseg.text import ClipAdapter
 
 
-def measure_regions(
+def measure_naming(
     adapter: ClipAdapter,
-    crops: RegionCrops,
+    crops: MaskCrops,
     photos: Iterable[tuple[Tensor, Tensor, Tensor]],
     vocabulary: Vocabulary,
 ) -> dict[str, dict[str, float]]:
-    """Percentages of regions whose best text is their own class's, by group and task.
+    """Percentages of segments whose best text is their own class's, by group and task.
 
     Args:
         adapter: With an image tower.
-        crops: How regions are shown to it.
+        crops: How segments are shown to it.
         photos: Of each: image RGB [3, H, W], 0..255, bool masks [N, H, W] and classes int64 [N].
         vocabulary: The K classes; unless they are flagged, all are seen.
 
@@ -37,14 +37,14 @@ def measure_regions(
     tower = require_image_tower(adapter.clip_model)
     features, classes = [], []
     for image, masks, labels in photos:
-        found, is_shown = region_features(tower, image, masks, crops)
+        found, is_shown = crop_features(tower, image, masks, crops)
         features.append(found)
         classes.append(labels[is_shown])
-    regions, truth = torch.cat(features), torch.cat(classes)
+    segments, truth = torch.cat(features), torch.cat(classes)
     is_right = {}
     for task in JUDGED_TASKS:
         text = adapter.class_features(vocabulary.texts, task)
-        is_right[task] = class_logits(vocabulary, regions, text).argmax(-1) == truth
+        is_right[task] = class_logits(vocabulary, segments, text).argmax(-1) == truth
     return {
         name: {
             "regions": int(chosen.sum()),
@@ -55,7 +55,7 @@ def measure_regions(
     }
 
 
-def regions_table(results: Mapping[str, Mapping[str, float]]) -> str:
+def naming_table(results: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown table, a row per group."""
     lines = [
         f"| | regions | {' | '.join(JUDGED_TASKS)} |",
@@ -68,7 +68,7 @@ def regions_table(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _groups(vocabulary: Vocabulary, truth: Tensor) -> dict[str, Tensor]:
-    """Which regions [N] belong to which group of classes."""
+    """Which segments [N] belong to which group of classes."""
     is_seen = vocabulary.is_seen or [True] * len(vocabulary)
     seen, thing = (
         torch.tensor(each, device=truth.device)[truth] for each in (is_seen, vocabulary.is_thing)

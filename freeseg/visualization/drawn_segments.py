@@ -1,6 +1,6 @@
-"""What is drawn: a segmentation of any task as a list of masked regions.
+"""What is drawn: a segmentation of any task as a list of masked segments.
 
-Shapes: H W picture size, h w size of a region's box.
+Shapes: H W picture size, h w size of a segment's box.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BoolMask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Region:
+class DrawnSegment:
     """One segment, cut out to its bounding box."""
 
     label: int  # class
@@ -40,39 +40,39 @@ class Region:
     def area(self) -> int:
         return int(np.count_nonzero(self.mask))
 
-    def enlarged(self, factor: int) -> Region:
-        """The same region in a picture whose pixels are `factor` times as large."""
+    def enlarged(self, factor: int) -> DrawnSegment:
+        """The same segment in a picture whose pixels are `factor` times as large."""
         if factor == 1:
             return self
         mask = np.repeat(np.repeat(self.mask, factor, axis=0), factor, axis=1)
         return replace(self, mask=mask, left=self.left * factor, top=self.top * factor)
 
 
-def cut_out(mask: BoolMask, label: int, color: Color, caption: str) -> Region | None:
-    """Returns the region of a mask [H, W], or None when it has no pixel."""
+def cut_out(mask: BoolMask, label: int, color: Color, caption: str) -> DrawnSegment | None:
+    """Returns the segment of a mask [H, W], or None when it has no pixel."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if width == 0:
         return None
     crop = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    return Region(label, color, caption, left, top, crop)
+    return DrawnSegment(label, color, caption, left, top, crop)
 
 
-def regions_of_map(
+def segments_of_map(
     id_map: npt.NDArray[np.generic], label_of_id: dict[int, int], colors: Sequence[Color]
-) -> dict[int, Region]:
-    """Returns the regions of a map [H, W] in which every pixel has one id; other ids are left out.
+) -> dict[int, DrawnSegment]:
+    """Returns the segments of a map [H, W] in which every pixel has one id; other ids are left out.
 
     Several ids of one class get different shades of its colour, in the order of the ids.
     """
-    regions: dict[int, Region] = {}
+    segments: dict[int, DrawnSegment] = {}
     seen: dict[int, int] = {}
     for number in np.unique(id_map).tolist():
         label = label_of_id.get(number)
         if label is None:
             continue
         color = shade(colors[label], seen.get(label, 0))
-        region = cut_out(np.asarray(id_map == number), label, color, "")
-        if region is not None:
+        segment = cut_out(np.asarray(id_map == number), label, color, "")
+        if segment is not None:
             seen[label] = seen.get(label, 0) + 1
-            regions[number] = region
-    return regions
+            segments[number] = segment
+    return segments

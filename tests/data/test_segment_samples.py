@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg.data import build_test_loader, build_train_loader
 from freeseg.data.mapper import BatchTasks
 from freeseg.data.panoptic import rgb2id
-from freeseg.data.regions import RegionMapper, region_records
+from freeseg.data.segment_samples import SegmentMapper, segment_records
 from freeseg.images import read_image
 
 TASKS = ("semantic", "instance", "panoptic")
@@ -35,9 +35,9 @@ def rows():
 
 
 def found(task, **changes):
-    records = region_records(rows(), [task], changes.pop("trained", [True] * 3), **changes)
+    records = segment_records(rows(), [task], changes.pop("trained", [True] * 3), **changes)
     return sorted(
-        (one[task]["file_name"], one[task]["region_class"], len(one[task]["segments_info"]))
+        (one[task]["file_name"], one[task]["segment_class"], len(one[task]["segments_info"]))
         for one in records
     )
 
@@ -59,7 +59,7 @@ def test_classes_are_limited_and_unseen_ones_left_out():
 
 
 def test_places_have_a_region_for_every_task():
-    records = region_records(rows(), TASKS, [True] * 3)
+    records = segment_records(rows(), TASKS, [True] * 3)
     assert len(records) == 6
     assert all(set(record) == set(TASKS) for record in records)
     assert {record["instance"]["file_name"] for record in records} == {"0.jpg", "2.jpg"}
@@ -69,8 +69,8 @@ def test_places_have_a_region_for_every_task():
 def sample(tiny_shapes):
     records = DatasetCatalog.get(tiny_shapes)
     names = MetadataCatalog.get(tiny_shapes).stuff_classes
-    regions = region_records(records, TASKS, [True] * len(names))
-    mapper = RegionMapper(
+    regions = segment_records(records, TASKS, [True] * len(names))
+    mapper = SegmentMapper(
         size=(24, 24),
         crop_area=(0.08, 1.0),
         tasks=BatchTasks(TASKS, batch_size=2),
@@ -90,7 +90,7 @@ def test_a_sample_shows_its_region(sample):
         region = region[output["task"]]
         instances = output["instances"]
         assert output["image"].shape == (3, 24, 24)
-        assert instances.gt_classes.tolist() == [region["region_class"]]
+        assert instances.gt_classes.tolist() == [region["segment_class"]]
         mask = instances.gt_masks.tensor[0]
         assert mask.any()
         ids = rgb2id(read_image(region["pan_seg_file_name"]))
@@ -158,8 +158,8 @@ def test_test_images_bring_the_classes_of_their_dataset(cfg, tiny_shapes):
 def test_a_sample_may_show_the_whole_region(tiny_shapes):
     records = DatasetCatalog.get(tiny_shapes)
     names = MetadataCatalog.get(tiny_shapes).stuff_classes
-    regions = region_records(records, TASKS, [True] * len(names))
-    mapper = RegionMapper(
+    regions = segment_records(records, TASKS, [True] * len(names))
+    mapper = SegmentMapper(
         size=(24, 24),
         crop_area=(1.0, 1.0),
         tasks=BatchTasks(TASKS, batch_size=2),

@@ -9,9 +9,9 @@ import torch
 
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
-from freeseg.evaluation.regions import measure_regions, regions_table
+from freeseg.evaluation.segment_naming import measure_naming, naming_table
 from freeseg.structures import JUDGED_TASKS, Vocabulary
-from freeseg.systems.freeseg.regions import RegionCrops, masked_pictures
+from freeseg.systems.freeseg.crops import MaskCrops, masked_pictures
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes/full.yaml"
@@ -65,7 +65,7 @@ def by_hand(adapter, photos) -> dict[str, dict[str, float]]:
         for mask, label in zip(masks, labels.tolist()):
             if not mask.any():
                 continue
-            picture = masked_pictures(adapter.clip_model, image, mask[None], RegionCrops())
+            picture = masked_pictures(adapter.clip_model, image, mask[None], MaskCrops())
             feature = adapter.clip_model.encode_image(picture)[0]
             right = []
             for task in JUDGED_TASKS:
@@ -89,7 +89,7 @@ def by_hand(adapter, photos) -> dict[str, dict[str, float]]:
 def test_regions_are_counted_by_group_and_task(adapter):
     photos = [photo(number) for number in range(3)]
     empty = photos[1][0], photos[1][1][:0], photos[1][2][:0]  # nothing is annotated on it
-    found = measure_regions(adapter, RegionCrops(), [photos[0], empty, *photos[1:]], VOCABULARY)
+    found = measure_naming(adapter, MaskCrops(), [photos[0], empty, *photos[1:]], VOCABULARY)
     assert found == {name: pytest.approx(row) for name, row in by_hand(adapter, photos).items()}
     assert list(found) == ["seen things", "seen stuff", "unseen things", "unseen stuff"]
     assert sum(row["regions"] for row in found.values()) == 18
@@ -98,9 +98,9 @@ def test_regions_are_counted_by_group_and_task(adapter):
 
 @torch.no_grad()
 def test_void_around_a_photo_changes_nothing(adapter):
-    found = measure_regions(adapter, RegionCrops(), [photo(0), photo(1)], VOCABULARY)
+    found = measure_naming(adapter, MaskCrops(), [photo(0), photo(1)], VOCABULARY)
     around = [photo(0, border=(7, 0)), photo(1, border=(3, 12))]
-    assert measure_regions(adapter, RegionCrops(), around, VOCABULARY) == found
+    assert measure_naming(adapter, MaskCrops(), around, VOCABULARY) == found
 
 
 def test_a_table_to_the_letter():
@@ -109,7 +109,7 @@ def test_a_table_to_the_letter():
         "unseen stuff": {"regions": 3, "semantic": 0.0, "instance": 66.67, "panoptic": 33.33},
     }
     assert (
-        regions_table(rows)
+        naming_table(rows)
         == """\
 | | regions | semantic | instance | panoptic |
 | --- | ---: | ---: | ---: | ---: |

@@ -13,10 +13,10 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from freeseg import add_freeseg_config
 from freeseg.data import evenly_spread
-from freeseg.engine.regions import run_regions
-from freeseg.evaluation.regions import measure_regions, regions_table
+from freeseg.engine.segment_naming import run_naming
+from freeseg.evaluation.segment_naming import measure_naming, naming_table
 from freeseg.structures import JUDGED_TASKS, Vocabulary
-from freeseg.systems.freeseg.regions import RegionCrops
+from freeseg.systems.freeseg.crops import MaskCrops
 from freeseg.systems.freeseg.text_side import build_clip_adapter
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/freeseg/shapes"
@@ -41,7 +41,7 @@ BUNDLED = ("MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT", "freeseg://weights/shapes_fre
 
 @pytest.mark.parametrize("prompts", [TEMPLATES, BUNDLED], ids=["template", "learned"])
 def test_every_region_of_the_annotation_is_asked_about(prompts):
-    results = run_regions(config(*prompts), NUM_PHOTOS)
+    results = run_naming(config(*prompts), NUM_PHOTOS)
     records = evenly_spread(DatasetCatalog.get(SET), NUM_PHOTOS)
     metadata = MetadataCatalog.get(SET)
     annotations = json.loads(Path(metadata.panoptic_json).read_text())["annotations"]
@@ -58,7 +58,7 @@ def test_every_region_of_the_annotation_is_asked_about(prompts):
     assert all(results["seen things"][task] > 80 for task in JUDGED_TASKS)
     spread = {results["seen things"][task] for task in JUDGED_TASKS}
     assert prompts is BUNDLED or len(spread) == 1  # templates know no task
-    assert f"| seen things | {wanted['seen things']} |" in regions_table(results)
+    assert f"| seen things | {wanted['seen things']} |" in naming_table(results)
 
 
 def test_a_region_is_right_where_its_own_text_is_the_best():
@@ -70,18 +70,18 @@ def test_a_region_is_right_where_its_own_text_is_the_best():
     photos = [(image, mask, torch.tensor([1, 0]))]
     adapter = build_clip_adapter(config(*TEMPLATES), has_void=False).eval()
     with torch.no_grad():
-        found = measure_regions(adapter, RegionCrops(), photos, vocabulary)
+        found = measure_naming(adapter, MaskCrops(), photos, vocabulary)
         assert found == {"seen things": {"regions": 1, **dict.fromkeys(JUDGED_TASKS, 100.0)}}
         turned = Vocabulary(vocabulary.names[::-1], (True, False), is_seen=(True, False))
-        found = measure_regions(adapter, RegionCrops(), photos, turned)
+        found = measure_naming(adapter, MaskCrops(), photos, turned)
         assert found == {"unseen stuff": {"regions": 1, **dict.fromkeys(JUDGED_TASKS, 0.0)}}
 
 
 def test_untrained_prompts_and_missing_sets_are_refused():
     with pytest.raises(ValueError, match=r"name MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT"):
-        run_regions(config("MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT", ""))
+        run_naming(config("MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT", ""))
     with pytest.raises(ValueError, match=r"DATASETS.TEST names no set"):
-        run_regions(config(*TEMPLATES, "DATASETS.TEST", ()))
+        run_naming(config(*TEMPLATES, "DATASETS.TEST", ()))
 
 
 def test_photos_are_spread_over_the_set():

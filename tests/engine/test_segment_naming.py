@@ -9,7 +9,7 @@ from PIL import Image
 
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
-from freeseg.engine import regions
+from freeseg.engine import segment_naming
 from freeseg.structures import Vocabulary
 
 
@@ -43,7 +43,7 @@ def cfg(records, loader):
 
 @pytest.mark.parametrize(("limit", "numbers"), [(0, [0, 1, 2]), (1, [0]), (2, [0, 1])])
 def test_photos_are_rgb_and_masks_have_their_classes(cfg, limit, numbers):
-    found = list(regions._photos(cfg, cfg.DATASETS.TEST[0], limit))
+    found = list(segment_naming._photos(cfg, cfg.DATASETS.TEST[0], limit))
     assert [int(image[1, 3, 3]) - 90 for image, *_ in found] == numbers
     for number, (image, masks, classes) in zip(numbers, found):
         assert image.shape == (3, 4, 6)
@@ -70,8 +70,10 @@ def test_objects_and_stuff_are_regions_where_both_are_annotated(cfg, loader, mon
             return np.array([0]), np.ones((1, 4, 6), bool)
 
     for tasks in (("semantic", "panoptic"), ("instance", "semantic"), ("semantic",)):
-        monkeypatch.setattr(regions, "read_annotation", lambda *_, tasks=tasks: (Segments(), tasks))
-        next(regions._photos(cfg, cfg.DATASETS.TEST[0], 1))
+        monkeypatch.setattr(
+            segment_naming, "read_annotation", lambda *_, tasks=tasks: (Segments(), tasks)
+        )
+        next(segment_naming._photos(cfg, cfg.DATASETS.TEST[0], 1))
     assert asked == ["panoptic", "instance", "semantic"]
 
 
@@ -89,26 +91,26 @@ def test_a_set_is_measured_with_its_own_classes(cfg, monkeypatch):
         asked.append((crops, len(list(photos)), vocabulary))
         return {"the": "results"}
 
-    monkeypatch.setattr(regions, "build_clip_adapter", Adapter)
-    monkeypatch.setattr(regions, "measure_regions", measure)
-    monkeypatch.setattr(regions, "region_arguments", lambda cfg: {"a": 1})
-    monkeypatch.setattr(regions, "RegionCrops", lambda **arguments: arguments)
-    assert regions.run_regions(cfg, 2) == {"the": "results"}
+    monkeypatch.setattr(segment_naming, "build_clip_adapter", Adapter)
+    monkeypatch.setattr(segment_naming, "measure_naming", measure)
+    monkeypatch.setattr(segment_naming, "crop_arguments", lambda cfg: {"a": 1})
+    monkeypatch.setattr(segment_naming, "MaskCrops", lambda **arguments: arguments)
+    assert segment_naming.run_naming(cfg, 2) == {"the": "results"}
     assert asked == [({"a": 1}, 2, Vocabulary(("a", "b", "c"), (False,) * 3))]
-    regions.run_regions(cfg)
+    segment_naming.run_naming(cfg)
     assert asked[1][1] == 3
     cfg.MODEL.CLIP_ADAPTER.PROMPT_LEARNER = "learnable"
     cfg.MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT = "given.pth"
-    assert regions.run_regions(cfg) == {"the": "results"}
+    assert segment_naming.run_naming(cfg) == {"the": "results"}
     cfg.MODEL.CLIP_ADAPTER.PROMPT_CHECKPOINT = ""
     with pytest.raises(ValueError, match="the prompts are not trained"):
-        regions.run_regions(cfg)
+        segment_naming.run_naming(cfg)
 
 
 def test_a_set_without_classes_cannot_be_measured(cfg, loader):
     cfg.DATASETS.TEST = (loader([]),)
     with pytest.raises(ValueError, match=f"{cfg.DATASETS.TEST[0]} names no classes"):
-        regions.run_regions(cfg)
+        segment_naming.run_naming(cfg)
     cfg.DATASETS.TEST = ()
     with pytest.raises(ValueError, match=r"DATASETS\.TEST names no set"):
-        regions.run_regions(cfg)
+        segment_naming.run_naming(cfg)

@@ -1,4 +1,4 @@
-"""What CLIP's image tower says about regions of an image.
+"""Crops for CLIP's image tower: pictures of what masks show.
 
 Shapes: Q masks, N of them not empty, D feature width, H W image size.
 """
@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from freeseg.ops import mask_areas, mask_boxes, masked_crops
 from freeseg.text import ImageTextEncoder, TextEncoder
 
-FILLS = ("mean", "zero")  # what a region's background is painted with
+FILLS = ("mean", "zero")  # what the background of a crop is painted with
 CROP_BATCH = 32  # crops that are cut at once: each needs as many rows of the image as it gets
 
 
 @dataclass(frozen=True)
-class RegionCrops:
+class MaskCrops:
     """How masks become pictures for the image tower.
 
     Attributes:
@@ -39,7 +39,7 @@ class RegionCrops:
 
 
 def require_image_tower(encoder: TextEncoder) -> ImageTextEncoder:
-    """The encoder, if it can look at regions.
+    """The encoder, if it can look at crops.
 
     Raises:
         TypeError: When it knows texts alone.
@@ -52,8 +52,8 @@ def require_image_tower(encoder: TextEncoder) -> ImageTextEncoder:
     )
 
 
-def region_features(
-    encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: RegionCrops
+def crop_features(
+    encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: MaskCrops
 ) -> tuple[Tensor, Tensor]:
     """Image features of what masks show.
 
@@ -75,7 +75,7 @@ def region_features(
 
 
 def masked_pictures(
-    encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: RegionCrops
+    encoder: ImageTextEncoder, image: Tensor, masks: Tensor, crops: MaskCrops
 ) -> Tensor:
     """Crops [N, 3, h, w] of `image` around bool masks [N, H, W], ready for the image tower."""
     mean, std = _pixel_statistics(encoder, image)
