@@ -314,4 +314,4 @@ def test_text_encoders_are_built_of_a_section_that_was_made_anew():
     cfg = configuration(add_freeseg_config)
     cfg.MODEL.TEXT_ENCODER = CfgNode({"NAME": "toy_clip"})
     cfg.MODEL.CLIP_ADAPTER = CfgNode({"PROMPT_LEARNER": "learnable"})
-    assert build_text_encoder(cfg).dim == build_clip_adapter(cfg).clip_model.dim == 64
+    assert build_text_encoder(cfg).dim == build_clip_adapter(completed(cfg)).clip_model.dim == 64

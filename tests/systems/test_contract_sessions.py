@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from freeseg.data import read_vocabulary
+from freeseg.engine.dataset_tuning import DatasetTuning
 from freeseg.segmenter import Segmenter
 from freeseg.session import SessionStore
 from freeseg.structures import Frame, Prompt, Request, read_output
 from freeseg.systems import systems
+from freeseg.systems.freeseg.tuning import PromptTuner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_inputs import picture
@@ -218,15 +220,17 @@ def _kinds(model) -> set[str]:
     return {kind for takes in model.answers.values() for kind in takes.kinds}
 
 
-def test_a_tuner_forgets_a_data_set_at_its_end():
-    model = _tuned(0)
+def test_what_tuning_keeps_is_kept_beside_the_model_and_forgotten_at_the_end_of_a_data_set():
+    model, asked = _tuned(0), [{**picture(), "tasks": ("semantic",)}]
+    tuned = DatasetTuning(model, PromptTuner(model.tuner.settings, per_dataset=True)).eval()
     with torch.inference_mode():
-        first, second = (model([{**picture(), "tasks": ("semantic",)}])[0] for _ in range(2))
-    assert not torch.equal(first["sem_seg"], second["sem_seg"])
-    model.train().eval()
+        first, second, alone = (each(asked)[0]["sem_seg"] for each in (tuned, tuned, model))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, alone)
+    tuned.train().eval()
     with torch.inference_mode():
-        again = model([{**picture(), "tasks": ("semantic",)}])[0]
-    assert torch.equal(first["sem_seg"], again["sem_seg"])
+        again = tuned(asked)[0]["sem_seg"]
+    assert torch.equal(first, again)
 
 
 class TestStore:
