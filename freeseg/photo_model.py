@@ -181,23 +181,31 @@ class PhotoModel:
             ValueError: The model does not have a task, or does not understand the prompt.
             MemoryError: Not even the smallest tiles of a photo fit.
         """
-        if features is not None and _shares_encoding(self.model):
-            requests = [
-                Request(
-                    index,
-                    tasks,
-                    prompt,
-                    wants_labels=True,
-                    wants_certainty=self.wants_certainty,
-                )
-                for index in range(len(photos))
-            ]
-            try:
-                with torch.inference_mode():
-                    return self.model.answer(features, requests)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
+        results = None if features is None else self.answer_encoded(features, tasks, prompt)
+        del features  # what follows needs the memory
+        return self.answer_within_memory(photos, tasks, prompt) if results is None else results
+
+    def answer_encoded(
+        self, features: ImageFeatures, tasks: tuple[Task, ...], prompt: Prompt
+    ) -> list[SegmentationResult] | None:
+        """The results of encoded photos; None where they do not fit into memory."""
+        assert _shares_encoding(self.model)
+        requests = [
+            Request(index, tasks, prompt, wants_labels=True, wants_certainty=self.wants_certainty)
+            for index in range(features.batch_size)
+        ]
+        try:
+            with torch.inference_mode():
+                return self.model.answer(features, requests)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def answer_within_memory(
+        self, photos: Sequence[Photo], tasks: tuple[Task, ...], prompt: Prompt
+    ) -> list[SegmentationResult]:
+        """The results of photos that go through the model by Detectron2's contract, or in tiles."""
         inputs = [self._input(photo, tasks, prompt) for photo in photos]
         with torch.inference_mode():
             outputs = segment_within_memory(self.model, inputs, self.max_instances)

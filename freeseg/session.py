@@ -104,6 +104,11 @@ class Session:
                 self._is_encoded = True
             return self._features
 
+    def _keep_nothing(self) -> None:
+        """From now on every question sees the photo anew: its features leave too little memory."""
+        with self._lock:
+            self._features, self._is_encoded = None, True
+
     def __call__(
         self,
         task: str | None = None,
@@ -152,7 +157,13 @@ class Session:
             vocabulary=classes.vocabulary if model.takes_text else None,
         )
         model.check(tasks, prompt)
-        (result,) = model.answer([self.photo], self.encode(), tasks, prompt)
+        features = self.encode()
+        results = None if features is None else model.answer_encoded(features, tasks, prompt)
+        if results is None:
+            del features
+            self._keep_nothing()
+            results = model.answer_within_memory([self.photo], tasks, prompt)
+        (result,) = results
         return show(self.photo, result, classes, *self._about)
 
 
