@@ -234,5 +234,8 @@ class PhotoModel:
 
 def _shares_encoding(model: nn.Module) -> TypeGuard[SegmentationSystem[Any]]:
     """Whether a model is a system whose ``forward``, which then is not needed, is its own."""
-    is_own = type(model).forward is SegmentationSystem.forward and "forward" not in vars(model)
-    return isinstance(model, SegmentationSystem) and is_own
+    return (
+        isinstance(model, SegmentationSystem)
+        and type(model).forward is SegmentationSystem.forward
+        and "forward" not in vars(model)
+    )
