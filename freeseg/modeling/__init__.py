@@ -9,6 +9,7 @@ from freeseg.modeling.backbone import D2SwinTransformer
 from freeseg.modeling.classifier import class_logits, cosine_logits
 from freeseg.modeling.decoder import (
     TRANSFORMER_DECODER_REGISTRY,
+    DecoderSizes,
     MaskedQueryDecoder,
     MultiScaleMaskedTransformerDecoder,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "D2DiNAT",
     "D2SwinTransformer",
     "DPTBackbone",
+    "DecoderSizes",
     "MSDeformAttnPixelDecoder",
     "MaskFormerHead",
     "MaskedQueryDecoder",

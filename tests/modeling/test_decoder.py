@@ -5,7 +5,7 @@ import torch
 
 from detectron2.layers import ShapeSpec
 from freeseg.modeling import MSDeformAttnPixelDecoder, MultiScaleMaskedTransformerDecoder
-from freeseg.modeling.decoder import MaskedQueryDecoder, mask_visibility
+from freeseg.modeling.decoder import DecoderSizes, MaskedQueryDecoder, mask_visibility
 from freeseg.structures import ImageFeatures, QueryGroup, QuerySet
 
 CHANNELS = 32
@@ -18,17 +18,18 @@ SHAPES = {
 }
 
 
-def build_decoder(cls=MaskedQueryDecoder, **extra):
+def build_decoder(cls=MaskedQueryDecoder, *, options=(), **extra):
     torch.manual_seed(0)
-    return cls(
+    sizes = DecoderSizes(
         in_channels=CHANNELS,
         channels=CHANNELS,
         mask_channels=16,
         num_heads=4,
         hidden_channels=48,
         num_layers=4,
-        **extra,
-    ).eval()
+        **dict.fromkeys(options, True),
+    )
+    return cls(sizes=sizes, **extra).eval()
 
 
 def random_features(batch_size: int = 2, seed: int = 0) -> ImageFeatures:
@@ -112,11 +113,13 @@ class TestMaskedQueryDecoder:
 
     def test_projection_only_where_widths_differ(self):
         assert not list(build_decoder().input_proj.parameters())
-        forced = build_decoder(enforce_input_projection=True)
+        forced = build_decoder(options=["enforce_input_projection"])
         assert [tuple(p.weight.shape) for p in forced.input_proj] == [(32, 32, 1, 1)] * 3
 
     def test_pre_norm_runs(self):
-        output = build_decoder(pre_norm=True).decode(random_features(), QuerySet([object_group()]))
+        output = build_decoder(options=["pre_norm"]).decode(
+            random_features(), QuerySet([object_group()])
+        )
         assert torch.isfinite(output.final.mask_logits).all()
 
 

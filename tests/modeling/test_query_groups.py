@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from freeseg.layers import SelfAttentionLayer
-from freeseg.modeling.decoder import MaskedQueryDecoder
+from freeseg.modeling.decoder import DecoderSizes, MaskedQueryDecoder
 from freeseg.structures import ImageFeatures, QueryGroup, QuerySet, TokenGroup
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -115,8 +115,8 @@ def test_self_attention_beside_tokens_is_pytorch_s_over_both(pre_norm):
 
 def one_layer() -> MaskedQueryDecoder:
     torch.manual_seed(0)
-    sizes = {"channels": CHANNELS, "mask_channels": 16, "num_heads": 4, "hidden_channels": 48}
-    return MaskedQueryDecoder(in_channels=CHANNELS, num_layers=1, **sizes).eval()
+    sizes = DecoderSizes(CHANNELS, CHANNELS, 16, num_heads=4, hidden_channels=48, num_layers=1)
+    return MaskedQueryDecoder(sizes).eval()
 
 
 def test_a_guide_is_looked_into_instead_of_one_s_own_mask():

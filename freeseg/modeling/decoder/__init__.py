@@ -4,10 +4,15 @@ from freeseg.modeling.decoder.mask2former import (
     TRANSFORMER_DECODER_REGISTRY,
     MultiScaleMaskedTransformerDecoder,
 )
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder, mask_visibility
+from freeseg.modeling.decoder.masked import (
+    DecoderSizes,
+    MaskedQueryDecoder,
+    mask_visibility,
+)
 
 __all__ = [
     "TRANSFORMER_DECODER_REGISTRY",
+    "DecoderSizes",
     "MaskedQueryDecoder",
     "MultiScaleMaskedTransformerDecoder",
     "mask_visibility",

@@ -12,7 +12,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.utils.registry import Registry
 from freeseg.config import completed, query_decoder_arguments
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
+from freeseg.modeling.decoder.masked import DecoderSizes, MaskedQueryDecoder, learned_queries
 from freeseg.structures import MaskPrediction, PyramidFeatures, QuerySet
 
 TRANSFORMER_DECODER_REGISTRY = Registry("TRANSFORMER_DECODER")
@@ -30,49 +30,26 @@ class MultiScaleMaskedTransformerDecoder(MaskedQueryDecoder):
     def __init__(
         self,
         *,
+        sizes: DecoderSizes,
         num_queries: int,
         num_classes: int,
-        in_channels: int,
-        channels: int,
-        mask_channels: int,
-        num_heads: int,
-        hidden_channels: int,
-        num_layers: int,
-        pre_norm: bool = False,
-        enforce_input_projection: bool = False,
     ) -> None:
         """Builds the decoder.
 
         Args:
+            sizes: As of `MaskedQueryDecoder`.
             num_queries: Learned object queries.
             num_classes: Classes, without "no object".
-            in_channels: Width of the pyramid.
-            channels: Width of the queries.
-            mask_channels: Width of the mask embedding.
-            num_heads: This and what follows as in `MaskedQueryDecoder`.
-            hidden_channels: Width of the feed-forward nets.
-            num_layers: Decoder layers; predictions are one more.
-            pre_norm: Layer norm before instead of after each sub-layer.
-            enforce_input_projection: Project the pyramid even where widths agree.
         """
-        super().__init__(
-            in_channels=in_channels,
-            channels=channels,
-            mask_channels=mask_channels,
-            num_heads=num_heads,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            pre_norm=pre_norm,
-            enforce_input_projection=enforce_input_projection,
-        )
-        self.query_feat = nn.Embedding(num_queries, channels)
-        self.query_embed = nn.Embedding(num_queries, channels)
-        self.class_embed = nn.Linear(channels, num_classes + 1)
+        super().__init__(sizes)
+        self.query_feat = nn.Embedding(num_queries, sizes.channels)
+        self.query_embed = nn.Embedding(num_queries, sizes.channels)
+        self.class_embed = nn.Linear(sizes.channels, num_classes + 1)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {
-            **query_decoder_arguments(cfg),
+            "sizes": DecoderSizes(**query_decoder_arguments(cfg)),
             "num_queries": completed(cfg).MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
         }

@@ -6,6 +6,7 @@ Shapes: B images, Q queries, C channels, M heads, h w feature size, H W mask siz
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import fvcore.nn.weight_init as weight_init
 import torch
@@ -33,6 +34,31 @@ NUM_LEVELS = 3
 NUM_MASK_LAYERS = 3
 
 
+@dataclass(frozen=True)
+class DecoderSizes:
+    """What every masked query decoder is made of.
+
+    Attributes:
+        in_channels: Width of the pyramid.
+        channels: Width of the queries.
+        mask_channels: Width of the mask embedding.
+        num_heads: Attention heads.
+        hidden_channels: Width of the feed-forward nets.
+        num_layers: Decoder layers; predictions are one more.
+        pre_norm: Layer norm before instead of after each sub-layer.
+        enforce_input_projection: Project the pyramid even where widths agree.
+    """
+
+    in_channels: int
+    channels: int
+    mask_channels: int
+    num_heads: int
+    hidden_channels: int
+    num_layers: int
+    pre_norm: bool = False
+    enforce_input_projection: bool = False
+
+
 class MaskedQueryDecoder(nn.Module):
     """Refines a query set against a feature pyramid, predicting masks after every layer.
 
@@ -40,57 +66,45 @@ class MaskedQueryDecoder(nn.Module):
     names of their releases) and call `decode`. Mask2Former, arXiv 2112.01527, section 3.2.
     """
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        channels: int,
-        mask_channels: int,
-        num_heads: int,
-        hidden_channels: int,
-        num_layers: int,
-        pre_norm: bool = False,
-        enforce_input_projection: bool = False,
-    ) -> None:
-        """Builds the layers.
-
-        Args:
-            in_channels: Width of the pyramid.
-            channels: Width of the queries.
-            mask_channels: Width of the mask embedding.
-            num_heads: Attention heads.
-            hidden_channels: Width of the feed-forward nets.
-            num_layers: Decoder layers; predictions are one more.
-            pre_norm: Layer norm before instead of after each sub-layer.
-            enforce_input_projection: Project the pyramid even where widths agree.
-        """
+    def __init__(self, sizes: DecoderSizes) -> None:
+        """Builds the layers."""
         super().__init__()
         self.transformer_cross_attention_layers = nn.ModuleList(
-            CrossAttentionLayer(channels=channels, num_heads=num_heads, pre_norm=pre_norm)
-            for _ in range(num_layers)
+            CrossAttentionLayer(
+                channels=sizes.channels, num_heads=sizes.num_heads, pre_norm=sizes.pre_norm
+            )
+            for _ in range(sizes.num_layers)
         )
         self.transformer_self_attention_layers = nn.ModuleList(
-            SelfAttentionLayer(channels=channels, num_heads=num_heads, pre_norm=pre_norm)
-            for _ in range(num_layers)
+            SelfAttentionLayer(
+                channels=sizes.channels, num_heads=sizes.num_heads, pre_norm=sizes.pre_norm
+            )
+            for _ in range(sizes.num_layers)
         )
         self.transformer_ffn_layers = nn.ModuleList(
-            FeedForwardLayer(channels=channels, hidden_channels=hidden_channels, pre_norm=pre_norm)
-            for _ in range(num_layers)
+            FeedForwardLayer(
+                channels=sizes.channels,
+                hidden_channels=sizes.hidden_channels,
+                pre_norm=sizes.pre_norm,
+            )
+            for _ in range(sizes.num_layers)
         )
-        self.decoder_norm = nn.LayerNorm(channels)
-        self.level_embed = nn.Embedding(NUM_LEVELS, channels)
-        needs_projection = in_channels != channels or enforce_input_projection
+        self.decoder_norm = nn.LayerNorm(sizes.channels)
+        self.level_embed = nn.Embedding(NUM_LEVELS, sizes.channels)
+        needs_projection = sizes.in_channels != sizes.channels or sizes.enforce_input_projection
         self.input_proj = nn.ModuleList(
-            Conv2d(in_channels, channels, kernel_size=1) if needs_projection else nn.Sequential()
+            Conv2d(sizes.in_channels, sizes.channels, kernel_size=1)
+            if needs_projection
+            else nn.Sequential()
             for _ in range(NUM_LEVELS)
         )
         for projection in self.input_proj:
             if needs_projection:
                 weight_init.c2_xavier_fill(projection)
         self.mask_embed = MLP(
-            in_channels=channels,
-            hidden_channels=channels,
-            out_channels=mask_channels,
+            in_channels=sizes.channels,
+            hidden_channels=sizes.channels,
+            out_channels=sizes.mask_channels,
             num_layers=NUM_MASK_LAYERS,
         )
 

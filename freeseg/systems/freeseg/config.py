@@ -90,8 +90,10 @@ def open_decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     """
     head = cfg.MODEL.SEM_SEG_HEAD
     return {
-        **query_decoder_arguments(cfg),
-        "num_layers": cfg.MODEL.MASK_FORMER.DEC_LAYERS,
+        "sizes": {
+            **query_decoder_arguments(cfg),
+            "num_layers": cfg.MODEL.MASK_FORMER.DEC_LAYERS,
+        },
         "num_queries": cfg.MODEL.MASK_FORMER.NUM_OBJECT_QUERIES,
         "embedding_hidden_channels": head.EMBED_HIDDEN_DIM,
         "embedding_channels": head.EMBEDDING_DIM,

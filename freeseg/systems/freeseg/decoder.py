@@ -12,7 +12,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from freeseg.config import completed
 from freeseg.layers import MLP
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder, learned_queries
+from freeseg.modeling.decoder.masked import DecoderSizes, MaskedQueryDecoder, learned_queries
 from freeseg.structures import EmbeddedMasks, PyramidFeatures, QuerySet
 from freeseg.systems.freeseg.config import open_decoder_arguments
 
@@ -24,49 +24,26 @@ class OpenVocabularyDecoder(MaskedQueryDecoder):
     def __init__(
         self,
         *,
+        sizes: DecoderSizes,
         num_queries: int,
         embedding_hidden_channels: int,
         embedding_channels: int,
         num_embedding_layers: int,
-        in_channels: int,
-        channels: int,
-        mask_channels: int,
-        num_heads: int,
-        hidden_channels: int,
-        num_layers: int,
-        pre_norm: bool = False,
-        enforce_input_projection: bool = False,
     ) -> None:
         """Builds the decoder.
 
         Args:
+            sizes: As of `MaskedQueryDecoder`.
             num_queries: Learned object queries.
             embedding_hidden_channels: Width inside the net that embeds them.
             embedding_channels: D.
             num_embedding_layers: Layers of that net.
-            in_channels: Width of the pyramid.
-            channels: Width of the queries.
-            mask_channels: Width of the mask embedding.
-            num_heads: This and what follows as in `MaskedQueryDecoder`.
-            hidden_channels: Width of the feed-forward nets.
-            num_layers: Decoder layers; predictions are one more.
-            pre_norm: Layer norm before instead of after each sub-layer.
-            enforce_input_projection: Project the pyramid even where widths agree.
         """
-        super().__init__(
-            in_channels=in_channels,
-            channels=channels,
-            mask_channels=mask_channels,
-            num_heads=num_heads,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            pre_norm=pre_norm,
-            enforce_input_projection=enforce_input_projection,
-        )
-        self.query_feat = nn.Embedding(num_queries, channels)
-        self.query_embed = nn.Embedding(num_queries, channels)
+        super().__init__(sizes)
+        self.query_feat = nn.Embedding(num_queries, sizes.channels)
+        self.query_embed = nn.Embedding(num_queries, sizes.channels)
         self.class_embed = MLP(
-            in_channels=channels,
+            in_channels=sizes.channels,
             hidden_channels=embedding_hidden_channels,
             out_channels=embedding_channels,
             num_layers=num_embedding_layers,
@@ -74,7 +51,8 @@ class OpenVocabularyDecoder(MaskedQueryDecoder):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        return open_decoder_arguments(completed(cfg))
+        arguments = open_decoder_arguments(completed(cfg))
+        return {**arguments, "sizes": DecoderSizes(**arguments["sizes"])}
 
     def forward(self, features: PyramidFeatures) -> list[EmbeddedMasks]:
         """Predictions of the initial queries and after every layer, the final one last."""

@@ -19,7 +19,7 @@ from detectron2.layers import Conv2d
 from freeseg.config import query_decoder_arguments
 from freeseg.layers import DetrDecoderLayer, MultiheadAttention, projected_sine_position
 from freeseg.modeling.decoder.mask2former import TRANSFORMER_DECODER_REGISTRY
-from freeseg.modeling.decoder.masked import MaskedQueryDecoder
+from freeseg.modeling.decoder.masked import DecoderSizes, MaskedQueryDecoder
 from freeseg.structures import MaskPrediction, PyramidFeatures, QueryGroup, QuerySet
 from freeseg.systems.oneformer.config import task_query_arguments
 
@@ -40,51 +40,28 @@ class OneFormerDecoder(MaskedQueryDecoder):
     def __init__(
         self,
         *,
+        sizes: DecoderSizes,
         num_queries: int,
         num_classes: int,
         class_transformer: nn.Module,
         use_task_norm: bool,
         init_from_task: bool,
-        in_channels: int,
-        channels: int,
-        mask_channels: int,
-        num_heads: int,
-        hidden_channels: int,
-        num_layers: int,
-        pre_norm: bool = False,
-        enforce_input_projection: bool = False,
     ) -> None:
         """Builds the decoder.
 
         Args:
+            sizes: As of `MaskedQueryDecoder`.
             num_queries: Q, with the task's.
             num_classes: K, without "no object".
             class_transformer: `ClassTransformer` that grows object queries.
             use_task_norm: Normalise the task token as the decoder's layers are.
             init_from_task: Grow object queries from the task token, else from zeros.
-            in_channels: Width of the pyramid.
-            channels: Width of the queries.
-            mask_channels: Width of the mask embedding.
-            num_heads: This and what follows as in `MaskedQueryDecoder`.
-            hidden_channels: Width of the feed-forward nets.
-            num_layers: Decoder layers; predictions are one more.
-            pre_norm: Layer norm before instead of after each sub-layer.
-            enforce_input_projection: Project the pyramid even where widths agree.
         """
-        super().__init__(
-            in_channels=in_channels,
-            channels=channels,
-            mask_channels=mask_channels,
-            num_heads=num_heads,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            pre_norm=pre_norm,
-            enforce_input_projection=enforce_input_projection,
-        )
+        super().__init__(sizes)
         self.class_transformer = class_transformer
-        self.class_input_proj = Conv2d(mask_channels, channels, kernel_size=1)
-        self.query_embed = nn.Embedding(num_queries, channels)
-        self.class_embed = nn.Linear(channels, num_classes + 1)
+        self.class_input_proj = Conv2d(sizes.mask_channels, sizes.channels, kernel_size=1)
+        self.query_embed = nn.Embedding(num_queries, sizes.channels)
+        self.class_embed = nn.Linear(sizes.channels, num_classes + 1)
         self.use_task_norm = use_task_norm
         self.init_from_task = init_from_task
         weight_init.c2_xavier_fill(self.class_input_proj)
@@ -94,7 +71,7 @@ class OneFormerDecoder(MaskedQueryDecoder):
         arguments = task_query_arguments(cfg)
         class_transformer = ClassTransformer(**arguments.pop("class_transformer"))
         return {
-            **query_decoder_arguments(cfg),
+            "sizes": DecoderSizes(**query_decoder_arguments(cfg)),
             **arguments,
             "class_transformer": class_transformer,
         }
