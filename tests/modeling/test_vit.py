@@ -159,7 +159,7 @@ def test_an_offset_that_makes_another_grid_is_refused():
 
 
 def test_bicubic_positions_are_hugging_faces():
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", "5.0")
     config = transformers.Dinov2Config(
         hidden_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=70, patch_size=14
     )
@@ -206,7 +206,7 @@ HUGGING_FACE = (
 
 def hugging_faces(sizes, image_size):
     """Hugging Face's encoder with telling weights, and these under the release's names."""
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", "5.0")
     torch.manual_seed(0)
     config = transformers.SamVisionConfig(
         hidden_size=sizes.width, num_hidden_layers=sizes.depth, image_size=image_size,
