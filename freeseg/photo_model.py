@@ -5,7 +5,7 @@ Shapes: H W photo size, h w size at which the model sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -114,6 +114,8 @@ class PhotoModel:
         Raises:
             ValueError: It is no class list, or the model knows its own classes only.
         """
+        if isinstance(self.model, SegmentationSystem) and self.model.vocabulary is None:
+            raise ValueError(f"{self.name} knows no classes, and takes no class list")
         if not self.takes_text:
             raise ValueError(
                 f"{self.name} knows its {len(own)} classes only; "
@@ -138,6 +140,12 @@ class PhotoModel:
                 loaded.name, f"is too elongated to resize ({width}x{height})"
             ) from None
         return Photo(image, pixels, file_name_of(source))
+
+    def state(self) -> Hashable:
+        """Changes with the model, its precision, its device, and writes to its weights."""
+        weights = list(self.model.parameters()) if isinstance(self.model, nn.Module) else []
+        kinds = {(weight.dtype, weight.device) for weight in weights}
+        return id(self.model), frozenset(kinds), sum(map(_writes, weights))
 
     def encode(self, photos: Sequence[Photo]) -> ImageFeatures | None:
         """Features of photos of one size, as all questions about them share them.
@@ -232,10 +240,16 @@ class PhotoModel:
         return {**asked, "vocabulary": prompt.vocabulary} if self.takes_text else asked
 
 
+def _writes(weight: Tensor) -> int:
+    """How often a weight was written to; 0 where nobody can."""
+    return 0 if weight.is_inference() else weight._version
+
+
 def _shares_encoding(model: nn.Module) -> TypeGuard[SegmentationSystem[Any]]:
     """Whether a model is a system whose ``forward``, which then is not needed, is its own."""
     return (
         isinstance(model, SegmentationSystem)
+        and not model.training  # by its forward it says what is wrong
         and type(model).forward is SegmentationSystem.forward
         and "forward" not in vars(model)
     )

@@ -60,7 +60,8 @@ class Segmenter:
             ValueError: The model does not know its classes or its input, and they are not given.
         """
         self.knows = knows
-        self.unsure_below = unsure_below
+        self.mapper = mapper
+        self._unsure_below = unsure_below
         self.photo_model = PhotoModel(
             model.eval(),
             _own(model, "photo_input") if mapper is None else _input_of(mapper),
@@ -156,6 +157,25 @@ class Segmenter:
     @model.setter
     def model(self, model: nn.Module) -> None:
         self.photo_model.model = model
+
+    @property
+    def unsure_below(self) -> float:
+        """Photos of which the model is less certain are called unsure; 0: none, it is not asked."""
+        return self._unsure_below
+
+    @unsure_below.setter
+    def unsure_below(self, certainty: float) -> None:
+        self._unsure_below = certainty
+        self.photo_model.wants_certainty = certainty > 0
+
+    @property
+    def max_instances(self) -> int | None:
+        """Kept of a photo that went through the model in tiles; None keeps all."""
+        return self.photo_model.max_instances
+
+    @max_instances.setter
+    def max_instances(self, count: int | None) -> None:
+        self.photo_model.max_instances = count
 
     @property
     def photo_input(self) -> PhotoInput:

@@ -41,6 +41,9 @@ def show(
 class Session:
     """Questions about one photo, which is encoded at the first of them.
 
+    It is encoded anew where the model has other weights since. Its class list is that of the
+    segmenter when it was opened.
+
     Safe to be called from several threads. As a context manager it forgets the features at its end;
     a call after that encodes the photo anew.
     """
@@ -69,6 +72,7 @@ class Session:
         self._lock = threading.Lock()
         self._features: ImageFeatures | None = None
         self._is_encoded = False
+        self._state: Hashable = None  # of the model that has encoded it
 
     def __repr__(self) -> str:
         height, width = self.photo.size
@@ -98,10 +102,11 @@ class Session:
         None where the model has none to keep, or they do not fit into memory: then every question
         sees the photo anew, in tiles if need be.
         """
+        state = self._model.state()
         with self._lock:
-            if not self._is_encoded:
+            if not self._is_encoded or self._state != state:
                 self._features = self._model.encode([self.photo])
-                self._is_encoded = True
+                self._is_encoded, self._state = True, state
             return self._features
 
     def _keep_nothing(self) -> None:
@@ -125,8 +130,8 @@ class Session:
         Args:
             task: "panoptic", "instance", "semantic", "object", or "all" that the model has; where
                 it is None that of marks is "object", else the model's first one.
-            text: What to look for, see `freeseg.data.read_vocabulary`; the classes of the segmenter
-                when None. Open-vocabulary models take any.
+            text: What to look for, see `freeseg.data.read_vocabulary`; None: the classes that the
+                segmenter had when it opened the session. Open-vocabulary models take any.
             points: Clicks in pixels of the photo, of systems that take them; this and what follows
                 as `freeseg.structures.Marks.read` takes it.
             signs: Of the points.
@@ -219,7 +224,7 @@ def choose_tasks(task: str | None, known: tuple[Task, ...] = SHOWN_TASKS) -> tup
         return known[:1]
     if task == "all":
         return known
-    if task not in set(Task):
+    if not isinstance(task, str) or task not in set(Task):
         names = ", ".join((*SHOWN_TASKS, Task.OBJECT))
         raise ValueError(f"wanted the task {names} or all, got {task!r}")
     if task not in known:

@@ -49,6 +49,12 @@ class Frame:
         return cls(photo_size, model_size, padded_size or model_size, (0, 0, width, height))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the model saw all of the photo."""
+        height, width = self.photo_size
+        return self.window == (0, 0, width, height)
+
+    @property
     def scale(self) -> tuple[float, float]:
         """(x, y): model pixels per photo pixel."""
         left, top, right, bottom = self.window

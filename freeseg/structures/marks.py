@@ -133,7 +133,7 @@ def _read_boxes(boxes: Any, size: tuple[int, int]) -> Tensor:
     read = torch.zeros(len(rows), 4)
     for number, row in enumerate(rows):
         left, top, right, bottom = _inside(row, 4, f"boxes[{number}]", size)
-        if left >= right or top >= bottom:
+        if left >= right or top >= bottom or not _has_area(row):
             raise ValueError(
                 f"boxes[{number}] must be left, top, right, bottom with an area, got {row}"
             )
@@ -141,8 +141,17 @@ def _read_boxes(boxes: Any, size: tuple[int, int]) -> Tensor:
     return read
 
 
+def _has_area(box: Sequence[float]) -> bool:
+    """Whether a box still has an area in single precision."""
+    left, top, right, bottom = torch.tensor(box, dtype=torch.float32).tolist()
+    return left < right and top < bottom
+
+
 def _read_masks(masks: Any, name: str, size: tuple[int, int]) -> Tensor:
-    read = torch.as_tensor(np.asarray(masks) if not isinstance(masks, Tensor) else masks)
+    try:
+        read = masks if isinstance(masks, Tensor) else torch.as_tensor(np.asarray(masks))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be arrays of {size}, the photo's: {error}") from error
     read = read[None] if read.dim() == 2 else read
     if read.dim() != 3 or tuple(read.shape[1:]) != tuple(size):
         raise ValueError(f"wanted {name} of {size}, the photo's, got {tuple(read.shape)}")
@@ -162,6 +171,8 @@ def _rows(given: Any, name: str, depth: int) -> list[list[Any]]:
     plain = given.tolist() if hasattr(given, "tolist") else _listed(given)
     if not isinstance(plain, list):
         raise ValueError(f"{name} must be lists, an array or a tensor, got {given!r}")
+    if plain and _depth(plain) < depth:
+        raise ValueError(f"{name} must be a list of them, got {given!r}")
     return [plain] if plain and _depth(plain) == depth else plain
 
 

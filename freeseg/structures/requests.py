@@ -5,7 +5,7 @@ Shapes: M masks, H W size of an example's image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,11 @@ from torch import Tensor
 from freeseg.structures.marks import Marks
 from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
+
+# what a prompt may have
+KINDS = frozenset(
+    {"classes", "phrases", "points", "boxes", "masks", "strokes", "examples", "everything"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,13 @@ class Prompt:
         if len(set(rows.values())) > 1:
             said = ", ".join(f"{name} of {count}" for name, count in rows.items())
             raise ValueError(f"a prompt's rows are objects: {said}")
+        if isinstance(self.phrases, str):
+            raise TypeError(f"phrases are a tuple, one for every row, got {self.phrases!r}")
+        if self.vocabulary is not None and not isinstance(self.vocabulary, Vocabulary):
+            raise TypeError(
+                f"a class list is a Vocabulary (Vocabulary.from_classes reads names), "
+                f"got {type(self.vocabulary).__name__}"
+            )
         if self.vocabulary is not None and not len(self.vocabulary):
             raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
         for number, phrase in enumerate(self.phrases or ()):
@@ -122,6 +134,11 @@ class Takes:
     needs: frozenset[str] = frozenset()
     may: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        unknown = sorted((self.needs | self.may) - KINDS)
+        if unknown:
+            raise ValueError(f"a prompt has {', '.join(sorted(KINDS))}, not {' or '.join(unknown)}")
+
     @property
     def kinds(self) -> frozenset[str]:
         return self.needs | self.may
@@ -158,12 +175,12 @@ def read_tasks(tasks: Any) -> tuple[Task, ...]:
     Raises:
         ValueError: They are no sequence, none, or one is unknown; the message lists the known.
     """
-    is_list = isinstance(tasks, Sequence) and not isinstance(tasks, str)
-    if not is_list or not tasks or not set(tasks) <= set(Task):
+    names = list(tasks) if isinstance(tasks, Iterable) and not isinstance(tasks, str) else []
+    if not names or not set(names) <= set(Task):
         raise ValueError(
             f"wanted a non-empty selection of the tasks {', '.join(Task)}, got {tasks!r}"
         )
-    return tuple(dict.fromkeys(map(Task, tasks)))
+    return tuple(dict.fromkeys(map(Task, names)))
 
 
 def answered_tasks(system: Any) -> tuple[Task, ...]:

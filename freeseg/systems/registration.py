@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from freeseg.config import register_keys
 from freeseg.graphs import register_graph
 from freeseg.names import plain_name
 from freeseg.parity import COMPARISONS, Comparison
+from freeseg.structures import Task
 
 _architectures: dict[str, type[nn.Module]] = {}
 _names: dict[str, str] = {}
@@ -37,7 +39,16 @@ def register_system(
         parity: How it is compared with its original.
         graph: What of it becomes a program, see `freeseg.graphs.register_graph`.
         other_names: What releases call its class in MODEL.META_ARCHITECTURE beside that.
+
+    Raises:
+        ValueError: The name is taken or not in lower case, or the system answers what is no task.
     """
+    holder = _architectures.get(name, architecture)
+    if holder is not architecture or not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError(f"a system is called in lower case and by its own name, got {name!r}")
+    unknown = set(getattr(architecture, "answers", {})) - set(Task)
+    if unknown:
+        raise ValueError(f"{name} answers {', '.join(sorted(unknown))}, which are no tasks")
     _architectures[name] = architecture
     for known in (architecture.__name__, *other_names):
         _names[known] = architecture.__name__

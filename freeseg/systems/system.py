@@ -59,9 +59,10 @@ class SegmentationSystem(nn.Module, Generic[Features]):
 
     pixel_mean: Tensor
     pixel_std: Tensor
-    vocabulary: Vocabulary | None  # what it was trained on; None where it knows no classes
+    vocabulary: Vocabulary | None = None  # what it was trained on; None: it knows no classes
 
     answers: Mapping[Task, Takes] = {}  # what a prompt may say for every task that it has
+    sees_windows = False  # whether its results of a part of a photo lie where the part does
 
     def __init__(
         self, *, photo_input: PhotoInput, tasks: Sequence[str], ignore_label: int = 255
@@ -97,13 +98,22 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         Args:
             images: [3, h, w], 0..255, at the size that the model is to see.
             frames: How each lies in its photo, without padding; None: each is its photo.
+
+        Raises:
+            ValueError: A frame is not of its image, or of a part of a photo, of which the system
+                knows nothing.
         """
+        frames = frames or [Frame.of_whole((x.shape[-2], x.shape[-1])) for x in images]
+        for image, frame in zip(images, frames):
+            if any(side > given for side, given in zip(frame.model_size, image.shape[-2:])):
+                raise ValueError(f"{frame} is not of an image of {tuple(image.shape[-2:])}")
+            if not self.sees_windows and not frame.is_whole:
+                raise ValueError(f"{type(self).__name__} sees whole photos, not {frame.window}")
         normalised = [
             (image.to(self.device) - self.pixel_mean) / self.pixel_std for image in images
         ]
         batch = ImageList.from_tensors(normalised, self.size_divisibility)
         padded_size = (batch.tensor.shape[-2], batch.tensor.shape[-1])
-        frames = frames or [Frame.of_whole((x.shape[-2], x.shape[-1])) for x in images]
         return PreparedImages(
             batch.tensor,
             tuple(images),
@@ -115,7 +125,10 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         raise NotImplementedError
 
     def answer(self, features: Features, requests: Sequence[Request]) -> list[SegmentationResult]:
-        """Results of requests about encoded images, in their order, on the photos' grids."""
+        """Results of requests about encoded images, in their order, on the photos' grids.
+
+        The requests are such as `check` lets pass; who calls this has to ask it.
+        """
         raise NotImplementedError
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from freeseg.segmenter import Segmenter
-from freeseg.session import SessionStore
+from freeseg.session import SessionStore, choose_tasks
 from freeseg.structures.class_list import SEPARATOR
 from freeseg.visualization.export import coco_archive
 from freeseg.visualization.html import data_address, viewer_data
@@ -125,16 +125,17 @@ class Desk:
         if not 0 <= min_score <= 1:  # nor NaN
             raise ValueError(f"wanted a least score from 0 to 1, got {min_score}")
         names = self._names(text) if text.strip() else None
+        choose_tasks(task or None, segmenter.tasks)  # refuses what the model does not have
         upload = _Upload(content, _plain_name(file_name) or "the photo")
         with warnings_of_this_thread() as warnings:
             read = segmenter.read(upload, max_pixels=self.limits.pixels)
-            session = self._sessions.get(
-                (id(segmenter), hashlib.blake2b(content, digest_size=16).digest()),
-                lambda: segmenter.open(read),
-            )
+            key = (id(segmenter), hashlib.blake2b(content, digest_size=16).digest())
             with self._place(), self._turn_of(has_left):
-                result = session(task or None, names)
-        self._sessions.trim()
+                session = self._sessions.get(key, lambda: segmenter.open(read))
+                try:
+                    result = session(task or None, names)
+                finally:
+                    self._sessions.trim()
         result = replace(result, file_name=_plain_name(file_name) or None)
         return {
             **_shown(viewer_data(result, min_score), min_score),

@@ -26,7 +26,7 @@ from freeseg.structures import (
     Takes,
     Task,
 )
-from freeseg.systems import SegmentationSystem
+from freeseg.systems import SegmentationSystem, register_system
 
 # four flat colours, 24 x 40: a quarter each
 COLOURS = np.array([[[200, 0, 0], [0, 200, 0]], [[0, 0, 200], [90, 90, 90]]], dtype=np.uint8)
@@ -45,6 +45,7 @@ class SameColour(SegmentationSystem[Pixels]):
 
     vocabulary = None
     answers: Mapping[Task, Takes] = {Task.OBJECT: Takes(needs=frozenset({"points", "boxes"}))}
+    sees_windows = True
 
     def __init__(self, shortest: int = 48) -> None:
         resize = T.ResizeShortestEdge([shortest, shortest], 400, interp=0)
@@ -149,7 +150,7 @@ def test_results_are_drawn_and_written(system, tmp_path):
         ({"boxes": [5, 5, 5, 9]}, r"boxes\[0\] must be left, top, right, bottom with an area"),
         ({"signs": [1]}, "signs are of points, and no points were given"),
         ({"masks": np.ones((24, 40))}, "does not take masks for object; it takes boxes, points"),
-        ({"text": "cat"}, "SameColour knows its 1 classes only"),
+        ({"text": "cat"}, "SameColour knows no classes, and takes no class list"),
     ],
 )
 def test_what_it_does_not_take_is_refused_before_it_looks(system, asked, message):
@@ -196,3 +197,67 @@ def test_a_system_whose_forward_is_replaced_is_asked_by_it(system, monkeypatch):
 def _clicked():
     prompt = Prompt(marks=Marks.read((24, 40), points=[(30, 10)]))
     return {"image": torch.from_numpy(PHOTO).permute(2, 0, 1), PROMPT_KEY: prompt}
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        ({"points": [5, 5]}, r"points must be a list of them, got \[5, 5\]"),
+        ({"boxes": 5}, "boxes must be lists, an array or a tensor, got 5"),
+        (
+            {"boxes": [1, 1, 1 + 1e-9, 2]},
+            r"boxes\[0\] must be left, top, right, bottom with an area",
+        ),
+        ({"masks": "mask"}, r"masks must be arrays of \(24, 40\)|wanted masks of"),
+        ({"masks": [np.zeros((24, 40)), np.zeros((2, 2))]}, r"masks must be arrays of \(24, 40\)"),
+    ],
+    ids=["one point", "a number", "no area in single precision", "text", "unlike masks"],
+)
+def test_what_people_get_wrong_first_is_said(system, marks, message):
+    with pytest.raises(ValueError, match=message):
+        Segmenter(system).open(PHOTO)(**marks)
+
+
+def test_frames_are_of_their_images_and_parts_are_seen_by_those_that_can(system, monkeypatch):
+    image = torch.from_numpy(PHOTO[:, :24]).permute(2, 0, 1)
+    part = Frame((24, 40), (24, 24), (24, 24), (0, 0, 24, 24))
+    system.prepare([image], [part])
+    monkeypatch.setattr(SameColour, "sees_windows", False)
+    with pytest.raises(ValueError, match=r"SameColour sees whole photos, not \(0, 0, 24, 24\)"):
+        system.prepare([image], [part])
+    with pytest.raises(ValueError, match=r"is not of an image of \(24, 24\)"):
+        system.prepare([image], [Frame.of_whole((24, 40))])
+
+
+def test_a_session_encodes_anew_for_other_weights(system):
+    system.scale = torch.nn.Parameter(torch.ones(1))
+    session = Segmenter(system).open(PHOTO)
+    for count in range(1, 5):
+        if count == 3:
+            with torch.no_grad():
+                system.scale.copy_(torch.full((1,), 3.0))
+        session(points=[(5, 5)])
+        assert system.encoded == (1 if count < 3 else 2)
+    system.double()
+    session(points=[(5, 5)])
+    assert system.encoded == 3
+
+
+def test_a_system_in_training_says_so(system):
+    session = Segmenter(system).open(PHOTO)
+    system.train()
+    with pytest.raises(ValueError, match="training needs inputs with instances or sem_seg"):
+        session(points=[(5, 5)])
+
+
+def test_words_that_mean_nothing_are_refused_where_a_system_is_made():
+    with pytest.raises(ValueError, match=r"a prompt has .*points.*, not pionts"):
+        Takes(needs=frozenset({"pionts"}))
+    with pytest.raises(ValueError, match="in lower case and by its own name, got 'lseg'"):
+        register_system("lseg", SameColour)
+    with pytest.raises(ValueError, match="in lower case and by its own name, got 'Same Colour'"):
+        register_system("Same Colour", SameColour)
+    with pytest.raises(TypeError, match="phrases are a tuple, one for every row, got 'cat'"):
+        Prompt(phrases="cat")
+    with pytest.raises(TypeError, match=r"a class list is a Vocabulary .*, got list"):
+        Prompt(vocabulary=["cat"])

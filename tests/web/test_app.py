@@ -28,7 +28,7 @@ import uvicorn  # noqa: E402
 
 from freeseg.cli import main  # noqa: E402
 from freeseg.web import BusyError, Desk, Limits, create_app, listen  # noqa: E402
-from freeseg.web.desk import warnings_of_this_thread  # noqa: E402
+from freeseg.web.desk import GoneError, warnings_of_this_thread  # noqa: E402
 
 TYPE = {"content-type": "application/octet-stream"}
 
@@ -381,3 +381,14 @@ def test_photos_of_16_bits_are_as_bright_as_the_model_s(tmp_path: Path) -> None:
     Desk({"deep": segmenter}, Limits()).segment(buffer.getvalue(), "", "panoptic", "", 0.5)
     expected = [int(level * 255 / 1023 + 0.5) for level in range(1024)]
     assert shown[0].image[..., 0].reshape(-1).tolist() == expected
+
+
+def test_photos_of_visitors_that_were_turned_away_are_not_kept(segmenter) -> None:
+    desk = Desk({"fixed": segmenter}, Limits(kept_bytes=1))
+    with pytest.raises(ValueError, match="wanted the task"):
+        desk.segment(photo(), "", "depth", "", 0.5)
+    with pytest.raises(GoneError):
+        desk.segment(photo(), "", "", "", 0.5, has_left=lambda: True)
+    assert len(desk._sessions) == 0
+    desk.segment(photo(), "", "", "", 0.5)
+    assert desk._sessions.nbytes <= 1
