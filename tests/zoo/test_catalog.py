@@ -26,6 +26,7 @@ def test_the_published_models_are_all_there() -> None:
     assert counts["Mask2Former", "url"] == 47
     assert counts["OneFormer", "url"] == 20
     assert counts["LSeg", "page"] == 11
+    assert counts["SAM", "url"] == 4
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -37,7 +38,7 @@ def test_a_row_is_complete(card) -> None:
     assert 1 <= len(card.knows.split()) <= 5
     assert 0 <= card.unsure_below < 1
     assert card.tasks
-    assert set(card.tasks) <= {"panoptic", "instance", "semantic"}
+    assert set(card.tasks) <= {"panoptic", "instance", "semantic", "object"}
     assert card.source.startswith("https://") or card.source == "'Weights' in the documentation"
     assert not card.config or (ROOT / card.config).is_file()
     assert card.config or card.weights.kind == "hub"
