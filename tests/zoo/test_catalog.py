@@ -105,7 +105,7 @@ def test_the_hub_has_revisions_and_files_have_checksums() -> None:
 
 
 def test_files_of_mask2former_have_the_md5_that_their_names_end_in() -> None:
-    cards = [card for card in CARDS if "dl.fbaipublicfiles.com" in card.weights.url]
+    cards = [card for card in CARDS if "dl.fbaipublicfiles.com/maskformer" in card.weights.url]
     assert len(cards) == 47
     for card in cards:
         assert card.weights.file_name.endswith(f"_{card.weights.md5}.pkl")
