@@ -137,7 +137,7 @@ class Segmenter:
         return cls(
             model,
             mapper=SegmentationMapper(cfg, is_train=False),
-            vocabulary=model_vocabulary(model, cfg),
+            vocabulary=None if _has_no_classes(model) else model_vocabulary(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -269,6 +269,7 @@ class Segmenter:
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
         classes = self._classes if text is None else Classes(self.read_classes(text))
+        self.photo_model.check(tasks, self._prompt(classes))
         return self._stream(images, tasks, classes, batch_size)
 
     def read_classes(self, text: ClassSource) -> Vocabulary:
@@ -319,11 +320,14 @@ class Segmenter:
         if waiting:
             yield from self._segment(waiting, tasks, classes)
 
+    def _prompt(self, classes: Classes) -> Prompt:
+        return Prompt(vocabulary=classes.vocabulary) if self.takes_text else Prompt()
+
     def _segment(
         self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes
     ) -> list[Segmentation]:
         model = self.photo_model
-        prompt = Prompt(vocabulary=classes.vocabulary) if model.takes_text else Prompt()
+        prompt = self._prompt(classes)
         results = model.answer(photos, model.encode(photos), tasks, prompt)
         return [
             show(photo, result, classes, self.knows, self.unsure_below)
@@ -339,10 +343,14 @@ def _input_of(mapper: SegmentationMapper) -> PhotoInput:
 
 def _own_vocabulary(model: nn.Module) -> Vocabulary:
     """The classes that a system was trained on; one for all where it knows none."""
-    if isinstance(model, SegmentationSystem) and model.vocabulary is None:
+    if _has_no_classes(model):
         return Vocabulary(("object",), (True,))
     found: Vocabulary = _own(model, "vocabulary")
     return found
+
+
+def _has_no_classes(model: nn.Module) -> bool:
+    return isinstance(model, SegmentationSystem) and model.vocabulary is None
 
 
 def _own(model: nn.Module, name: str) -> Any:

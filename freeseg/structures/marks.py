@@ -46,6 +46,15 @@ class Marks:
         return ~self.boxes.isnan().any(dim=1)
 
     @property
+    def is_said(self) -> Tensor:
+        """Bool [N], False for objects of which nothing is said."""
+        found = self.has_box | (self.signs != ABSENT).any(1)
+        for drawn in (self.masks, self.strokes):
+            if drawn is not None:
+                found = found | drawn.flatten(1).any(1)
+        return found
+
+    @property
     def kinds(self) -> frozenset[str]:
         """What there is of "points", "boxes", "masks" and "strokes"."""
         there = {
@@ -55,6 +64,26 @@ class Marks:
             "strokes": self.strokes is not None,
         }
         return frozenset(kind for kind, is_there in there.items() if is_there)
+
+    def refined(self, more: Marks) -> Marks:
+        """These with the points of others behind their own, row by row, and the others' boxes.
+
+        Rough masks are left out: what is refined has a better one.
+
+        Raises:
+            ValueError: They are of unlike numbers of objects.
+        """
+        if len(self) != len(more):
+            raise ValueError(
+                f"marks of {len(more)} objects cannot refine an answer about {len(self)}"
+            )
+        return Marks(
+            self.size,
+            torch.cat([self.points, more.points], dim=1),
+            torch.cat([self.signs, more.signs], dim=1),
+            torch.where(more.has_box[:, None], more.boxes, self.boxes),
+            strokes=self.strokes,
+        )
 
     @classmethod
     def read(
@@ -171,9 +200,10 @@ def _rows(given: Any, name: str, depth: int) -> list[list[Any]]:
     plain = given.tolist() if hasattr(given, "tolist") else _listed(given)
     if not isinstance(plain, list):
         raise ValueError(f"{name} must be lists, an array or a tensor, got {given!r}")
-    if plain and _depth(plain) < depth:
+    is_of_objects = all(part == [] for part in plain)  # of which nothing is said
+    if not is_of_objects and _depth(plain) < depth:
         raise ValueError(f"{name} must be a list of them, got {given!r}")
-    return [plain] if plain and _depth(plain) == depth else plain
+    return [plain] if _depth(plain) == depth and not is_of_objects else plain
 
 
 def _listed(given: Any) -> Any:

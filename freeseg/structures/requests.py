@@ -67,6 +67,8 @@ class Prompt:
         example_ids: For every row an id of the examples' masks, None where there is none.
         vocabulary: The class list to look for; None: the model's own.
         everything: Settings of a system that looks for all there is; None: it does not.
+        logits: Of every row the mask logits [N, h, w] of its former answer, as `InstanceSet` has
+            them; a row of NaN where there is none.
     """
 
     marks: Marks | None = None
@@ -75,6 +77,7 @@ class Prompt:
     example_ids: tuple[int | None, ...] | None = None
     vocabulary: Vocabulary | None = None
     everything: Mapping[str, Any] | None = None
+    logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = {
@@ -83,6 +86,7 @@ class Prompt:
                 ("marks", self.marks),
                 ("phrases", self.phrases),
                 ("example_ids", self.example_ids),
+                ("logits", self.logits),
             )
             if value is not None
         }
@@ -111,12 +115,13 @@ class Prompt:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """What there is: classes, phrases, examples, everything, and the kinds of marks."""
+        """What there is: classes, phrases, examples, everything, logits, the kinds of marks."""
         there = {
             "classes": self.vocabulary is not None,
             "phrases": any(self.phrases or ()),
             "examples": bool(self.examples),
             "everything": self.everything is not None,
+            "logits": self.logits is not None,
         }
         marks = self.marks.kinds if self.marks is not None else frozenset()
         return marks | {kind for kind, is_there in there.items() if is_there}
@@ -155,6 +160,7 @@ class Request:
         under: The task under which a task-conditioned system decodes; None: each output's own.
         wants_labels: Semantic labels [H, W] will do, instead of scores of all classes.
         wants_certainty: How far the model knows what it sees is asked too.
+        wants_alternatives: Of what a prompt points at other readings are given beside the answer.
     """
 
     index: int
@@ -163,6 +169,7 @@ class Request:
     under: str | None = None
     wants_labels: bool = False
     wants_certainty: bool = False
+    wants_alternatives: bool = True
 
     def vocabulary(self, default: Vocabulary) -> Vocabulary:
         """The class list that is asked for."""

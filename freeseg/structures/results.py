@@ -76,6 +76,8 @@ class InstanceSet:
         owners: int64 [N], the row of the prompt that each answers; None: of the whole list.
         choices: int64 [N], 0 for an owner's answer, from 1 on for other readings of it.
         size: (H, W) where `masks` is None.
+        mask_logits: Float [N, h, w], as the system decoded them, of all that it saw; None where it
+            keeps none.
     """
 
     masks: Tensor | None
@@ -86,6 +88,7 @@ class InstanceSet:
     owners: Tensor | None = None
     choices: Tensor | None = None
     size: tuple[int, int] | None = None
+    mask_logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.masks is None and self.size is None:

@@ -234,7 +234,7 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
     if labels is None:  # the one class of a list that has no more
         labels = np.zeros(count, dtype=np.int64)
     return Instances(
-        masks=found.masks.cpu().numpy().astype(np.bool_),
+        masks=found.masks.cpu().numpy().astype(np.bool_, copy=False),
         boxes=found.boxes.cpu().numpy().astype(np.float32),
         labels=labels,
         names=tuple(vocabulary.names[label] for label in labels),
