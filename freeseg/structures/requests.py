@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from freeseg.structures.everything import EverythingSettings
 from freeseg.structures.marks import Marks
 from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
@@ -61,7 +62,7 @@ class Prompt:
         examples: Of the whole prompt; a row follows that of `example_ids`.
         example_ids: For every row an id of the examples' masks, None where there is none.
         vocabulary: The class list to look for; None: the model's own.
-        everything: Settings of a system that looks for all there is; None: it does not.
+        everything: How to look for all there is; None: it is not looked for.
     """
 
     marks: Marks | None = None
@@ -69,7 +70,7 @@ class Prompt:
     examples: tuple[Example, ...] = ()
     example_ids: tuple[int | None, ...] | None = None
     vocabulary: Vocabulary | None = None
-    everything: Mapping[str, Any] | None = None
+    everything: EverythingSettings | None = None
 
     def __post_init__(self) -> None:
         rows = {
