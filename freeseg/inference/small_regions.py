@@ -57,7 +57,7 @@ def _mended(mask: BoolMask, box: list[int], min_area: int) -> BoolMask | None:
 
 def _small(region: BoolMask, min_area: int, *, keeps_largest: bool = False) -> BoolMask | None:
     """What lies in connected parts of fewer pixels; None where there is no such part."""
-    count, numbers, figures, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), 8)
+    _, numbers, figures, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), 8)
     areas = figures[1:, cv2.CC_STAT_AREA]
     is_small = areas < min_area
     if not is_small.any():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -147,7 +148,7 @@ class Runs:
         bounds = [0, *self._spans(number).flatten().tolist()]
         if bounds[-1] != height * width:
             bounds.append(height * width)
-        return [stop - start for start, stop in zip(bounds, bounds[1:])]
+        return [stop - start for start, stop in pairwise(bounds)]
 
     def placed(self, window: Window, size: Size) -> Runs:
         """The same masks, which were those of a window, on the grid of its whole photo.
