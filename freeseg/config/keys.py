@@ -22,6 +22,7 @@ def add_input_keys(cfg: CfgNode) -> None:
     node.TASK = ""  # targets: semantic, instance, panoptic, random; "": what the mapper name says
     node.TEST_RESIZE = resize = CfgNode()  # of test images, beside MIN_SIZE_TEST, MAX_SIZE_TEST
     resize.SIZE = []  # height and width whatever an image's shape, in place of these two
+    resize.LONG_SIDE = 0  # of every image, half a pixel up, in place of these two; 0: they count
     resize.DIVISOR = 0  # sides are stretched to multiples of it; 0: not
     resize.FILTER = "bilinear"  # PIL's: nearest, bilinear, bicubic, lanczos, box, hamming
     resize.ROUNDS_DOWN = False  # cut sides off as the processors of Hugging Face do

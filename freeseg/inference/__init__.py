@@ -13,7 +13,6 @@ from freeseg.inference.resize import (
     crop_and_resize,
     resize_result,
     to_padded_size,
-    to_window,
     upsample,
 )
 from freeseg.inference.sliding import SlidingWindow
@@ -46,6 +45,5 @@ __all__ = [
     "segment_within_memory",
     "semantic_scores",
     "to_padded_size",
-    "to_window",
     "upsample",
 ]

@@ -30,6 +30,8 @@ class InputSize:
         divisor: Both sides are stretched to multiples of it; 0: not.
         rounds_down: Parity: the image processors of transformers cut off where Detectron2 rounds.
         resampling: PIL's filter.
+        long_side: Of all images, in place of the first two; 0: they count. Parity: SAM's release
+            rounds the other side in double precision, half a pixel up.
     """
 
     shortest: int
@@ -38,6 +40,7 @@ class InputSize:
     divisor: int = 0
     rounds_down: bool = False
     resampling: Resampling = Resampling.BILINEAR
+    long_side: int = 0
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> InputSize:
@@ -59,14 +62,17 @@ class InputSize:
             divisor=node.DIVISOR,
             rounds_down=node.ROUNDS_DOWN,
             resampling=Resampling[node.FILTER.upper()],
+            long_side=node.LONG_SIDE,
         )
 
     def __str__(self) -> str:
-        if not self.fixed and not self.shortest:
+        if not self.fixed and not self.shortest and not self.long_side:
             return "as it is"
         sides = f"shortest side {self.shortest}, longest at most {self.longest}"
         if self.fixed:
             sides = f"{self.fixed[0]} high, {self.fixed[1]} wide"
+        elif self.long_side:
+            sides = f"longest side {self.long_side}"
         stretched = f", stretched to multiples of {self.divisor}" if self.divisor > 1 else ""
         return f"{sides}{stretched}, {self.resampling.name.lower()}"
 
@@ -74,6 +80,9 @@ class InputSize:
         """Returns (h, w) of an image of a size."""
         if self.fixed:
             size = self.fixed
+        elif self.long_side:
+            scale = self.long_side / max(height, width)
+            size = int(height * scale + 0.5), int(width * scale + 0.5)
         elif not self.shortest:
             return height, width
         elif self.rounds_down:
@@ -121,7 +130,8 @@ def _rounded_down(height: int, width: int, shortest: int, longest: int) -> tuple
 def build_resize(cfg: CfgNode) -> Any:
     """The augmentation of a test image: Detectron2's own where nothing else is asked for."""
     size = InputSize.from_config(cfg)
-    is_plain = not size.fixed and size.divisor < 2 and not size.rounds_down
+    has_sides = size.fixed or size.long_side
+    is_plain = not has_sides and size.divisor < 2 and not size.rounds_down
     if is_plain and size.resampling is Resampling.BILINEAR:
         return T.ResizeShortestEdge([size.shortest, size.shortest], size.longest)
     return ResizeTestImage(size)

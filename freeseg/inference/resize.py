@@ -33,33 +33,6 @@ def upsample(maps: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
     return crop_and_resize(whole, frame.model_size, size)
 
 
-def to_window(logits: Tensor, frame: Frame) -> Tensor:
-    """Logits [N, h, w] of all that the model saw, at the size [N, H, W] of its window of the photo.
-
-    Parity: first to what the model saw, then, where that is of another size, to the window: in one
-    step SAM's masks would have other pixels. Rows and columns that show padding are left out where
-    the first step is by a whole factor, which leaves every bit as it is.
-    """
-    padded, model = frame.padded_size, frame.model_size
-    steps = [full // cells for full, cells in zip(padded, logits.shape[-2:])]
-    shown, sizes = logits, padded
-    if padded == tuple(step * cells for step, cells in zip(steps, logits.shape[-2:])):
-        cells = [
-            min(-(-side // step) + 1, had)
-            for side, step, had in zip(model, steps, logits.shape[-2:])
-        ]
-        shown = logits[:, : cells[0], : cells[1]]
-        sizes = (steps[0] * cells[0], steps[1] * cells[1])
-    full = F.interpolate(shown[None], sizes, mode="bilinear", align_corners=False)
-    full = full[..., : model[0], : model[1]]
-    left, top, right, bottom = frame.window
-    if model == (bottom - top, right - left):
-        return full[0]
-    return F.interpolate(full, (bottom - top, right - left), mode="bilinear", align_corners=False)[
-        0
-    ]
-
-
 def to_padded_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps [B, K, h, w] at the size [B, K, H, W] of the padded images.
 

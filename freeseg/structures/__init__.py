@@ -9,6 +9,7 @@ from freeseg.structures.class_rows import (
     vocabulary_of_rows,
 )
 from freeseg.structures.detectron2_dicts import (
+    ALTERNATIVES_KEY,
     CERTAINTY_KEY,
     DATASET_KEY,
     LABEL_MAP_KEY,
@@ -56,6 +57,7 @@ from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
 
 __all__ = [
+    "ALTERNATIVES_KEY",
     "ANYONE",
     "CERTAINTY_KEY",
     "CLASSES_FILE",

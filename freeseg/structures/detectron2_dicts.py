@@ -30,6 +30,7 @@ from freeseg_command.tasks import Task
 DATASET_KEY = "dataset_name"  # of a training input: whose label list it is judged by
 LABEL_MAP_KEY = "label_map"  # of a test input: True asks for semantic labels [H, W], not scores
 CERTAINTY_KEY = "certainty"  # of a test input: True asks how sure the model is; of an output: that
+ALTERNATIVES_KEY = "alternatives"  # of a test input: False asks for answers to marks alone
 PROMPT_KEY = "prompt"  # of a test input: a `Prompt`, whose marks are in its height x width pixels
 
 # task -> what a model's output calls its result
@@ -140,6 +141,7 @@ def read_request(
         under=wanted.get("task"),
         wants_labels=bool(wanted.get(LABEL_MAP_KEY)),
         wants_certainty=bool(wanted.get(CERTAINTY_KEY)),
+        wants_alternatives=bool(wanted.get(ALTERNATIVES_KEY, True)),
     )
 
 

@@ -63,6 +63,8 @@ class Prompt:
         example_ids: For every row an id of the examples' masks, None where there is none.
         vocabulary: The class list to look for; None: the model's own.
         everything: How to look for all there is; None: it is not looked for.
+        logits: Of every row the mask logits [N, h, w] of its former answer, as `InstanceSet` has
+            them; a row of NaN where there is none.
     """
 
     marks: Marks | None = None
@@ -71,6 +73,7 @@ class Prompt:
     example_ids: tuple[int | None, ...] | None = None
     vocabulary: Vocabulary | None = None
     everything: EverythingSettings | None = None
+    logits: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = {
@@ -79,6 +82,7 @@ class Prompt:
                 ("marks", self.marks),
                 ("phrases", self.phrases),
                 ("example_ids", self.example_ids),
+                ("logits", self.logits),
             )
             if value is not None
         }
@@ -100,12 +104,13 @@ class Prompt:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """What there is: classes, phrases, examples, everything, and the kinds of marks."""
+        """What there is: classes, phrases, examples, everything, logits, the kinds of marks."""
         there = {
             "classes": self.vocabulary is not None,
             "phrases": any(self.phrases or ()),
             "examples": bool(self.examples),
             "everything": self.everything is not None,
+            "logits": self.logits is not None,
         }
         marks = self.marks.kinds if self.marks is not None else frozenset()
         return marks | {kind for kind, is_there in there.items() if is_there}
@@ -139,6 +144,7 @@ class Request:
         under: The task under which a task-conditioned system decodes; None: each output's own.
         wants_labels: Semantic labels [H, W] will do, instead of scores of all classes.
         wants_certainty: How far the model knows what it sees is asked too.
+        wants_alternatives: Of what a prompt points at other readings are given beside the answer.
     """
 
     index: int
@@ -147,6 +153,7 @@ class Request:
     under: str | None = None
     wants_labels: bool = False
     wants_certainty: bool = False
+    wants_alternatives: bool = True
 
     def vocabulary(self, default: Vocabulary) -> Vocabulary:
         """The class list that is asked for."""

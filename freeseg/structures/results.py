@@ -77,6 +77,8 @@ class InstanceSet:
         owners: int64 [N], the row of the prompt that each answers; None: of the whole list.
         choices: int64 [N], 0 for an owner's answer, from 1 on for other readings of it.
         size: (H, W) where `masks` is None.
+        mask_logits: Float [N, h, w], as the system decoded them, of all that it saw; None where it
+            keeps none.
         stabilities: Float [N], how little of each mask depends on where its logits are cut.
         points: float64 [N, 2], (x, y) in photo pixels, what each was found by.
         windows: int64 [N, 4], left, top, right, bottom of the part of the photo it was found in.
@@ -90,6 +92,7 @@ class InstanceSet:
     owners: Tensor | None = None
     choices: Tensor | None = None
     size: tuple[int, int] | None = None
+    mask_logits: Tensor | None = None
     stabilities: Tensor | None = None
     points: Tensor | None = None
     windows: Tensor | None = None

@@ -5,9 +5,11 @@ from freeseg.systems.lseg import LSeg
 from freeseg.systems.mask2former import Mask2Former, MaskFormer
 from freeseg.systems.oneformer import OneFormer
 from freeseg.systems.registration import paper_name, register_system, systems
+from freeseg.systems.sam import SAM
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
 __all__ = [
+    "SAM",
     "FreeSeg",
     "FreeSegPrompts",
     "LSeg",

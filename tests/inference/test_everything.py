@@ -7,9 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from freeseg.inference import to_window
 from freeseg.inference.everything import (
     Candidates,
     grid_points,
@@ -268,17 +266,6 @@ def test_masks_without_small_regions_give_way_to_untouched_ones():
     assert not joined.masks.mask(1)[1, 1]
     untouched = join_windows([instances], (30, 40), EverythingSettings())
     assert torch.equal(untouched.masks.masks(), masks)
-
-
-def test_logits_are_enlarged_in_the_releases_two_steps():
-    low = torch.randn(3, 24, 24)
-    for window, model in (((10, 0, 90, 64), (77, 96)), ((0, 0, 96, 70), (70, 96))):
-        frame = Frame((80, 100), model, (96, 96), window)
-        size = (window[3] - window[1], window[2] - window[0])
-        square = F.interpolate(low[None], (96, 96), mode="bilinear", align_corners=False)
-        cut = square[..., : model[0], : model[1]]
-        expected = F.interpolate(cut, size, mode="bilinear", align_corners=False)[0]
-        assert torch.equal(to_window(low, frame), expected)
 
 
 @pytest.mark.parametrize(

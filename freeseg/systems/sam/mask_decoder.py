@@ -1,0 +1,118 @@
+"""Turns an embedding and prompts into four masks of each object, with a quality each.
+
+Shapes: N objects, P prompt tokens, C channels, g side of the grid of patches, M = 4 mask tokens.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+
+from freeseg.layers import MLP
+from freeseg.modeling.decoder.two_way import TwoWayTransformer
+from freeseg.systems.sam.prompt_encoder import NORM_EPS, EncodedPrompts
+
+NUM_MASKS = 4  # one for several prompts, and three for a single one
+MANY_PROMPTS = 3  # tokens from which on the first mask is the answer
+
+
+class DecodedMasks(NamedTuple):
+    """All four masks; the first is meant for several prompts, the others for a single one."""
+
+    mask_logits: Tensor  # [N, M, 4g, 4g]
+    qualities: Tensor  # [N, M], the overlap that each expects of itself, of any range
+
+
+class MaskDecoder(nn.Module):
+    """Two-way transformer, masks as products of tokens and pixels, a quality head.
+
+    Args:
+        transformer: Of C channels.
+        channels: C, a multiple of eight.
+        quality_layers: Of the quality head.
+        quality_channels: Inside it.
+    """
+
+    def __init__(
+        self,
+        *,
+        transformer: TwoWayTransformer,
+        channels: int,
+        quality_layers: int,
+        quality_channels: int,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.iou_token = nn.Embedding(1, channels)
+        self.mask_tokens = nn.Embedding(NUM_MASKS, channels)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(channels, channels // 4, 2, stride=2),
+            LayerNorm2d(channels // 4, eps=NORM_EPS),
+            nn.GELU(),
+            nn.ConvTranspose2d(channels // 4, channels // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(
+                in_channels=channels,
+                hidden_channels=channels,
+                out_channels=channels // 8,
+                num_layers=3,
+            )
+            for _ in range(NUM_MASKS)
+        )
+        self.iou_prediction_head = MLP(
+            in_channels=channels,
+            hidden_channels=quality_channels,
+            out_channels=NUM_MASKS,
+            num_layers=quality_layers,
+        )
+
+    def forward(
+        self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts
+    ) -> DecodedMasks:
+        """Decodes.
+
+        Args:
+            embedding: [N, C, g, g].
+            positions: Of its pixels, [1, C, g, g].
+            prompts: Of the N objects.
+        """
+        tokens, pixels = self.transform(embedding, positions, prompts)
+        upscaled = self.output_upscaling(pixels.mT.unflatten(2, embedding.shape[-2:]))
+        heads = zip(self.output_hypernetworks_mlps, tokens[:, 1 : 1 + NUM_MASKS].unbind(1))
+        filters = torch.stack([head(token) for head, token in heads], dim=1)  # [N, M, C/8]
+        mask_logits = torch.einsum("nmc,nchw->nmhw", filters, upscaled)
+        return DecodedMasks(mask_logits, self.iou_prediction_head(tokens[:, 0]))
+
+    def transform(
+        self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens [N, 1 + M + P, C], quality and masks first, and pixels [N, g * g, C]."""
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # [1 + M, C]
+        tokens = torch.cat([own.expand(len(embedding), -1, -1), prompts.tokens], dim=1)
+        there = None
+        if not prompts.there.all():
+            there = torch.cat([prompts.there.new_ones(len(embedding), len(own)), prompts.there], 1)
+        pixels = (embedding + prompts.dense).flatten(2).mT  # [N, g * g, C]
+        found: tuple[Tensor, Tensor] = self.transformer(
+            tokens, pixels, positions.flatten(2).mT, there
+        )
+        return found
+
+
+def choose(qualities: Tensor, num_tokens: Tensor) -> Tensor:
+    """Which of the four masks answers, int64 [N], by the release's rule.
+
+    Parity: that of its exported decoder: one click or one box has several readings, of which the
+    best is taken; more has one, which is the first mask.
+
+    Args:
+        qualities: [N, M].
+        num_tokens: int64 [N], of the sparse tokens, the one that says "no box" among them.
+    """
+    best = qualities[:, 1:].argmax(1) + 1
+    return torch.where(num_tokens >= MANY_PROMPTS, 0, best)

@@ -1,0 +1,125 @@
+"""SAM (Kirillov et al., ICCV 2023, arXiv 2304.02643): what is pointed at, without classes.
+
+Shapes: B images, N objects, C channels, g side of the grid of patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.config import completed
+from freeseg.inference import PhotoInput
+from freeseg.names import register
+from freeseg.structures import Frame, Request, SegmentationResult, Takes, Task
+from freeseg.systems.sam.answers import found_objects
+from freeseg.systems.sam.config import sam_parts
+from freeseg.systems.sam.features import EmbeddingFeatures
+from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
+from freeseg.systems.sam.prompt_encoder import PromptEncoder
+from freeseg.systems.sam.prompts import PointPrompts
+from freeseg.systems.system import PreparedImages, SegmentationSystem
+
+AT_ONCE = 8  # objects that are decoded together: more are slower on a CPU
+
+
+@register(META_ARCH_REGISTRY)
+class SAM(SegmentationSystem[EmbeddingFeatures]):
+    """Image encoder, prompt encoder, mask decoder."""
+
+    vocabulary = None
+    answers: Mapping[Task, Takes] = {
+        Task.OBJECT: Takes(needs=frozenset({"points", "boxes", "masks"}), may=frozenset({"logits"}))
+    }
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        photo_input: PhotoInput,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            image_encoder: Makes [B, C, g, g] of squares.
+            prompt_encoder: Of C channels.
+            mask_decoder: Likewise.
+            photo_input: How photos become images; its divisor is the side of the squares.
+        """
+        super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,))
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = completed(cfg)
+        photo_input = PhotoInput.from_config(cfg, cfg.MODEL.SAM.IMAGE_SIZE)
+        return {**sam_parts(cfg), "photo_input": photo_input}
+
+    def prepare(
+        self, images: Sequence[Tensor], frames: Sequence[Frame] | None = None
+    ) -> PreparedImages:
+        """Normalises images and pads them to the square.
+
+        Raises:
+            ValueError: One does not fit into it.
+        """
+        side = self.size_divisibility
+        for image in images:
+            if max(image.shape[-2:]) > side:
+                height, width = image.shape[-2:]
+                raise ValueError(f"SAM sees {side} x {side} pixels, got {height} x {width}")
+        return super().prepare(images, frames)
+
+    def encode(self, prepared: PreparedImages) -> EmbeddingFeatures:
+        """The embedding, which all prompts share."""
+        return EmbeddingFeatures(prepared.frames, self.image_encoder(prepared.pixels))
+
+    def decode(
+        self, features: EmbeddingFeatures, rows: Sequence[int], prompts: PointPrompts
+    ) -> DecodedMasks:
+        """All four masks of N objects and their qualities.
+
+        Args:
+            features: Of images.
+            rows: The image of every object.
+            prompts: Of the objects.
+        """
+        grid, side = features.embedding.shape[-2:], features.padded_size[0]
+        positions = self.prompt_encoder.positions((grid[0], grid[1]))
+        parts = []
+        for start in range(0, max(len(prompts), 1), AT_ONCE):
+            some = prompts.chunk(start, start + AT_ONCE)
+            embedding = features.embedding[list(rows[start : start + AT_ONCE])]
+            parts.append(self.mask_decoder(embedding, positions, self.prompt_encoder(some, side)))
+        return DecodedMasks(*(torch.cat(each) for each in zip(*parts)))
+
+    def answer(
+        self, features: EmbeddingFeatures, requests: Sequence[Request]
+    ) -> list[SegmentationResult]:
+        """Results of requests about encoded images; objects of one are decoded together."""
+        return [self._result(features, request) for request in requests]
+
+    def _result(self, features: EmbeddingFeatures, request: Request) -> SegmentationResult:
+        frame = features.frames[request.index]
+        prompts = PointPrompts.read(request.prompt, frame, features.embedding.shape[-1])
+        prompts = prompts.to(self.device)
+        decoded = self.decode(features, [request.index] * len(prompts), prompts)
+        objects = found_objects(
+            decoded, prompts.num_tokens, frame, wants_alternatives=request.wants_alternatives
+        )
+        result = SegmentationResult(objects=objects)
+        if request.wants_certainty and len(objects):
+            is_answer = objects.choices == 0
+            result = replace(result, certainty=float(objects.scores[is_answer].mean()))
+        return result
