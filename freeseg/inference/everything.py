@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +31,8 @@ class Candidates:
 
     Attributes:
         qualities: Float [P, K].
-        logits: Gives logits of those that a bool mask [P, K] chooses, in its order, in parts
-            [n, h, w].
+        logits: Gives logits of those that a bool mask [P, K] chooses, at least one, in its order,
+            in parts [n, h, w].
     """
 
     qualities: Tensor
@@ -97,7 +98,7 @@ def look_at_window(
     Returns:
         Masks as `Runs` on the photo's grid; with their qualities, stabilities, points and windows.
     """
-    found = []
+    found: list[InstanceSet] = []
     grid = grid_points(settings, frame.window)
     for points in grid.split(min(points_at_once, settings.points_per_batch)):
         candidates = decode(points)
@@ -105,6 +106,8 @@ def look_at_window(
         passed = torch.ones_like(qualities, dtype=torch.bool)
         if settings.min_quality > 0:
             passed = qualities > settings.min_quality
+        if not passed.any():
+            continue
         places = passed.nonzero()[:, 0].cpu()  # the point of each
         start = 0
         for logits in candidates.logits(passed):
@@ -226,7 +229,7 @@ def join_instances(parts: Sequence[InstanceSet], size: Size) -> InstanceSet:
         windows=torch.zeros(0, 4, dtype=torch.int64),
     )
     runs = [part.masks for part in parts if isinstance(part.masks, Runs)]
-    rows = {
+    rows: dict[str, Any] = {
         name: torch.cat([value, *(getattr(part, name) for part in parts)])
         for name, value in vars(empty).items()
         if isinstance(value, Tensor)
@@ -236,7 +239,7 @@ def join_instances(parts: Sequence[InstanceSet], size: Size) -> InstanceSet:
 
 def select_instances(instances: InstanceSet, rows: Tensor) -> InstanceSet:
     """Some of them, by indices [K] or a bool mask [N]."""
-    chosen = {
+    chosen: dict[str, Any] = {
         name: value[rows]
         for name, value in vars(instances).items()
         if isinstance(value, (Tensor, Runs))

@@ -91,6 +91,8 @@ class Prompt:
             raise ValueError(f"a prompt's rows are objects: {said}")
         if self.vocabulary is not None and not len(self.vocabulary):
             raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+        if self.everything is not None and rows:
+            raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
         for number, phrase in enumerate(self.phrases or ()):
             if phrase is not None and not phrase.strip():
                 raise ValueError(f"phrase {number} is empty")
@@ -207,7 +209,8 @@ def refuse_unanswered(
         requests: Of a batch.
 
     Raises:
-        ValueError: It lacks the task, does not understand a kind of prompt, or misses one.
+        ValueError: It lacks the task, does not understand a kind of prompt, or misses one;
+            or windows of the photo are asked for, and all there is here is one image.
     """
     for request in requests:
         kinds = request.prompt.kinds
@@ -220,6 +223,12 @@ def refuse_unanswered(
                 known = ", ".join(sorted(takes.kinds)) or "nothing but the image"
                 raise ValueError(
                     f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
+                )
+            everything = request.prompt.everything
+            if everything is not None and everything.crop_layers:
+                raise ValueError(
+                    f"{everything.crop_layers} crop_layers are windows of the photo itself: "
+                    "ask a session for everything"
                 )
             marks = request.prompt.marks
             is_of_nothing = marks is not None and not len(marks)  # has an empty result
