@@ -18,6 +18,7 @@ from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_n
 from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
 from freeseg.inference.everything import join_windows, windows_of
 from freeseg.structures import (
+    ALTERNATIVES_KEY,
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
     OUTPUT_KEYS,
@@ -209,12 +210,24 @@ class PhotoModel:
         return SegmentationResult(objects=join_windows(found, photo.size, settings))
 
     def answer_encoded(
-        self, features: ImageFeatures, tasks: tuple[Task, ...], prompt: Prompt
+        self,
+        features: ImageFeatures,
+        tasks: tuple[Task, ...],
+        prompt: Prompt,
+        *,
+        wants_alternatives: bool = True,
     ) -> list[SegmentationResult] | None:
         """The results of encoded photos; None where they do not fit into memory."""
         assert _shares_encoding(self.model)
         requests = [
-            Request(index, tasks, prompt, wants_labels=True, wants_certainty=self.wants_certainty)
+            Request(
+                index,
+                tasks,
+                prompt,
+                wants_labels=True,
+                wants_certainty=self.wants_certainty,
+                wants_alternatives=wants_alternatives,
+            )
             for index in range(features.batch_size)
         ]
         try:
@@ -226,10 +239,17 @@ class PhotoModel:
             return None
 
     def answer_within_memory(
-        self, photos: Sequence[Photo], tasks: tuple[Task, ...], prompt: Prompt
+        self,
+        photos: Sequence[Photo],
+        tasks: tuple[Task, ...],
+        prompt: Prompt,
+        *,
+        wants_alternatives: bool = True,
     ) -> list[SegmentationResult]:
         """The results of photos that go through the model by Detectron2's contract, or in tiles."""
         inputs = [self._input(photo, tasks, prompt) for photo in photos]
+        if not wants_alternatives:
+            inputs = [{**asked, ALTERNATIVES_KEY: False} for asked in inputs]
         with torch.inference_mode():
             outputs = segment_within_memory(self.model, inputs, self.max_instances)
         missing = [task for task in tasks if OUTPUT_KEYS[task] not in outputs[0]]

@@ -249,6 +249,7 @@ class Segmenter:
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
         classes = self._classes if text is None else Classes(self.read_classes(text))
+        self.photo_model.check(tasks, self._prompt(classes))
         return self._stream(images, tasks, classes, batch_size)
 
     def read_classes(self, text: ClassSource) -> Vocabulary:
@@ -299,11 +300,14 @@ class Segmenter:
         if waiting:
             yield from self._segment(waiting, tasks, classes)
 
+    def _prompt(self, classes: Classes) -> Prompt:
+        return Prompt(vocabulary=classes.vocabulary) if self.takes_text else Prompt()
+
     def _segment(
         self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes
     ) -> list[Segmentation]:
         model = self.photo_model
-        prompt = Prompt(vocabulary=classes.vocabulary) if model.takes_text else Prompt()
+        prompt = self._prompt(classes)
         results = model.answer(photos, model.encode(photos), tasks, prompt)
         return [
             show(photo, result, classes, self.knows, self.unsure_below)

@@ -8,17 +8,22 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from freeseg.data import ClassSource
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.structures import (
     EverythingSettings,
     ImageFeatures,
+    InstanceSet,
     Marks,
     Prompt,
     SegmentationResult,
     Vocabulary,
 )
-from freeseg.visualization import Segmentation
+from freeseg.visualization import Answer, Segmentation
 from freeseg_command.tasks import SHOWN_TASKS, Task
 
 
@@ -126,6 +131,7 @@ class Session:
         boxes: Any = None,
         masks: Any = None,
         strokes: Any = None,
+        alternatives: bool = True,
     ) -> Segmentation:
         """Answers one question.
 
@@ -140,6 +146,8 @@ class Session:
             boxes: Around objects.
             masks: Rough results.
             strokes: What was drawn over.
+            alternatives: Whether other readings of what is pointed at, whose `choices` are not 0,
+                stand beside the answers.
 
         Raises:
             ValueError: The task is unknown, the model does not have it, or does not understand the
@@ -163,15 +171,72 @@ class Session:
             marks=Marks.read(self.photo.size, **given) if has_marks else None,
             vocabulary=classes.vocabulary if model.takes_text else None,
         )
+        return self._ask(tasks, prompt, classes, alternatives)
+
+    def refine(
+        self,
+        answer: Segmentation,
+        *,
+        points: Any = None,
+        signs: Any = None,
+        boxes: Any = None,
+        alternatives: bool = True,
+    ) -> Segmentation:
+        """Answers anew with more clicks at the same objects; the old answer stays as it is.
+
+        The mask logits of the old answer go back into the model, where it keeps any, and new
+        clicks stand behind the old ones. Without any the model looks once more.
+
+        Args:
+            answer: Of this photo and model, to marks.
+            points: As of a call, a list for each object; an empty one where nothing is to be said.
+            signs: Of the points.
+            boxes: In place of the old ones.
+            alternatives: As of a call.
+
+        Raises:
+            ValueError: It is no answer to marks or of another photo, or the marks are malformed or
+                of another number of objects.
+        """
+        known = answer.answer
+        if known is None or known.prompt.marks is None:
+            raise ValueError("only an answer to points, boxes or masks can be refined")
+        if not np.array_equal(answer.image, self.photo.image):
+            raise ValueError("the answer is of another photo")
+        marks = known.prompt.marks
+        if points is not None or boxes is not None or signs is not None:
+            more = Marks.read(self.photo.size, points=points, signs=signs, boxes=boxes)
+            marks = marks.refined(more)
+        prompt = replace(known.prompt, marks=marks, logits=known.logits)
+        classes = Classes(answer.vocabulary, answer.category_ids)
+        return self._ask(answer.tasks, prompt, classes, alternatives, answer)
+
+    def _ask(
+        self,
+        tasks: tuple[Task, ...],
+        prompt: Prompt,
+        classes: Classes,
+        alternatives: bool,
+        previous: Segmentation | None = None,
+    ) -> Segmentation:
+        model = self._model
         model.check(tasks, prompt)
         features = self.encode()
-        results = None if features is None else model.answer_encoded(features, tasks, prompt)
+        results = None
+        if features is not None:
+            results = model.answer_encoded(features, tasks, prompt, wants_alternatives=alternatives)
         if results is None:
             del features
             self._keep_nothing()
-            results = model.answer_within_memory([self.photo], tasks, prompt)
+            results = model.answer_within_memory(
+                [self.photo], tasks, prompt, wants_alternatives=alternatives
+            )
         (result,) = results
-        return show(self.photo, result, classes, *self._about)
+        shown = show(self.photo, result, classes, *self._about)
+        if prompt.marks is None:
+            return shown
+        logits = None if result.objects is None else _answers_of(result.objects, len(prompt))
+        return replace(shown, answer=Answer(prompt, logits, previous))
 
     def everything(
         self, settings: EverythingSettings | None = None, **changes: Any
@@ -197,6 +262,16 @@ class Session:
         if result is None:
             raise MemoryError(f"{model.name} cannot look for everything in {self.photo.size}")
         return show(self.photo, result, self._classes, *self._about)
+
+
+def _answers_of(objects: InstanceSet, count: int) -> Tensor | None:
+    """Mask logits [count, h, w] of the answer to every row of a prompt, NaN where there is none."""
+    if objects.mask_logits is None or objects.owners is None or objects.choices is None:
+        return None
+    logits = torch.full_like(objects.mask_logits[:1], torch.nan).expand(count, -1, -1).clone()
+    is_answer = objects.choices == 0
+    logits[objects.owners[is_answer]] = objects.mask_logits[is_answer]
+    return logits
 
 
 class SessionStore:

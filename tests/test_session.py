@@ -16,15 +16,14 @@ from freeseg.inference import segment_in_tiles
 from freeseg.inference.tiles import MIN_TILE
 from freeseg.segmenter import Segmenter
 from freeseg.structures import LABEL_MAP_KEY, Task
-from freeseg.systems import systems
 from freeseg.visualization import Segmentation
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fixed_model import NAMES, EchoedVocabulary, write_config, write_weights
 from lseg_parts import lseg_config, tiny_lseg
-from tiny_systems import SHORT_SIDE, tiny
+from tiny_systems import SHORT_SIDE, tiny, unprompted_tasks
 
-SYSTEMS = sorted(systems())
+SYSTEMS = sorted({name for name, _ in unprompted_tasks()})
 OPEN = [name for name in SYSTEMS if tiny(name).class_lists]
 CLOSED = [name for name in SYSTEMS if not tiny(name).class_lists]
 SIZE = (57, 83)

@@ -9,12 +9,20 @@ from typing import Any
 import lseg_parts
 import pytest
 import torch
-from small_inputs import annotated, picture, three_classes
+from small_inputs import CONFIGS, annotated, picture, three_classes
 from tiny_clip import tiny_clip, tiny_config
 
-from detectron2.config import CfgNode
-from freeseg import build_model
-from freeseg.structures import JUDGED_TASKS, SegmentationResult, Task
+from detectron2.config import CfgNode, get_cfg
+from freeseg import add_freeseg_config, build_model
+from freeseg.data import read_vocabulary
+from freeseg.structures import (
+    JUDGED_TASKS,
+    PROMPT_KEY,
+    Marks,
+    Prompt,
+    SegmentationResult,
+    Task,
+)
 from freeseg.systems import FreeSeg, SegmentationSystem, systems
 
 SHORT_SIDE = 48  # of what a model sees of a photo
@@ -36,15 +44,39 @@ class TinySystem:
         build: A model of weights that depend on a seed, ready for inference.
         seed: Of weights under which a picture has several classes and things.
         batches: Training batches that show every kind of annotation.
+            None of a system that cannot be trained.
         class_lists: What it may be asked for; none of a system of trained classes.
         exports: Whether it has a graph.
+        marks: What it is asked about a photo of (height, width), where it answers nothing without;
+            arguments of `Marks.read`.
     """
 
     build: Callable[[int], SegmentationSystem]
     seed: int
-    batches: Callable[[], list[list[dict[str, Any]]]]
+    batches: Callable[[], list[list[dict[str, Any]]]] | None
     class_lists: tuple[str, ...] = ()
     exports: bool = True
+    marks: Callable[[tuple[int, int]], list[dict[str, Any]]] | None = None
+
+    def prompts(self, size: tuple[int, int]) -> list[Prompt]:
+        """About a photo of (height, width): marks, or none, and every class list."""
+        if self.marks is not None:
+            return [Prompt(marks=Marks.read(size, **given)) for given in self.marks(size)]
+        lists = [read_vocabulary(text) for text in self.class_lists]
+        return [Prompt(), *(Prompt(vocabulary=one) for one in lists)]
+
+    def questions(self, size: tuple[int, int]) -> list[dict[str, Any]]:
+        """Arguments of a session with such a photo, in the order of `prompts`."""
+        return [{}] if self.marks is None else self.marks(size)
+
+    def asked(self, shown: dict[str, Any], number: int = 0) -> dict[str, Any]:
+        """An input, with what has to be said about it."""
+        if self.marks is None:
+            return shown
+        height, width = shown["image"].shape[-2:]
+        size = shown.get("height", height), shown.get("width", width)
+        prompts = self.prompts(size)
+        return {**shown, PROMPT_KEY: prompts[number % len(prompts)]}
 
 
 def tiny(name: str) -> TinySystem:
@@ -57,6 +89,11 @@ def tiny(name: str) -> TinySystem:
 def tasks_of_systems() -> list[tuple[str, Task]]:
     """(system, task) for every task that a registered system answers."""
     return [(name, task) for name, system in systems().items() for task in system.answers]
+
+
+def unprompted_tasks() -> list[tuple[str, Task]]:
+    """Those for which a photo is enough."""
+    return [one for one in tasks_of_systems() if not systems()[one[0]].answers[one[1]].needs]
 
 
 def _stirred(model: SegmentationSystem, seed: int) -> SegmentationSystem:
@@ -107,6 +144,37 @@ def _lseg(seed: int) -> SegmentationSystem:
     return _stirred(model, seed)
 
 
+def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
+    """A SAM whose windows do not divide its grid."""
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "sam" / "vit_b.yaml"))
+    cfg.MODEL.WEIGHTS = ""
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
+    cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
+    cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    vit = cfg.MODEL.SAM.VIT
+    vit.EMBED_DIM, vit.DEPTH, vit.NHEADS, vit.WINDOW, vit.GLOBAL_BLOCKS = 24, 2, 2, 3, [1]
+    torch.manual_seed(seed)
+    return _stirred(build_model(cfg), seed)
+
+
+def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:
+    height, width = size
+    near, far = [width * 0.3, height * 0.4], [width * 0.8, height * 0.7]
+    rough = torch.zeros(1, height, width)
+    rough[:, : height // 2, : width // 3] = 1
+    return [
+        {"points": [[near], [far, near, [1, 1]]], "signs": [[1], [1, 0, 0]]},
+        {"boxes": [[*near, *far], [0, 0, *far]]},
+        {"masks": rough, "points": [[near]]},
+        {"points": [[far]]},
+        {"boxes": [*near, *far], "points": [[far, near]], "signs": [[1, 0]]},
+        {"points": [[near], [], [far]], "boxes": [[0, 0, *near]] * 3},
+    ]
+
+
 def _label_map(labels: list[int], seed: int, **more: Any) -> dict[str, Any]:
     """A training input whose annotation is ``sem_seg``."""
     shown = annotated(labels, seed)
@@ -140,6 +208,7 @@ TINY = {
     "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
     "mask2former": TinySystem(_mask2former, 4, _closed_batches),
     "oneformer": TinySystem(_oneformer, 2, _closed_batches),
+    "sam": TinySystem(tiny_sam, 1, None, exports=False, marks=_sam_marks),
 }
 
 
@@ -154,6 +223,10 @@ def assert_equal(first: SegmentationResult, second: SegmentationResult) -> None:
     if first.instances is not None:
         for name in ("masks", "boxes", "labels", "scores"):
             one, other = getattr(first.instances, name), getattr(second.instances, name)
+            assert torch.equal(one, other), name
+    if first.objects is not None:
+        for name in ("masks", "boxes", "scores", "qualities", "owners", "choices"):
+            one, other = getattr(first.objects, name), getattr(second.objects, name)
             assert torch.equal(one, other), name
     assert first.certainty == second.certainty
 
@@ -178,6 +251,12 @@ def assert_close(first: SegmentationResult, second: SegmentationResult) -> None:
         one, other = first.instances, second.instances
         torch.testing.assert_close(one.scores, other.scores, atol=1e-3, rtol=1e-3)
         assert torch.equal(one.labels, other.labels)
+        _assert_mostly(one.masks == other.masks)
+    if first.objects is not None:
+        one, other = first.objects, second.objects
+        torch.testing.assert_close(one.qualities, other.qualities, atol=1e-3, rtol=1e-3)
+        assert torch.equal(one.owners, other.owners)
+        assert torch.equal(one.choices, other.choices)
         _assert_mostly(one.masks == other.masks)
 
 

@@ -119,8 +119,12 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         raise NotImplementedError
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Weighted losses of annotated images by name."""
-        raise NotImplementedError
+        """Weighted losses of annotated images by name.
+
+        Raises:
+            ValueError: The system has none.
+        """
+        raise ValueError(f"{type(self).__name__} has no losses here: it cannot be trained")
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> Any:
         """Detectron2's contract: losses when training, else one result dict per image.

@@ -7,7 +7,7 @@ from freeseg.visualization.photo_result import (
     NamedSegment,
     PanopticSegments,
 )
-from freeseg.visualization.segmentation import Segmentation
+from freeseg.visualization.segmentation import Answer, Segmentation
 from freeseg_command.names import ANNOTATIONS, FORMATS, USUAL_FORMATS, choose_formats
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "USUAL_FORMATS",
     "AnnotationFiles",
+    "Answer",
     "Instances",
     "NamedSegment",
     "PanopticSegments",

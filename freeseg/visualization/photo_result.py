@@ -238,7 +238,7 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
     masks: Masks = (
         StoredMasks(found.masks)
         if isinstance(found.masks, Runs)
-        else found.masks.cpu().numpy().astype(np.bool_)
+        else found.masks.cpu().numpy().astype(np.bool_, copy=False)
     )
     count = len(found)
     labels = _array(found.labels, np.int64)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from freeseg.images import RgbImage
+from freeseg.structures import Prompt
 from freeseg.visualization.export import (
     coco_content,
     png_bytes,
@@ -27,13 +29,38 @@ from freeseg.visualization.photo_result import Instances, PhotoResult
 from freeseg.visualization.stored_masks import Masks
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a session was asked by marks, and what a refinement goes on from.
+
+    Attributes:
+        prompt: What was said.
+        logits: Mask logits [N, h, w] of the answers to its rows, as the system decoded them, NaN
+            where a row has none; None where the system keeps none.
+        previous: What was refined; None of a first answer.
+    """
+
+    prompt: Prompt
+    logits: Tensor | None
+    previous: Segmentation | None
+
+
 @dataclass(frozen=True)
 class Segmentation(PhotoResult):
     """The segmentation of one photo, which can be drawn and saved; fields as in `PhotoResult`.
 
+    `answer` is there where marks were asked about; it goes into no file.
+
     `masks`, `labels`, `names` and `scores` are of the first task that has a result; `segments` has
     any other's. In a notebook it shows itself.
     """
+
+    answer: Answer | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def previous(self) -> Segmentation | None:
+        """What this one refines."""
+        return None if self.answer is None else self.answer.previous
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]

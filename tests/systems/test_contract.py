@@ -29,18 +29,25 @@ from freeseg.systems import SegmentationSystem, systems
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from small_inputs import SIZE, picture
-from tiny_systems import TINY, assert_close, assert_equal, tasks_of_systems, tiny
+from tiny_systems import (
+    TINY,
+    assert_close,
+    assert_equal,
+    tasks_of_systems,
+    tiny,
+    unprompted_tasks,
+)
 
 SYSTEMS = sorted(systems())
 OPEN = [name for name in SYSTEMS if name in TINY and TINY[name].class_lists]
 ANSWERS = tasks_of_systems()
+UNPROMPTED = sorted({name for name, _ in unprompted_tasks()})
 PHOTO_SIZE = (57, 83)  # no multiple of what models see
 
 
-def prompts(name: str) -> list[Prompt]:
-    """None, and every class list that the system may be asked for."""
-    lists = [read_vocabulary(text) for text in tiny(name).class_lists]
-    return [Prompt(), *(Prompt(vocabulary=one) for one in lists)]
+def prompts(name: str, size: tuple[int, int] = PHOTO_SIZE) -> list[Prompt]:
+    """None where a photo is enough, and every kind that the system may be asked for."""
+    return tiny(name).prompts(size)
 
 
 def encoded(model: SegmentationSystem, *pictures: dict):
@@ -84,9 +91,9 @@ def test_no_line_is_left_of_a_system_that_went():
 def test_neighbours_of_any_size_change_nothing(model_of, name, task):
     model = model_of(name)
     inputs = [
-        {**picture(*size, seed), "tasks": (task,), "vocabulary": prompt.vocabulary}
-        for seed, (size, prompt) in enumerate(
-            zip([SIZE, (64, 96), (40, 64), (96, 32), SIZE], prompts(name) + [Prompt()] * 4)
+        {**picture(*size, seed), "tasks": (task,), PROMPT_KEY: some[seed % len(some)]}
+        for seed, (size, some) in enumerate(
+            (size, prompts(name, size)) for size in [SIZE, (64, 96), (40, 64), (96, 32), SIZE]
         )
     ]
     for alone, together in zip(inputs, model(inputs)):
@@ -115,10 +122,10 @@ def test_tasks_of_one_request_equal_each_alone(model_of, name):
     model = model_of(name)
     features = encoded(model, picture())
     tasks = tuple(model.answers)
-    (together,) = model.answer(features, [Request(0, tasks)])
+    (together,) = model.answer(features, [Request(0, tasks, prompts(name)[0])])
     assert {OUTPUT_KEYS[task] for task in tasks} == set(write_result(together))
     for task in tasks:
-        (alone,) = model.answer(features, [Request(0, (task,))])
+        (alone,) = model.answer(features, [Request(0, (task,), prompts(name)[0])])
         key = {OUTPUT_KEYS[task]: write_result(together)[OUTPUT_KEYS[task]]}
         assert_close(replace(alone, vocabulary=None), read_output(key))
 
@@ -135,7 +142,7 @@ def test_no_request_has_no_result(model_of, name):
 @pytest.mark.parametrize(("name", "task"), ANSWERS)
 def test_permuted_images_give_permuted_results(model_of, name, task):
     model = model_of(name)
-    inputs = [{**picture(seed=seed), "tasks": (task,)} for seed in range(3)]
+    inputs = [tiny(name).asked({**picture(seed=seed), "tasks": (task,)}, seed) for seed in range(3)]
     forward, backward = model(inputs), model(inputs[::-1])
     for first, second in zip(forward, backward[::-1]):
         assert_close(read_output(first), read_output(second))
@@ -182,15 +189,16 @@ def test_padding_up_to_the_divisor_changes_nothing(model_of, name, task):
     padded = model.pixel_mean.expand(3, height, width).clone()
     padded[:, :40, :56] = image
     frame = Frame.of_whole(PHOTO_SIZE, (40, 56))
+    request = Request(0, (task,), prompts(name)[0])
     results = [
-        model.answer(model.encode(model.prepare([given], [frame])), [Request(0, (task,))])[0]
+        model.answer(model.encode(model.prepare([given], [frame])), [request])[0]
         for given in (image, padded)
     ]
     assert_equal(*results)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", UNPROMPTED)
 def test_a_window_that_covers_all_changes_nothing(model_of, name):
     model = model_of(name)
     wanted = {**picture(), "label_map": True}
@@ -219,7 +227,8 @@ def test_prompts_that_are_not_taken_are_refused_before_encoding(
 ):
     model, counted = model_of(name), encodings(name)
     takes = model.answers[task].kinds
-    inputs = [picture(), {**picture(), "tasks": (task,), PROMPT_KEY: ODD_PROMPTS[kind]}]
+    shown = tiny(name).asked(picture())
+    inputs = [shown, {**picture(), "tasks": (task,), PROMPT_KEY: ODD_PROMPTS[kind]}]
     with torch.inference_mode():
         if kind in takes:
             assert len(model(inputs)) == 2
@@ -236,13 +245,14 @@ def test_tasks_that_are_not_answered_are_refused_before_encoding(model_of, encod
     model, counted = model_of(name), encodings(name)
     others = [task for task in Task if task not in model.answers]
     assert others
+    shown = tiny(name).asked(picture())
     known = f"{type(model).__name__} answers {', '.join(model.answers)}, not "
     for task in others:
         with pytest.raises(ValueError, match=known + task):
-            model([picture(), {**picture(), "tasks": (next(iter(model.answers)), task)}])
+            model([shown, {**shown, "tasks": (next(iter(model.answers)), task)}])
     for wrong in (("depth",), (), "semantic"):
         with pytest.raises(ValueError, match="selection of the tasks semantic, instance, panoptic"):
-            model([picture(), {**picture(), "tasks": wrong}])
+            model([shown, {**shown, "tasks": wrong}])
     assert counted == []
 
 
@@ -314,10 +324,24 @@ def instance_laws(result, vocabulary, _):
         assert box == [float(edge) for edge in tight]
 
 
+def object_laws(result, *_):
+    found = result.objects
+    assert found.masks.shape == (len(found), *PHOTO_SIZE)
+    assert found.masks.dtype == torch.bool
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    owners = found.owners[found.choices == 0].tolist()
+    assert owners == sorted(set(found.owners.tolist()))
+    for mask, box in zip(found.masks, found.boxes.tolist()):
+        rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+        tight = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if len(rows) else [0] * 4
+        assert box == [float(edge) for edge in tight]
+
+
 LAWS_OF_RESULTS = {
     Task.SEMANTIC: semantic_laws,
     Task.PANOPTIC: panoptic_laws,
     Task.INSTANCE: instance_laws,
+    Task.OBJECT: object_laws,
 }
 
 
@@ -325,7 +349,10 @@ LAWS_OF_RESULTS = {
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_laws_of_results_are_not_kept_by_emptiness(model_of, name):
     model = model_of(name)
-    (result,) = model.answer(encoded(model, picture()), [Request(0, tuple(model.answers))])
-    assert result.semantic.best().unique().numel() > 1
+    request = Request(0, tuple(model.answers), prompts(name)[0])
+    (result,) = model.answer(encoded(model, picture()), [request])
+    assert result.computed()
+    assert result.semantic is None or result.semantic.best().unique().numel() > 1
     assert result.panoptic is None or result.panoptic.segments
-    assert result.instances is None or result.instances.masks.any()
+    for found in (result.instances, result.objects):
+        assert found is None or (found.masks.any() and not found.masks.all())

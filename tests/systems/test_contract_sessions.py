@@ -34,11 +34,22 @@ def photo(seed: int = 0, size: tuple[int, int] = (57, 83)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
-def questions(name: str) -> list[tuple[str, str | None]]:
-    """Six: class lists of open systems, tasks of the others."""
+def questions(name: str, size: tuple[int, int] = (57, 83)) -> list[dict]:
+    """Six: class lists of open systems, tasks and marks of the others."""
     tasks = list(systems()[name].answers)
     lists = list(tiny(name).class_lists) or [None]
-    return [(tasks[n % len(tasks)], lists[n % len(lists)]) for n in range(6)]
+    marks = tiny(name).questions(size)
+    return [
+        {"task": tasks[n % len(tasks)], "text": lists[n % len(lists)], **marks[n % len(marks)]}
+        for n in range(6)
+    ]
+
+
+def alone(segmenter: Segmenter, image: np.ndarray, question: dict):
+    """The answer to a question that is the only one, by a call where a call can ask it."""
+    if set(question) == {"task", "text"}:
+        return segmenter(image, **question)
+    return segmenter.open(image)(**question)
 
 
 def assert_same_arrays(first, second) -> None:
@@ -52,11 +63,16 @@ def assert_same_arrays(first, second) -> None:
             np.testing.assert_array_equal(ids, other_ids)
             assert segments == other_segments
         else:
-            for name in ("masks", "boxes", "scores", "labels"):
+            for name in ("masks", "boxes", "scores", "labels", "qualities", "owners", "choices"):
                 np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-FIELDS = {"semantic": "semantic", "panoptic": "panoptic", "instance": "instances"}
+FIELDS = {
+    "semantic": "semantic",
+    "panoptic": "panoptic",
+    "instance": "instances",
+    "object": "objects",
+}
 
 
 @pytest.fixture
@@ -88,9 +104,9 @@ def test_six_questions_on_a_photo_cost_one_encoding(segmenter_of, encodings, nam
     segmenter, counted = segmenter_of(name), encodings(name)
     with segmenter.open(photo()) as session:
         assert counted == []  # lazily
-        found = [session(*question) for question in questions(name)]
+        found = [session(**question) for question in questions(name)]
     assert counted == [1]
-    apart = [segmenter(photo(), *question) for question in questions(name)]
+    apart = [alone(segmenter, photo(), question) for question in questions(name)]
     assert counted == [1] * 7
     for one, other in zip(found, apart):
         assert_same_arrays(one, other)
@@ -101,24 +117,24 @@ def test_threads_on_one_session_encode_once_and_get_what_they_get_alone(
     segmenter_of, encodings, name
 ):
     segmenter, counted = segmenter_of(name), encodings(name)
-    alone = [segmenter(photo(), *question) for question in questions(name)]
+    apart = [alone(segmenter, photo(), question) for question in questions(name)]
     counted.clear()
     session = segmenter.open(photo())
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda question: session(*question), questions(name)))
+        together = list(pool.map(lambda question: session(**question), questions(name)))
     assert counted == [1]
-    for one, other in zip(alone, together):
+    for one, other in zip(apart, together):
         assert_same_arrays(one, other)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_threads_on_one_model_get_what_they_get_alone(segmenter_of, name):
     segmenter = segmenter_of(name)
-    asked = [(photo(seed), *question) for seed, question in enumerate(questions(name))]
-    alone = [segmenter(*one) for one in asked]
+    asked = [(photo(seed), question) for seed, question in enumerate(questions(name))]
+    apart = [alone(segmenter, *one) for one in asked]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda one: segmenter(*one), asked))
-    for one, other in zip(alone, together):
+        together = list(pool.map(lambda one: alone(segmenter, *one), asked))
+    for one, other in zip(apart, together):
         assert_same_arrays(one, other)
 
 
@@ -127,12 +143,12 @@ def test_threads_on_one_model_get_what_they_get_alone(segmenter_of, name):
 @pytest.mark.parametrize("wants_labels", [False, True], ids=["scores", "labels"])
 def test_detectron2s_dicts_and_features_give_the_same_bits(model_of, name, task, wants_labels):
     model, image = model_of(name), picture()["image"]
-    for text in tiny(name).class_lists or (None,):
-        vocabulary = None if text is None else read_vocabulary(text)
+    for prompt in tiny(name).prompts((57, 83)):
         asked = {"image": image, "height": 57, "width": 83, "tasks": (task,)}
-        (output,) = model([{**asked, "vocabulary": vocabulary, "label_map": wants_labels}])
+        said = {"vocabulary": prompt.vocabulary} if prompt.marks is None else {"prompt": prompt}
+        (output,) = model([{**asked, **said, "label_map": wants_labels}])
         features = model.encode(model.prepare([image], [Frame.of_whole((57, 83), (48, 64))]))
-        request = Request(0, (task,), Prompt(vocabulary=vocabulary), wants_labels=wants_labels)
+        request = Request(0, (task,), prompt, wants_labels=wants_labels)
         (result,) = model.answer(features, [request])
         assert_equal(read_output(output), result)
 
@@ -141,7 +157,7 @@ def test_detectron2s_dicts_and_features_give_the_same_bits(model_of, name, task,
 @pytest.mark.parametrize(("name", "task"), ANSWERS)
 def test_answers_repeat_and_draw_no_global_random_number(model_of, name, task):
     model = model_of(name)
-    request = Request(0, (task,), wants_certainty=True)
+    request = Request(0, (task,), tiny(name).prompts((48, 64))[0], wants_certainty=True)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     features = model.encode(model.prepare([picture()["image"]]))
     first = model.answer(features, [request])[0]
@@ -203,9 +219,10 @@ def test_an_answer_leaves_nothing_on_the_module_but_what_is_known(name):
     model = tiny(name).build(0) if BUILDS[name] is None else BUILDS[name](0)
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     before = attributes(model)
-    vocabulary = read_vocabulary("tree, cat") if "classes" in _kinds(model) else None
     features = model.encode(model.prepare([picture()["image"]]))
-    prompt = Prompt(vocabulary=vocabulary)
+    prompt = tiny(name.split(",")[0]).prompts((48, 64))[0]
+    if "classes" in _kinds(model):
+        prompt = Prompt(vocabulary=read_vocabulary("tree, cat"))
     model.answer(features, [Request(0, tuple(model.answers), prompt, wants_certainty=True)])
     after = attributes(model)
     assert {key for key in {*before, *after} if before.get(key) != after.get(key)} == set(

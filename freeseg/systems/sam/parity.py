@@ -25,8 +25,10 @@ from freeseg.systems.sam.mask_decoder import DecodedMasks, choose
 from freeseg.systems.sam.prompts import PADDING, PointPrompts
 from freeseg.systems.sam.system import SAM
 
-CASES = ("point", "points", "padded", "box", "boxes", "points_boxes", "mask", "points_masks")
-CASES += ("boxes_masks", "nothing")
+CASES = (
+    *("point", "points", "padded", "box", "boxes", "points_boxes", "mask", "points_masks"),
+    *("boxes_masks", "nothing"),
+)
 CLICKS = ("click", "box", "clicks", "point_box_mask")  # of the exported decoder
 _INPUTS = (
     *(f"case.{case}.{part}" for case in CASES for part in ("points", "labels", "boxes", "masks")),

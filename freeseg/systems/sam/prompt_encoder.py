@@ -5,7 +5,7 @@ Shapes: N objects, P points, C channels, g side of the grid of patches.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import LayerNorm2d
@@ -65,8 +65,9 @@ class PromptEncoder(nn.Module):
         """
         tokens = self.pe_layer((points + 0.5) / side)
         tokens = tokens.masked_fill((labels < 0)[..., None], 0.0)
-        known = dict(enumerate(self.point_embeddings))
-        for label, embedding in {NO_POINT: self.not_a_point_embed, **known}.items():
+        kinds: dict[int, Any] = {NO_POINT: self.not_a_point_embed}
+        kinds.update(enumerate(self.point_embeddings))
+        for label, embedding in kinds.items():
             tokens = tokens + (labels == label)[..., None] * embedding.weight[0]
         return tokens
 

@@ -62,8 +62,12 @@ class PointPrompts:
         return self._mapped(lambda value: value.to(device))
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> PointPrompts:
-        values = vars(self).items()
-        return PointPrompts(**{key: None if one is None else change(one) for key, one in values})
+        return PointPrompts(
+            change(self.points),
+            change(self.labels),
+            None if self.mask_logits is None else change(self.mask_logits),
+            None if self.has_mask is None else change(self.has_mask),
+        )
 
     @classmethod
     def read(cls, prompt: Prompt, frame: Frame, grid: int) -> PointPrompts:
