@@ -142,7 +142,7 @@ def _reduced(
         stable = torch.ones_like(stabilities, dtype=torch.bool)
         if settings.min_stability > 0:
             stable = stabilities >= settings.min_stability
-        runs = Runs.of_masks(full[stable] > 0).to("cpu").placed(frame.window, frame.photo_size)
+        runs = Runs.of_masks((full > 0)[stable]).to("cpu").placed(frame.window, frame.photo_size)
         stable, boxes = stable.cpu(), runs.boxes()
         whole = ~is_cut_off(inclusive(boxes), frame)
         kept = its_qualities.float().cpu()[stable][whole]
