@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from freeseg.modeling.decoder.two_way import NarrowAttention
 from freeseg.systems.sam.mask_decoder import NUM_MASKS, MaskDecoder
@@ -56,20 +55,31 @@ class ClickDecoder:
         """
         self.decoder = decoder
         self.grid = embedding.shape[-2:]
-        self.places = positions.flatten(2)[0].T.contiguous()  # [S, C]
         self.first = (embedding + dense).flatten(2)[0].T.contiguous()  # [S, C]
+        self.places = positions.flatten(2)[0].T.contiguous()  # [S, C]
+        self.projected: dict[nn.Module, Tensor] = {}  # by the layer that has projected it
+        for number, layer in enumerate(decoder.transformer.layers):
+            seen = self.places if number else self.first + self.places
+            read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+            self._project(read, read.k_proj, seen)
+            self._project(tell, tell.q_proj, seen)
+            if not number:
+                self._project(read, read.v_proj, self.first)
+        last = decoder.transformer.final_attn_token_to_image
+        self._project(last, last.k_proj, self.places)
 
     def __call__(self, prompt_tokens: Tensor) -> DecodedClicks:
         """Decodes clicks, given as tokens [P, T - 1 - K, C]."""
         decoder, transformer = self.decoder, self.decoder.transformer
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         position = torch.cat([own.expand(len(prompt_tokens), -1, -1), prompt_tokens], dim=1)
-        tokens, pixels = position, self.first[None]
+        tokens, pixels = position, None
         for layer in transformer.layers:
             tokens, pixels = self._layer(layer, tokens, pixels, position)
         last = transformer.final_attn_token_to_image
         read = self._read(last, tokens + position, pixels)
         tokens = transformer.norm_final_attn(tokens + read)
+        assert pixels is not None
         qualities = decoder.iou_prediction_head(tokens[:, 0])
         return DecodedClicks(qualities[:, 1:], tokens[:, 2 : 1 + NUM_MASKS], pixels)
 
@@ -88,9 +98,15 @@ class ClickDecoder:
             logits = filters[clicks] @ upscaled
             yield logits[chosen[clicks]].unflatten(1, tuple(4 * side for side in self.grid))
 
+    def _project(self, attention: NarrowAttention, layer: nn.Module, seen: Tensor) -> None:
+        """Keeps what a linear layer of an attention makes of pixels [S, C]: [M, S, A/M]."""
+        projected = layer(seen).unflatten(1, (attention.num_heads, -1)).transpose(0, 1)
+        self.projected[layer] = projected.contiguous()
+
     def _layer(
-        self, layer: Any, tokens: Tensor, pixels: Tensor, position: Tensor
+        self, layer: Any, tokens: Tensor, pixels: Tensor | None, position: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Refines tokens [P, T, C] and pixels [P, S, C]; None: those that all clicks share."""
         if layer.is_first:
             tokens = layer.self_attn(tokens, tokens, tokens)
         else:
@@ -103,56 +119,57 @@ class ClickDecoder:
         told = self._tell(layer.cross_attn_image_to_token, tokens + position, tokens, pixels)
         return tokens, layer.norm4(told)
 
-    def _read(self, attention: NarrowAttention, queries: Tensor, pixels: Tensor) -> Tensor:
-        """What tokens [P, T, C] read of pixels [P or 1, S, C] at their places: [P, T, C].
-
-        The bias of the keys is the same for all pixels: it falls out of the softmax.
-        """
-        heads = attention.num_heads
-        projected = attention.q_proj(queries)  # [P, T, A]
-        scores = _scores(attention, projected, attention.k_proj.weight, pixels, self.places)
-        weights = scores.softmax(-1)  # [P, M * T, S]
-        summed = weights @ pixels  # [P, M * T, C]
-        values = attention.v_proj.weight.unflatten(0, (heads, -1))  # [M, A/M, C]
-        read = torch.einsum("pmtc,mac->ptma", summed.unflatten(1, (heads, -1)), values).flatten(2)
-        told: Tensor = attention.out_proj(read + attention.v_proj.bias)
+    def _read(self, attention: NarrowAttention, queries: Tensor, pixels: Tensor | None) -> Tensor:
+        """What tokens [P, T, C] read of pixels at their places: [P, T, C]."""
+        projected = _heads(attention, attention.q_proj(queries))  # [P, M, T, A/M]
+        weights = self._scores(projected, attention.k_proj, pixels).softmax(-1)  # [P, M, T, S]
+        if pixels is None:
+            values = self.projected[attention.v_proj]  # [M, S, A/M]
+            read = _by_head(weights, values)
+        else:
+            summed = (weights.flatten(1, 2) @ pixels).unflatten(1, projected.shape[1:3])
+            read = _by_head(
+                summed, attention.v_proj.weight.unflatten(0, (attention.num_heads, -1)).mT
+            )
+            read = read + _heads(attention, attention.v_proj.bias[None, None])
+        told: Tensor = attention.out_proj(read.transpose(1, 2).flatten(2))
         return told
 
     def _tell(
-        self, attention: NarrowAttention, keys: Tensor, values: Tensor, pixels: Tensor
+        self, attention: NarrowAttention, keys: Tensor, values: Tensor, pixels: Tensor | None
     ) -> Tensor:
-        """Pixels [P or 1, S, C] and what they are told by tokens [P, T, C]: [P, S, C].
+        """Pixels and what they are told by tokens [P, T, C]: [P, S, C].
 
         The weights of a head add up to one, so its share of the bias is added to every value.
         """
-        heads = attention.num_heads
-        projected = attention.k_proj(keys)  # [P, T, A]
-        scores = _scores(attention, projected, attention.q_proj.weight, pixels, self.places)
-        own = torch.einsum(
-            "ptma,ma->pmt",
-            projected.unflatten(2, (heads, -1)),
-            attention.q_proj.bias.unflatten(0, (heads, -1)),
-        )
-        scale = (projected.shape[-1] // heads) ** -0.5
-        scores = scores.unflatten(1, (heads, -1)) + scale * own[..., None]  # [P, M, T, S]
-        weights = scores.softmax(2).flatten(1, 2)  # [P, M * T, S]
-        outward = attention.out_proj.weight.unflatten(1, (heads, -1))  # [C, M, A/M]
-        given = attention.v_proj(values).unflatten(2, (heads, -1))  # [P, T, M, A/M]
-        told = torch.einsum("ptma,cma->pmtc", given, outward).flatten(1, 2)  # [P, M * T, C]
-        told = told + attention.out_proj.bias / heads
-        return torch.baddbmm(pixels.expand(len(told), -1, -1), weights.mT, told)
+        projected = _heads(attention, attention.k_proj(keys))
+        weights = self._scores(projected, attention.q_proj, pixels).softmax(2)  # [P, M, T, S]
+        given = _heads(attention, attention.v_proj(values))  # [P, M, T, A/M]
+        outward = attention.out_proj.weight.T.unflatten(0, (attention.num_heads, -1))
+        told = _by_head(given, outward) + attention.out_proj.bias / attention.num_heads
+        seen = self.first.expand(len(told), -1, -1) if pixels is None else pixels
+        return torch.baddbmm(seen, weights.flatten(1, 2).mT, told.flatten(1, 2))
+
+    def _scores(self, tokens: Tensor, layer: nn.Linear, pixels: Tensor | None) -> Tensor:
+        """Scaled products [P, M, T, S] of tokens [P, M, T, A/M] and a layer's projection of pixels.
+
+        That of their places, with the bias, is there; so is that of the pixels all clicks share.
+        """
+        tokens = tokens * tokens.shape[-1] ** -0.5
+        shared = _by_head(tokens, self.projected[layer].mT)
+        if pixels is None:
+            return shared
+        weight = layer.weight.unflatten(0, (tokens.shape[1], -1))  # [M, A/M, C]
+        back = _by_head(tokens, weight).flatten(1, 2)  # [P, M * T, C]
+        return (back @ pixels.mT).unflatten(1, tokens.shape[1:3]).add_(shared)
 
 
-def _scores(
-    attention: NarrowAttention, projected: Tensor, weight: Tensor, pixels: Tensor, places: Tensor
-) -> Tensor:
-    """Products [P, M * T, S] of projected tokens [P, T, A] and of the pixels' projection by weight.
+def _heads(attention: NarrowAttention, projected: Tensor) -> Tensor:
+    """[P, M, T, A/M] of [P, T, A]."""
+    return projected.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
 
-    They are scaled as of an attention, and without the projection's bias.
-    """
-    heads = attention.num_heads
-    parts = projected.unflatten(2, (heads, -1)) * (projected.shape[-1] // heads) ** -0.5
-    back = torch.einsum("ptma,mac->pmtc", parts, weight.unflatten(0, (heads, -1))).flatten(1, 2)
-    if len(pixels) == 1:
-        return F.linear(back, pixels[0] + places)
-    return torch.baddbmm(F.linear(back, places), back, pixels.mT)
+
+def _by_head(rows: Tensor, matrices: Tensor) -> Tensor:
+    """[P, M, T, Y] of rows [P, M, T, X] and one matrix for every head, [M, X, Y]."""
+    together = rows.transpose(0, 1).flatten(1, 2)  # [M, P * T, X]
+    return (together @ matrices).unflatten(1, (len(rows), -1)).transpose(0, 1)

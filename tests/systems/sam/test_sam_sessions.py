@@ -166,5 +166,7 @@ def test_an_answer_without_marks_cannot_be_refined(session):
 
 
 def test_a_call_that_says_nothing_is_refused_before_a_photo_is_read(segmenter):
-    with pytest.raises(ValueError, match="SAM needs boxes or everything or masks or points for object"):
+    with pytest.raises(
+        ValueError, match="SAM needs boxes or everything or masks or points for object"
+    ):
         segmenter("no such photo.jpg")
