@@ -136,7 +136,7 @@ class Segmenter:
         return cls(
             model,
             mapper=SegmentationMapper(cfg, is_train=False),
-            vocabulary=model_vocabulary(model, cfg),
+            vocabulary=None if _has_no_classes(model) else model_vocabulary(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -323,10 +323,14 @@ def _input_of(mapper: SegmentationMapper) -> PhotoInput:
 
 def _own_vocabulary(model: nn.Module) -> Vocabulary:
     """The classes that a system was trained on; one for all where it knows none."""
-    if isinstance(model, SegmentationSystem) and model.vocabulary is None:
+    if _has_no_classes(model):
         return Vocabulary(("object",), (True,))
     found: Vocabulary = _own(model, "vocabulary")
     return found
+
+
+def _has_no_classes(model: nn.Module) -> bool:
+    return isinstance(model, SegmentationSystem) and model.vocabulary is None
 
 
 def _own(model: nn.Module, name: str) -> Any:

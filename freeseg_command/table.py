@@ -11,7 +11,7 @@ from freeseg_command.cache import cache_root
 from freeseg_command.catalog import ModelCard, WeightsSource
 
 _HEADINGS = ("name", "system", "backbone", "data", "tasks", "text", "weights", "figures")
-_LETTERS = {"panoptic": "P", "instance": "I", "semantic": "S"}
+_LETTERS = {"panoptic": "P", "instance": "I", "semantic": "S", "object": "O"}
 
 
 def model_rows(cards: Iterable[ModelCard]) -> list[dict[str, Any]]:

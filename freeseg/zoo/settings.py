@@ -42,8 +42,9 @@ def describe_settings(found: ModelFiles, cfg: CfgNode) -> dict[str, dict[str, An
 
 def describe_backbone(cfg: CfgNode) -> str:
     """Returns the backbone and its size in words; its registered name where it is not known."""
-    name = plain_name(cfg.MODEL.BACKBONE.NAME)
-    return _BACKBONES[name](cfg.MODEL) if name in _BACKBONES else name
+    system, name = map(plain_name, (cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.BACKBONE.NAME))
+    known = _BACKBONES.get(system, _BACKBONES.get(name))  # some systems have an encoder of theirs
+    return name if known is None else known(cfg.MODEL)
 
 
 _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
@@ -57,6 +58,11 @@ _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
     ),
     "D2DiNAT": lambda model: (
         f"DiNAT, {model.DiNAT.EMBED_DIM} channels, depths {_dashed(model.DiNAT.DEPTHS)}"
+    ),
+    "SAM": lambda model: (
+        f"ViT, {model.SAM.VIT.EMBED_DIM} channels, {model.SAM.VIT.DEPTH} blocks"
+        if model.SAM.ENCODER == "vit"
+        else f"TinyViT, depths {_dashed(model.SAM.TINY_VIT.DEPTHS)}"
     ),
     "TimmBackbone": lambda model: f"{model.TIMM.NAME} of timm",
     "DPTBackbone": lambda model: f"{model.DPT.NAME} of timm, as DPT takes it",
@@ -86,7 +92,7 @@ def _pixels(cfg: CfgNode) -> str:
 
 def _thresholds(cfg: CfgNode) -> str:
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    if set(answered_tasks(system)) == {Task.SEMANTIC}:
+    if not {Task.INSTANCE, Task.PANOPTIC} & set(answered_tasks(system)):
         return ""
     test, is_on = inference_section(cfg), default_tasks(cfg)
     area = f", from {test.MIN_AREA} pixels on" if test.MIN_AREA else ""

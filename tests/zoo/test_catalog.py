@@ -26,6 +26,7 @@ def test_the_published_models_are_all_there() -> None:
     assert counts["Mask2Former", "url"] == 47
     assert counts["OneFormer", "url"] == 20
     assert counts["LSeg", "page"] == 11
+    assert counts["SAM", "url"] == 4
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -37,7 +38,7 @@ def test_a_row_is_complete(card) -> None:
     assert 1 <= len(card.knows.split()) <= 5
     assert 0 <= card.unsure_below < 1
     assert card.tasks
-    assert set(card.tasks) <= {"panoptic", "instance", "semantic"}
+    assert set(card.tasks) <= {"panoptic", "instance", "semantic", "object"}
     assert card.source.startswith("https://") or card.source == "'Weights' in the documentation"
     assert not card.config or (ROOT / card.config).is_file()
     assert card.config or card.weights.kind == "hub"
@@ -104,7 +105,7 @@ def test_the_hub_has_revisions_and_files_have_checksums() -> None:
 
 
 def test_files_of_mask2former_have_the_md5_that_their_names_end_in() -> None:
-    cards = [card for card in CARDS if "dl.fbaipublicfiles.com" in card.weights.url]
+    cards = [card for card in CARDS if "dl.fbaipublicfiles.com/maskformer" in card.weights.url]
     assert len(cards) == 47
     for card in cards:
         assert card.weights.file_name.endswith(f"_{card.weights.md5}.pkl")
