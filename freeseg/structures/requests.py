@@ -91,6 +91,9 @@ class Prompt:
             raise ValueError(f"a prompt's rows are objects: {said}")
         if self.vocabulary is not None and not len(self.vocabulary):
             raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+        if self.everything is not None and not isinstance(self.everything, EverythingSettings):
+            kind = type(self.everything).__name__
+            raise ValueError(f"a prompt's everything is EverythingSettings, got {kind}")
         if self.everything is not None and rows:
             raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
         for number, phrase in enumerate(self.phrases or ()):

@@ -49,7 +49,7 @@ TWO_POINTS = Marks.read(SIZE, points=[[(1, 1)], [(2, 2), (3, 3)]])
             1,
             {"examples"},
         ),
-        "everything": (Prompt(everything={}), 0, {"everything"}),
+        "everything": (Prompt(everything=EverythingSettings()), 0, {"everything"}),
         "no object": (Prompt(Marks.read(SIZE, points=torch.zeros(0, 1, 2))), 0, set()),
     }.values(),
     ids=lambda value: None,
@@ -65,6 +65,8 @@ def test_a_prompt_for_everything_points_at_nothing():
     assert len(prompt) == 0
     with pytest.raises(ValueError, match="points at nothing: it has marks"):
         Prompt(everything=EverythingSettings(), marks=TWO_POINTS)
+    with pytest.raises(ValueError, match="everything is EverythingSettings, got dict"):
+        Prompt(everything={})
 
 
 def test_windows_of_a_photo_are_no_request_about_an_image():

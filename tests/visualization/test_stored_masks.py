@@ -93,6 +93,8 @@ def test_rows_say_how_masks_were_found():
         points=torch.arange(2 * COUNT).view(COUNT, 2).double() / 3,
         windows=torch.tensor([[4, 2, 40, 30]]).expand(COUNT, 4),
     )
+    painted = {tuple(color) for color in found.label_picture().reshape(-1, 3).tolist()}
+    assert len(painted - {(0, 0, 0)}) == len(np.unique(found.number_map())) - 1, "each its colour"
     row = found.to_rle()[1]
     assert row["quality"] == pytest.approx(1.0)
     assert row["stability"] == pytest.approx(0.6)

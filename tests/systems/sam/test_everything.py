@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from freeseg import Segmenter
 from freeseg.names import build_model
-from freeseg.structures import EverythingSettings, Prompt, Request, Task
+from freeseg.structures import PROMPT_KEY, EverythingSettings, Prompt, Request, Task
 from freeseg.systems.sam.click_decoder import ClickDecoder
 from freeseg.systems.sam.everything import everything_in
 from freeseg.systems.sam.parity import config_of
@@ -201,6 +201,30 @@ def test_an_answer_looks_at_what_was_encoded_alone(untrained):
     crops = replace(settings, crop_layers=1)
     with pytest.raises(ValueError, match="1 crop_layers are windows of the photo itself"):
         untrained.check([Request(0, (Task.OBJECT,), Prompt(everything=crops))])
+
+
+def test_an_input_is_answered_as_in_a_session(untrained):
+    photo = np.random.default_rng(2).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    settings = EverythingSettings(points_per_side=4, min_quality=0.0, min_stability=0.0)
+    prompt = Prompt(everything=settings)
+    image = torch.from_numpy(photo).permute(2, 0, 1)
+    other = torch.zeros(3, 96, 60, dtype=torch.uint8)
+    with torch.inference_mode():
+        outputs = untrained([{"image": each, PROMPT_KEY: prompt} for each in (image, other)])
+    found = Segmenter(untrained).open(photo).everything(settings).objects
+    first, second = (output["objects"] for output in outputs)
+    assert len(found) == len(first) > 0
+    np.testing.assert_array_equal(np.asarray(found.masks), first.pred_masks.masks())
+    np.testing.assert_array_equal(found.points, first.pred_points)
+    assert second.image_size == (96, 60) == second.pred_masks.size
+
+
+def test_settings_that_there_are_none_of_are_refused(untrained):
+    session = Segmenter(untrained).open(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(TypeError, match="points_per_row"):
+        session.everything(points_per_row=3)
+    with pytest.raises(ValueError, match="points_per_side must be"):
+        session.everything(points_per_side=0)
 
 
 def test_nothing_found_is_an_empty_result(untrained):
