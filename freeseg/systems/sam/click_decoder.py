@@ -56,17 +56,18 @@ class ClickDecoder:
         self.decoder = decoder
         self.grid = embedding.shape[-2:]
         self.first = (embedding + dense).flatten(2)[0].T.contiguous()  # [S, C]
-        self.places = positions.flatten(2)[0].T.contiguous()  # [S, C]
+        places = positions.flatten(2)[0].T.contiguous()  # [S, C]
         self.projected: dict[nn.Module, Tensor] = {}  # by the layer that has projected it
-        for number, layer in enumerate(decoder.transformer.layers):
-            seen = self.places if number else self.first + self.places
+        layers: Any = decoder.transformer.layers
+        for number, layer in enumerate(layers):
+            seen = places if number else self.first + places
             read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
             self._project(read, read.k_proj, seen)
             self._project(tell, tell.q_proj, seen)
             if not number:
                 self._project(read, read.v_proj, self.first)
         last = decoder.transformer.final_attn_token_to_image
-        self._project(last, last.k_proj, self.places)
+        self._project(last, last.k_proj, places)
 
     def __call__(self, prompt_tokens: Tensor) -> DecodedClicks:
         """Decodes clicks, given as tokens [P, T - 1 - K, C]."""
