@@ -46,6 +46,15 @@ class Marks:
         return ~self.boxes.isnan().any(dim=1)
 
     @property
+    def is_said(self) -> Tensor:
+        """Bool [N], False for objects of which nothing is said."""
+        found = self.has_box | (self.signs != ABSENT).any(1)
+        for drawn in (self.masks, self.strokes):
+            if drawn is not None:
+                found = found | drawn.flatten(1).any(1)
+        return found
+
+    @property
     def kinds(self) -> frozenset[str]:
         """What there is of "points", "boxes", "masks" and "strokes"."""
         there = {
@@ -182,7 +191,8 @@ def _rows(given: Any, name: str, depth: int) -> list[list[Any]]:
     plain = given.tolist() if hasattr(given, "tolist") else _listed(given)
     if not isinstance(plain, list):
         raise ValueError(f"{name} must be lists, an array or a tensor, got {given!r}")
-    return [plain] if plain and _depth(plain) == depth else plain
+    is_of_objects = all(part == [] for part in plain)  # of which nothing is said
+    return [plain] if _depth(plain) == depth and not is_of_objects else plain
 
 
 def _listed(given: Any) -> Any:

@@ -32,6 +32,8 @@ def test_published_configurations_resize_as_detectron2_does():
     [
         ((), "shortest side 800, longest at most 1333, bilinear", (800, 1200)),
         (("INPUT.MIN_SIZE_TEST", 0), "as it is", (40, 60)),
+        (("INPUT.TEST_RESIZE.LONG_SIDE", 90), "longest side 90, bilinear", (60, 90)),
+        (("INPUT.TEST_RESIZE.LONG_SIDE", 33), "longest side 33, bilinear", (22, 33)),
         (
             ("INPUT.TEST_RESIZE.SIZE", [30, 50], "INPUT.TEST_RESIZE.FILTER", "box"),
             "30 high, 50 wide, box",
@@ -97,6 +99,8 @@ KEYS = {  # a key, its value, and the size of an image of 40x62 with it
         ("INPUT.MIN_SIZE_TEST", 0, "INPUT.TEST_RESIZE.DIVISOR", 32),
         (40, 62),
     ),
+    "long side": (("INPUT.TEST_RESIZE.LONG_SIDE", 31), (20, 31)),
+    "long side, enlarged": (("INPUT.TEST_RESIZE.LONG_SIDE", 77), (50, 77)),
     "multiples of one": (("INPUT.MIN_SIZE_TEST", 41, "INPUT.TEST_RESIZE.DIVISOR", 1), (41, 64)),
     "multiples of two": (("INPUT.MIN_SIZE_TEST", 41, "INPUT.TEST_RESIZE.DIVISOR", 2), (42, 64)),
     "cut off": (("INPUT.MIN_SIZE_TEST", 41, "INPUT.TEST_RESIZE.ROUNDS_DOWN", True), (41, 63)),
@@ -164,3 +168,14 @@ def test_words_name_multiples_from_two_on():
     )
     assert str(InputSize(0, 9, fixed=(3, 4))) == "3 high, 4 wide, bilinear"
     assert str(InputSize(0, 9, divisor=4)) == "as it is"
+
+
+@pytest.mark.parametrize("long_side", [16, 33, 160, 1024])
+@pytest.mark.parametrize("long", [16, 40, 320, 641, 4000])
+def test_the_side_beside_the_long_one_is_rounded_half_a_pixel_up(long_side, long):
+    """In whole numbers: the floor of twice the fraction and one half."""
+    size = InputSize(0, 0, long_side=long_side)
+    for short in range(1, long + 1, max(1, long // 50)):
+        expected = (2 * short * long_side + long) // (2 * long)
+        assert size.of_image(short, long) == (expected, long_side)
+        assert size.of_image(long, short) == (long_side, expected)

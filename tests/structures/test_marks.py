@@ -87,3 +87,35 @@ def test_the_border_is_in_the_photo_and_beyond_is_not():
     for beyond in ((60.01, 40), (60, 40.01), (-0.01, 0), (0, -0.01)):
         with pytest.raises(ValueError, match="outside"):
             Marks.read(SIZE, points=[beyond])
+
+
+def test_two_points_off_one_object_are_two_points():
+    assert Marks.read((20, 30), points=[(1, 2), (3, 4)], signs=[0, 0]).signs.tolist() == [[0, 0]]
+
+
+def test_objects_of_which_nothing_is_said_are_known():
+    rough = np.zeros((3, 20, 30))
+    rough[2, 3, 4] = 1
+    marks = Marks.read((20, 30), points=[[(1, 2)], [], []], masks=rough)
+    assert marks.is_said.tolist() == [True, False, True]
+    strokes = Marks.read((20, 30), points=[[], [], []], strokes=rough)
+    assert strokes.is_said.tolist() == [False, False, True]
+    assert Marks.read((20, 30), boxes=[[1, 1, 2, 2]]).is_said.all()
+
+
+def test_refined_marks_have_both_ones_points_and_the_newer_boxes():
+    rough = np.ones((2, 20, 30))
+    first = Marks.read((20, 30), points=[[(1, 2)], [(3, 4), (5, 6)]], masks=rough)
+    first.boxes[0] = torch.tensor([1.0, 1, 9, 9])
+    more = Marks.read((20, 30), points=[[], [(7, 8)]], signs=[[], [0]])
+    found = first.refined(more)
+    assert found.points[1].tolist() == [[3, 4], [5, 6], [7, 8]]
+    assert found.signs.tolist() == [[1, -1, -1], [1, 1, 0]]
+    assert found.boxes[0].tolist() == [1, 1, 9, 9]
+    assert found.has_box.tolist() == [True, False]
+    assert found.masks is None
+    moved = found.refined(Marks.read((20, 30), boxes=[[2, 2, 8, 8], [3, 3, 9, 9]]))
+    assert moved.boxes.tolist() == [[2, 2, 8, 8], [3, 3, 9, 9]]
+    assert torch.equal(moved.points, found.points)
+    with pytest.raises(ValueError, match="marks of 1 objects cannot refine an answer about 2"):
+        first.refined(Marks.read((20, 30), points=[(1, 1)]))

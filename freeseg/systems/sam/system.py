@@ -69,6 +69,19 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         photo_input = PhotoInput.from_config(cfg, cfg.MODEL.SAM.IMAGE_SIZE)
         return {**sam_parts(cfg), "photo_input": photo_input}
 
+    def check(self, requests: Sequence[Request]) -> None:
+        """Refuses what SAM does not answer, and objects of which nothing is said.
+
+        Raises:
+            ValueError: See above.
+        """
+        super().check(requests)
+        for request in requests:
+            assert request.prompt.marks is not None
+            for row, is_said in enumerate(request.prompt.marks.is_said.tolist()):
+                if not is_said:
+                    raise ValueError(f"object {row} has no point, box or mask")
+
     def prepare(
         self, images: Sequence[Tensor], frames: Sequence[Frame] | None = None
     ) -> PreparedImages:

@@ -133,6 +133,8 @@ BAD = {
     "turned box": ({"boxes": [9, 9, 5, 5]}, "left, top, right, bottom with an area"),
     "sign": ({"points": [(5, 5)], "signs": [2]}, r"sign of points\[0\]\[0\] must be 1 or 0"),
     "unlike": ({"points": [[(5, 5)]] * 2, "boxes": [1, 1, 9, 9]}, "points of 2, boxes of 1"),
+    "silent": ({"points": [[(5, 5)], []]}, "object 1 has no point, box or mask"),
+    "empty mask": ({"masks": np.zeros(SIZE)}, "object 0 has no point, box or mask"),
     "mask size": ({"masks": np.ones((3, 3))}, r"wanted masks of \(57, 83\)"),
     "mask values": ({"masks": np.full(SIZE, 0.5)}, "masks must be bool, or 0 and 1"),
     "strokes": ({"strokes": np.ones(SIZE)}, "does not take strokes for object"),
