@@ -76,9 +76,8 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             ValueError: See above.
         """
         super().check(requests)
-        for request in requests:
-            assert request.prompt.marks is not None
-            for row, is_said in enumerate(request.prompt.marks.is_said.tolist()):
+        for marks in (request.prompt.marks for request in requests):
+            for row, is_said in enumerate([] if marks is None else marks.is_said.tolist()):
                 if not is_said:
                     raise ValueError(f"object {row} has no point, box or mask")
 

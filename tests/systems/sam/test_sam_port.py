@@ -26,6 +26,10 @@ SIDE = 96
 SIZES = {
     "whole windows": {"window_size": 3, "num_hidden_layers": 2, "global_attn_indexes": [1]},
     "cut windows": {"window_size": 4, "num_hidden_layers": 3, "global_attn_indexes": [0]},
+    "no bias": {
+        **{"window_size": 4, "num_hidden_layers": 2, "global_attn_indexes": [1]},
+        "qkv_bias": False,
+    },
 }
 
 
