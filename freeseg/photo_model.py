@@ -16,18 +16,21 @@ from freeseg.data import ClassSource, read_vocabulary
 from freeseg.data.photo_reader import read_photo
 from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
 from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
+from freeseg.inference.everything import join_windows, windows_of
 from freeseg.structures import (
     ALTERNATIVES_KEY,
     CERTAINTY_KEY,
     LABEL_MAP_KEY,
     OUTPUT_KEYS,
     PROMPT_KEY,
+    EverythingSettings,
     Frame,
     ImageFeatures,
     Prompt,
     Request,
     SegmentationResult,
     Vocabulary,
+    Window,
     answered_tasks,
     read_output,
     takes_classes,
@@ -154,13 +157,15 @@ class PhotoModel:
         None where there are none to share: the model is no `SegmentationSystem`, or they do not fit
         into memory, and photos go through the model in tiles.
         """
+        frames = [Frame.of_whole(photo.size, photo.model_size) for photo in photos]
+        return self._encode([photo.pixels for photo in photos], frames)
+
+    def _encode(self, images: Sequence[Tensor], frames: Sequence[Frame]) -> ImageFeatures | None:
         if not _shares_encoding(self.model):
             return None
-        frames = [Frame.of_whole(photo.size, photo.model_size) for photo in photos]
         try:
             with torch.inference_mode():
-                prepared = self.model.prepare([photo.pixels for photo in photos], frames)
-                return self.model.encode(prepared)
+                return self.model.encode(self.model.prepare(images, frames))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -193,6 +198,24 @@ class PhotoModel:
         results = None if features is None else self.answer_encoded(features, tasks, prompt)
         del features  # what follows needs the memory
         return self.answer_within_memory(photos, tasks, prompt) if results is None else results
+
+    def everything(
+        self, photo: Photo, features: ImageFeatures, settings: EverythingSettings
+    ) -> SegmentationResult | None:
+        """All there is in an encoded photo; None where it does not fit into memory.
+
+        Windows of it are encoded one after the other, and not kept.
+        """
+        found = []
+        for layer, window in windows_of(photo.size, settings):
+            its = features if layer == 0 else self._encode_window(photo, window)
+            prompt = Prompt(everything=settings.of_layer(layer))
+            results = None if its is None else self.answer_encoded(its, (Task.OBJECT,), prompt)
+            if results is None:
+                return None
+            assert results[0].objects is not None
+            found.append(results[0].objects)
+        return SegmentationResult(objects=join_windows(found, photo.size, settings))
 
     def answer_encoded(
         self,
@@ -244,6 +267,12 @@ class PhotoModel:
                 f"only {', '.join(outputs[0]) or 'nothing'}"
             )
         return [read_output(output) for output in outputs]
+
+    def _encode_window(self, photo: Photo, window: Window) -> ImageFeatures | None:
+        left, top, right, bottom = window
+        pixels = self.photo_input(photo.image[top:bottom, left:right])
+        size = (pixels.shape[-2], pixels.shape[-1])
+        return self._encode([pixels], [Frame(photo.size, size, size, window)])
 
     def _input(self, photo: Photo, tasks: tuple[Task, ...], prompt: Prompt) -> dict[str, Any]:
         height, width = photo.size

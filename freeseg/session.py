@@ -15,6 +15,7 @@ from torch import Tensor
 from freeseg.data import ClassSource
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.structures import (
+    EverythingSettings,
     ImageFeatures,
     InstanceSet,
     Marks,
@@ -242,6 +243,31 @@ class Session:
             return shown
         logits = None if result.objects is None else _answers_of(result.objects, len(prompt))
         return replace(shown, answer=Answer(prompt, logits, previous))
+
+    def everything(
+        self, settings: EverythingSettings | None = None, **changes: Any
+    ) -> Segmentation:
+        """Looks for all there is, of systems that are pointed at.
+
+        The masks of the result are made when they are asked for, so hundreds of a large photo take
+        the memory of one.
+
+        Args:
+            settings: Where to look and what to keep; the usual ones when None.
+            changes: Of single settings, by their names.
+
+        Raises:
+            ValueError: The model does not look for everything, or a setting has no meaning.
+            MemoryError: The photo does not fit into memory.
+        """
+        wanted = replace(settings or EverythingSettings(), **changes)
+        model = self._model
+        model.check((Task.OBJECT,), Prompt(everything=wanted.of_layer(0)))
+        features = self.encode()
+        result = None if features is None else model.everything(self.photo, features, wanted)
+        if result is None:
+            raise MemoryError(f"{model.name} cannot look for everything in {self.photo.size}")
+        return show(self.photo, result, self._classes, *self._about)
 
 
 def _answers_of(objects: InstanceSet, count: int) -> Tensor | None:

@@ -196,6 +196,18 @@ def test_marks_for_a_system_that_takes_none_are_refused_by_kind(
     assert calls == []
 
 
+@pytest.mark.parametrize("name", [*SYSTEMS, "foreign"])
+def test_a_system_that_is_not_pointed_at_does_not_look_for_everything(
+    models, monkeypatch, foreign, name
+):
+    segmenter = foreign if name == "foreign" else Segmenter(models[name])
+    calls = counted(monkeypatch, segmenter.model, "forward" if name == "foreign" else "encode")
+    message = "takes nothing but class lists" if name == "foreign" else "not object"
+    with pytest.raises(ValueError, match=message):
+        segmenter.open(photo()).everything(crop_layers=1)
+    assert calls == []
+
+
 @pytest.mark.parametrize(
     ("marks", "reason"),
     [

@@ -47,7 +47,7 @@ def resize_result(result: SegmentationResult, size: tuple[int, int]) -> Segmenta
     if semantic is not None and tuple(semantic.values.shape[-2:]) != size:
         semantic = _resize_semantic(semantic, size)
     if instances is not None and tuple(instances.image_size) != size:
-        assert instances.masks is not None
+        assert isinstance(instances.masks, Tensor)
         masks = _nearest(instances.masks, size).bool()
         instances = replace(instances, masks=masks, boxes=mask_boxes(masks))
     if panoptic is not None and tuple(panoptic.segment_ids.shape) != size:

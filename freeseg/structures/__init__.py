@@ -23,8 +23,9 @@ from freeseg.structures.detectron2_dicts import (
     refuse_prompt,
     write_result,
 )
+from freeseg.structures.everything import EverythingSettings
 from freeseg.structures.features import ImageFeatures, PyramidFeatures, sizes_of
-from freeseg.structures.frame import Frame
+from freeseg.structures.frame import Frame, Size
 from freeseg.structures.marks import Marks
 from freeseg.structures.predictions import (
     DecoderOutput,
@@ -50,6 +51,7 @@ from freeseg.structures.results import (
     SegmentationResult,
     SemanticMap,
 )
+from freeseg.structures.runs import Runs, Window
 from freeseg.structures.targets import SegmentationTarget, labels_in
 from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
@@ -68,6 +70,7 @@ __all__ = [
     "ClassEntry",
     "DecoderOutput",
     "EmbeddedMasks",
+    "EverythingSettings",
     "Example",
     "Frame",
     "ImageFeatures",
@@ -81,15 +84,18 @@ __all__ = [
     "QueryGroup",
     "QuerySet",
     "Request",
+    "Runs",
     "Sample",
     "Segment",
     "SegmentationResult",
     "SegmentationTarget",
     "SemanticMap",
+    "Size",
     "Takes",
     "Task",
     "TokenGroup",
     "Vocabulary",
+    "Window",
     "answered_tasks",
     "class_rows",
     "labels_in",

@@ -199,6 +199,9 @@ def _write_instances(found: InstanceSet) -> Instances:
         "pred_qualities": found.qualities,
         "pred_owners": found.owners,
         "pred_choices": found.choices,
+        "pred_stabilities": found.stabilities,
+        "pred_points": found.points,
+        "pred_windows": found.windows,
     }
     known = {name: value for name, value in fields.items() if value is not None}
     return Instances(found.image_size, **known)
@@ -251,4 +254,7 @@ def _read_instances(found: Instances | None) -> InstanceSet | None:
         known.get("pred_owners"),
         known.get("pred_choices"),
         size=found.image_size,
+        stabilities=known.get("pred_stabilities"),
+        points=known.get("pred_points"),
+        windows=known.get("pred_windows"),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from freeseg.structures.everything import EverythingSettings
 from freeseg.structures.marks import Marks
 from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
@@ -66,7 +67,7 @@ class Prompt:
         examples: Of the whole prompt; a row follows that of `example_ids`.
         example_ids: For every row an id of the examples' masks, None where there is none.
         vocabulary: The class list to look for; None: the model's own.
-        everything: Settings of a system that looks for all there is; None: it does not.
+        everything: How to look for all there is; None: it is not looked for.
         logits: Of every row the mask logits [N, h, w] of its former answer, as `InstanceSet` has
             them; a row of NaN where there is none.
     """
@@ -76,7 +77,7 @@ class Prompt:
     examples: tuple[Example, ...] = ()
     example_ids: tuple[int | None, ...] | None = None
     vocabulary: Vocabulary | None = None
-    everything: Mapping[str, Any] | None = None
+    everything: EverythingSettings | None = None
     logits: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +103,11 @@ class Prompt:
             )
         if self.vocabulary is not None and not len(self.vocabulary):
             raise ValueError("an input's vocabulary is empty; name a class, or leave it out")
+        if self.everything is not None and not isinstance(self.everything, EverythingSettings):
+            kind = type(self.everything).__name__
+            raise ValueError(f"a prompt's everything is EverythingSettings, got {kind}")
+        if self.everything is not None and rows:
+            raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
         for number, phrase in enumerate(self.phrases or ()):
             if phrase is not None and not phrase.strip():
                 raise ValueError(f"phrase {number} is empty")
@@ -223,7 +229,8 @@ def refuse_unanswered(
         requests: Of a batch.
 
     Raises:
-        ValueError: It lacks the task, does not understand a kind of prompt, or misses one.
+        ValueError: It lacks the task, does not understand a kind of prompt, or misses one;
+            or windows of the photo are asked for, and all there is here is one image.
     """
     for request in requests:
         kinds = request.prompt.kinds
@@ -236,6 +243,12 @@ def refuse_unanswered(
                 known = ", ".join(sorted(takes.kinds)) or "nothing but the image"
                 raise ValueError(
                     f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
+                )
+            everything = request.prompt.everything
+            if everything is not None and everything.crop_layers:
+                raise ValueError(
+                    f"{everything.crop_layers} crop_layers are windows of the photo itself: "
+                    "ask a session for everything"
                 )
             marks = request.prompt.marks
             is_of_nothing = marks is not None and not len(marks)  # has an empty result

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from freeseg.structures.runs import Runs
 from freeseg.structures.vocabulary import Vocabulary
 
 
@@ -68,7 +69,7 @@ class InstanceSet:
     """Scored, possibly overlapping masks; of class lists best first.
 
     Attributes:
-        masks: Bool [N, H, W]; None where there are boxes alone.
+        masks: Bool [N, H, W], or `Runs` of as many; None where there are boxes alone.
         boxes: Float [N, 4], xyxy pixels around the mask, zeros when it is empty.
         labels: int64 [N]; None where they have no classes.
         scores: Float [N] in [0, 1].
@@ -78,9 +79,12 @@ class InstanceSet:
         size: (H, W) where `masks` is None.
         mask_logits: Float [N, h, w], as the system decoded them, of all that it saw; None where it
             keeps none.
+        stabilities: Float [N], how little of each mask depends on where its logits are cut.
+        points: float64 [N, 2], (x, y) in photo pixels, what each was found by.
+        windows: int64 [N, 4], left, top, right, bottom of the part of the photo it was found in.
     """
 
-    masks: Tensor | None
+    masks: Tensor | Runs | None
     boxes: Tensor
     labels: Tensor | None
     scores: Tensor
@@ -89,11 +93,18 @@ class InstanceSet:
     choices: Tensor | None = None
     size: tuple[int, int] | None = None
     mask_logits: Tensor | None = None
+    stabilities: Tensor | None = None
+    points: Tensor | None = None
+    windows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.masks is None and self.size is None:
             raise ValueError("boxes without masks need the size of the image")
-        rows = {name: len(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        rows = {
+            name: len(value)
+            for name, value in vars(self).items()
+            if isinstance(value, (Tensor, Runs))
+        }
         if len(set(rows.values())) > 1:
             raise ValueError(f"fields of instances are of unlike numbers: {rows}")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from freeseg.data.coco_writer import encode_rle
 from freeseg.visualization.photo_result import Instances, PhotoResult
+from freeseg.visualization.stored_masks import StoredMasks, code_of
 
 UNKNOWN_SCORE = float("nan")  # of segments that the model gives no score for
 
@@ -61,10 +62,40 @@ def rle_rows(segments: Instances) -> list[dict[str, Any]]:
                 "score": None if np.isnan(score) else score,
                 "area": int(np.count_nonzero(segments.masks[index])),
                 "bbox": [left, top, right - left, bottom - top],
-                "segmentation": encode_rle(segments.masks[index]),
+                "segmentation": code_of(segments.masks, index),
+                **_how_found(segments, index),
             }
         )
     return rows
+
+
+def number_map(segments: Instances) -> npt.NDArray[np.int32]:
+    """Numbers int32 [H, W] from 1 of the smallest segment at every pixel; 0 where there is none."""
+    masks = segments.masks
+    if isinstance(masks, StoredMasks):
+        order = masks.runs.areas().argsort(descending=True, stable=True).tolist()
+        numbers: npt.NDArray[np.int32] = masks.runs.number_map(order).numpy()
+        return numbers
+    numbers = np.zeros(masks.shape[1:], dtype=np.int32)
+    areas = masks.sum(axis=(1, 2))
+    for number in np.argsort(-areas, kind="stable").tolist():
+        numbers[masks[number]] = number + 1
+    return numbers
+
+
+def _how_found(segments: Instances, index: int) -> dict[str, Any]:
+    """What is known of a segment that was looked for everywhere."""
+    if segments.points is None or segments.windows is None:
+        return {}
+    assert segments.qualities is not None
+    assert segments.stabilities is not None
+    left, top, right, bottom = segments.windows[index].tolist()
+    return {
+        "quality": float(segments.qualities[index]),
+        "stability": float(segments.stabilities[index]),
+        "point": segments.points[index].tolist(),
+        "window": [left, top, right - left, bottom - top],
+    }
 
 
 def supervision_detections(segments: Instances) -> Any:
@@ -84,7 +115,7 @@ def supervision_detections(segments: Instances) -> Any:
     is_scored = not np.isnan(segments.scores).any()
     return supervision.Detections(
         xyxy=segments.boxes,
-        mask=segments.masks,
+        mask=np.asarray(segments.masks),
         confidence=segments.scores if is_scored else None,
         class_id=segments.labels,
         data={"class_name": np.array(segments.names)},

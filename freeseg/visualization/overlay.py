@@ -102,15 +102,16 @@ def _scored_segments(
     result: PhotoResult, min_score: float, task: Task = Task.INSTANCE
 ) -> list[DrawnSegment]:
     instances = result.scored[task]
-    colors = class_colors(len(result.vocabulary))
+    is_everything = instances.points is not None  # hundreds of one class, each of its own colour
+    colors = class_colors(len(instances) if is_everything else len(result.vocabulary))
     seen: dict[int, int] = defaultdict(int)
     segments = []
     for index in np.argsort(-instances.scores, kind="stable").tolist():
         label, score = int(instances.labels[index]), float(instances.scores[index])
         if score < min_score:
             continue
-        caption = f"{instances.names[index]} {score:.0%}"
-        color = shade(colors[label], seen[label])
+        caption = "" if is_everything else f"{instances.names[index]} {score:.0%}"
+        color = colors[index] if is_everything else shade(colors[label], seen[label])
         segment = cut_out(instances.masks[index], label, color, caption)
         if segment is not None:
             seen[label] += 1

@@ -17,10 +17,12 @@ from freeseg.images import RgbImage
 from freeseg.structures import (
     InstanceSet,
     PanopticMap,
+    Runs,
     SegmentationResult,
     Vocabulary,
     read_output,
 )
+from freeseg.visualization.stored_masks import Masks, StoredMasks
 from freeseg_command.tasks import SHOWN_TASKS, Task
 
 UNSURE = "unsure: unlike the photos it learned from"
@@ -65,10 +67,11 @@ class Instances:
 
     Of what a prompt points at, `owners` are the rows of the prompt that each answers, `choices` are
     0 for an answer and from 1 on for other readings of it, and `qualities` what the system itself
-    says of its masks.
+    says of its masks. Of all there is in a photo, `stabilities` are how little each mask depends on
+    where its logits are cut, `points` what it was found by, `windows` the part of the photo.
     """
 
-    masks: npt.NDArray[np.bool_]  # [N, H, W]
+    masks: Masks  # [N, H, W]; of all there is each is made when it is asked for
     boxes: npt.NDArray[np.float32]  # [N, 4], xyxy pixels
     labels: npt.NDArray[np.int64]  # [N]
     names: tuple[str, ...]
@@ -76,6 +79,9 @@ class Instances:
     qualities: npt.NDArray[np.float32] | None = None  # [N]
     owners: npt.NDArray[np.int64] | None = None  # [N]
     choices: npt.NDArray[np.int64] | None = None  # [N]
+    stabilities: npt.NDArray[np.float32] | None = None  # [N], in [0, 1]
+    points: npt.NDArray[np.float64] | None = None  # [N, 2], (x, y) pixels
+    windows: npt.NDArray[np.int64] | None = None  # [N, 4], xyxy pixels
 
     def __len__(self) -> int:
         return len(self.names)
@@ -229,12 +235,17 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
     if found is None:
         return None
     assert found.masks is not None
+    masks: Masks = (
+        StoredMasks(found.masks)
+        if isinstance(found.masks, Runs)
+        else found.masks.cpu().numpy().astype(np.bool_, copy=False)
+    )
     count = len(found)
     labels = _array(found.labels, np.int64)
     if labels is None:  # the one class of a list that has no more
         labels = np.zeros(count, dtype=np.int64)
     return Instances(
-        masks=found.masks.cpu().numpy().astype(np.bool_, copy=False),
+        masks=masks,
         boxes=found.boxes.cpu().numpy().astype(np.float32),
         labels=labels,
         names=tuple(vocabulary.names[label] for label in labels),
@@ -242,6 +253,9 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
         qualities=_array(found.qualities, np.float32),
         owners=_array(found.owners, np.int64),
         choices=_array(found.choices, np.int64),
+        stabilities=_array(found.stabilities, np.float32),
+        points=_array(found.points, np.float64),
+        windows=_array(found.windows, np.int64),
     )
 
 

@@ -23,9 +23,10 @@ from freeseg.visualization.export import (
     png_bytes,
     save_segmentation,
 )
-from freeseg.visualization.masks import masks_of, rle_rows, supervision_detections
+from freeseg.visualization.masks import masks_of, number_map, rle_rows, supervision_detections
 from freeseg.visualization.overlay import draw_labels, draw_overlay, draw_picture
 from freeseg.visualization.photo_result import Instances, PhotoResult
+from freeseg.visualization.stored_masks import Masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Segmentation(PhotoResult):
         return self.segments()
 
     @property
-    def masks(self) -> npt.NDArray[np.bool_]:
+    def masks(self) -> Masks:
         """Masks [N, H, W] of the segments."""
         return self._first.masks
 
@@ -118,6 +119,13 @@ class Segmentation(PhotoResult):
     def label_picture(self, task: str | None = None) -> RgbImage:
         """Returns a picture [H, W, 3] in which every segment is filled with its colour."""
         return draw_labels(self, self.require(task))
+
+    def number_map(self, task: str | None = None) -> npt.NDArray[np.int32]:
+        """Returns which segment every pixel shows, int32 [H, W]: from 1, in their order; 0: none.
+
+        Where segments overlap, the smaller one is on top.
+        """
+        return number_map(self.segments(task))
 
     def to_coco(self, image_id: int | str = 1, file_name: str | None = None) -> dict[str, Any]:
         """Returns COCO's JSON: "panoptic" as a whole file, "instances" as a list of results.

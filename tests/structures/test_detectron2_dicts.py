@@ -17,6 +17,7 @@ from freeseg.structures import (
     Marks,
     PanopticMap,
     Prompt,
+    Runs,
     Segment,
     SegmentationResult,
     SemanticMap,
@@ -116,6 +117,22 @@ def test_instances_have_detectron2s_fields_and_those_of_prompts_where_there_are_
     boxes = write_result(RESULTS["boxes alone"])["objects"]
     assert not boxes.has("pred_masks")
     assert boxes.image_size == SIZE
+
+
+def test_runs_go_out_and_come_back_as_they_are():
+    runs = Runs.of_masks(instance_set().masks)
+    more = {
+        "stabilities": torch.tensor([0.9, 1.0]),
+        "points": torch.tensor([[1.5, 1], [3, 2]]).double(),
+        "windows": torch.tensor([[0, 0, 6, 4]] * 2),
+    }
+    objects = instance_set(masks=runs, labels=None, **more)
+    output = write_result(SegmentationResult(objects=objects))["objects"]
+    assert output.pred_masks is runs
+    assert torch.equal(output[1:].pred_masks.masks(), runs.masks()[1:])
+    read = read_output({"objects": output}).objects
+    assert read.masks is runs
+    assert {name: getattr(read, name) for name in more} == more
 
 
 def test_segments_are_plain_dicts_under_detectron2s_names():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from freeseg.structures import (
+    EverythingSettings,
     Example,
     Marks,
     Prompt,
@@ -48,7 +49,7 @@ TWO_POINTS = Marks.read(SIZE, points=[[(1, 1)], [(2, 2), (3, 3)]])
             1,
             {"examples"},
         ),
-        "everything": (Prompt(everything={}), 0, {"everything"}),
+        "everything": (Prompt(everything=EverythingSettings()), 0, {"everything"}),
         "no object": (Prompt(Marks.read(SIZE, points=torch.zeros(0, 1, 2))), 0, set()),
     }.values(),
     ids=lambda value: None,
@@ -56,6 +57,24 @@ TWO_POINTS = Marks.read(SIZE, points=[[(1, 1)], [(2, 2), (3, 3)]])
 def test_a_prompt_knows_its_rows_and_what_kinds_are_there(prompt, rows, kinds):
     assert len(prompt) == rows
     assert prompt.kinds == kinds
+
+
+def test_a_prompt_for_everything_points_at_nothing():
+    prompt = Prompt(everything=EverythingSettings())
+    assert prompt.kinds == {"everything"}
+    assert len(prompt) == 0
+    with pytest.raises(ValueError, match="points at nothing: it has marks"):
+        Prompt(everything=EverythingSettings(), marks=TWO_POINTS)
+    with pytest.raises(ValueError, match="everything is EverythingSettings, got dict"):
+        Prompt(everything={})
+
+
+def test_windows_of_a_photo_are_no_request_about_an_image():
+    answers = {Task.OBJECT: Takes(needs=frozenset({"everything"}))}
+    whole, windows = (Prompt(everything=EverythingSettings(crop_layers=n)) for n in (0, 2))
+    refuse_unanswered("It", answers, [Request(0, (Task.OBJECT,), whole)])
+    with pytest.raises(ValueError, match="2 crop_layers are windows of the photo itself"):
+        refuse_unanswered("It", answers, [Request(0, (Task.OBJECT,), windows)])
 
 
 def test_rows_of_a_prompt_are_the_same_objects():

@@ -15,6 +15,7 @@ from freeseg.structures import (
     CERTAINTY_KEY,
     OUTPUT_KEYS,
     PROMPT_KEY,
+    EverythingSettings,
     Example,
     Frame,
     Marks,
@@ -215,7 +216,7 @@ ODD_PROMPTS = {
     "strokes": Prompt(marks=Marks.read(SIZE, strokes=torch.ones(SIZE))),
     "phrases": Prompt(phrases=("the cat on the left",)),
     "examples": Prompt(examples=(Example(picture()["image"], torch.ones(1, *SIZE).bool()),)),
-    "everything": Prompt(everything={}),
+    "everything": Prompt(everything=EverythingSettings(points_per_side=2)),
     "classes": Prompt(vocabulary=read_vocabulary("cat, dog")),
 }
 

@@ -20,6 +20,7 @@ from freeseg.names import register
 from freeseg.structures import Frame, Request, SegmentationResult, Takes, Task
 from freeseg.systems.sam.answers import found_objects
 from freeseg.systems.sam.config import sam_parts
+from freeseg.systems.sam.everything import everything_in
 from freeseg.systems.sam.features import EmbeddingFeatures
 from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
@@ -35,7 +36,9 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
 
     vocabulary = None
     answers: Mapping[Task, Takes] = {
-        Task.OBJECT: Takes(needs=frozenset({"points", "boxes", "masks"}), may=frozenset({"logits"}))
+        Task.OBJECT: Takes(
+            needs=frozenset({"points", "boxes", "masks", "everything"}), may=frozenset({"logits"})
+        )
     }
 
     @configurable
@@ -123,7 +126,11 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         return [self._result(features, request) for request in requests]
 
     def _result(self, features: EmbeddingFeatures, request: Request) -> SegmentationResult:
-        frame = features.frames[request.index]
+        frame, settings = features.frames[request.index], request.prompt.everything
+        if settings is not None:
+            encoder, decoder = self.prompt_encoder, self.mask_decoder
+            found = everything_in(features, request.index, encoder, decoder, settings)
+            return SegmentationResult(objects=found)
         prompts = PointPrompts.read(request.prompt, frame, features.embedding.shape[-1])
         prompts = prompts.to(self.device)
         decoded = self.decode(features, [request.index] * len(prompts), prompts)

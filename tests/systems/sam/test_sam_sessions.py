@@ -138,7 +138,7 @@ BAD = {
     "mask size": ({"masks": np.ones((3, 3))}, r"wanted masks of \(57, 83\)"),
     "mask values": ({"masks": np.full(SIZE, 0.5)}, "masks must be bool, or 0 and 1"),
     "strokes": ({"strokes": np.ones(SIZE)}, "does not take strokes for object"),
-    "nothing": ({}, "SAM needs boxes or masks or points for object"),
+    "nothing": ({}, "SAM needs boxes or everything or masks or points for object"),
     "words": ({"text": "cat"}, "SAM knows its 1 classes only"),
 }
 
@@ -168,5 +168,7 @@ def test_an_answer_without_marks_cannot_be_refined(session):
 
 
 def test_a_call_that_says_nothing_is_refused_before_a_photo_is_read(segmenter):
-    with pytest.raises(ValueError, match="SAM needs boxes or masks or points for object"):
+    with pytest.raises(
+        ValueError, match="SAM needs boxes or everything or masks or points for object"
+    ):
         segmenter("no such photo.jpg")
