@@ -9,12 +9,7 @@ from freeseg.inference.input_size import InputSize, build_resize
 from freeseg.inference.mask_answers import MaskAnswers
 from freeseg.inference.painting import Resizing
 from freeseg.inference.photo_input import PhotoInput
-from freeseg.inference.resize import (
-    crop_and_resize,
-    resize_result,
-    to_padded_size,
-    upsample,
-)
+from freeseg.inference.resize import crop_and_resize, resize_result, to_padded_size, upsample
 from freeseg.inference.sliding import SlidingWindow
 from freeseg.inference.tiled_assembly import assemble_in_tiles, best_labels, class_scores
 from freeseg.inference.tiles import is_out_of_memory, segment_in_tiles, segment_within_memory
