@@ -18,7 +18,17 @@ from freeseg_command.tasks import JUDGED_TASKS, Task
 
 # what a prompt may have
 KINDS = frozenset(
-    {"classes", "phrases", "points", "boxes", "masks", "strokes", "examples", "everything"}
+    {
+        "classes",
+        "phrases",
+        "points",
+        "boxes",
+        "masks",
+        "logits",
+        "strokes",
+        "examples",
+        "everything",
+    }  # fmt: skip
 )
 
 
