@@ -28,7 +28,7 @@ KINDS = frozenset(
         "strokes",
         "examples",
         "everything",
-    }  # fmt: skip
+    }
 )
 
 

@@ -35,6 +35,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
     """Image encoder, prompt encoder, mask decoder."""
 
     vocabulary = None
+    sees_windows = True
     answers: Mapping[Task, Takes] = {
         Task.OBJECT: Takes(
             needs=frozenset({"points", "boxes", "masks", "everything"}), may=frozenset({"logits"})

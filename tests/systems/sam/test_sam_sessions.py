@@ -139,7 +139,7 @@ BAD = {
     "mask values": ({"masks": np.full(SIZE, 0.5)}, "masks must be bool, or 0 and 1"),
     "strokes": ({"strokes": np.ones(SIZE)}, "does not take strokes for object"),
     "nothing": ({}, "SAM needs boxes or everything or masks or points for object"),
-    "words": ({"text": "cat"}, "SAM knows its 1 classes only"),
+    "words": ({"text": "cat"}, "SAM knows no classes, and takes no class list"),
 }
 
 
