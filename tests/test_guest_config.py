@@ -45,6 +45,7 @@ READ = {
     "FreeSeg": (*_QUERIES, *_TEXTS, "MODEL.SEM_SEG_HEAD.NUM_HEADS"),
     "FreeSegPrompts": _TEXTS,
     "LSeg": ("MODEL.MASK_FORMER.TEST.",),
+    "SAM": (),
 }
 UNREAD = {"FreeSeg": {"MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE"}}  # only MaskFormerHead reads it
 SMALL = {

@@ -8,8 +8,6 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from freeseg.modeling.decoder.two_way import TwoWayTransformer
-from freeseg.modeling.vit import WindowedSizes, WindowedViT
-from freeseg.systems.sam.image_encoder import MobileEncoder
 from freeseg.systems.sam.mask_decoder import MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
 
@@ -72,6 +70,8 @@ def _image_encoder(node: Any) -> nn.Module:
         ValueError: It is none that is known.
     """
     if node.ENCODER == "vit":
+        from freeseg.modeling.vit import WindowedSizes, WindowedViT  # timm's: slow to import
+
         vit = node.VIT
         sizes = WindowedSizes(
             width=vit.EMBED_DIM,
@@ -86,6 +86,8 @@ def _image_encoder(node: Any) -> nn.Module:
         )
         return WindowedViT(sizes, node.IMAGE_SIZE)
     if node.ENCODER == "tiny_vit":
+        from freeseg.systems.sam.image_encoder import MobileEncoder  # likewise
+
         tiny = node.TINY_VIT
         return MobileEncoder(
             widths=tiny.EMBED_DIMS,

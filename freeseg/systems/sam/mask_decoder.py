@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from freeseg.layers import MLP
@@ -44,6 +43,8 @@ class MaskDecoder(nn.Module):
         quality_layers: int,
         quality_channels: int,
     ) -> None:
+        from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
+
         super().__init__()
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, channels)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from freeseg.layers import FourierPosition
@@ -34,6 +33,8 @@ class PromptEncoder(nn.Module):
     """
 
     def __init__(self, *, channels: int, mask_channels: int = 16) -> None:
+        from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
+
         super().__init__()
         self.pe_layer = FourierPosition(channels=channels)
         # off the object, on it, corners of a box: by their labels
