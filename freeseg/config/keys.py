@@ -149,6 +149,8 @@ def add_backbone_keys(cfg: CfgNode) -> None:
     timm.PRETRAINED = False  # let timm download its weights
     timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     timm.DROP_PATH_RATE = 0.0
+    timm.NORM = ""  # "FrozenBN": batch norms are never trained
+    timm.FREEZE_AT = ""  # map, such as "res2", up to which nothing is trained
 
 
 def add_vit_keys(cfg: CfgNode) -> None:

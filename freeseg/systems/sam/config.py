@@ -7,15 +7,18 @@ from typing import Any
 from torch import nn
 
 from detectron2.config import CfgNode
+from detectron2.modeling import build_backbone
 from freeseg.modeling.decoder.two_way import TwoWayTransformer
+from freeseg.names import with_own_names
 from freeseg.systems.sam.mask_decoder import MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
+from freeseg.systems.sam.training import ClickTraining
 
 
 def add_sam_keys(cfg: CfgNode) -> None:
     """Adds the section of SAM; the release has no yaml, so all of it is ours."""
     cfg.MODEL.SAM = node = CfgNode()
-    node.ENCODER = "vit"  # vit, tiny_vit (MobileSAM's)
+    node.ENCODER = "vit"  # vit, tiny_vit (MobileSAM's), pyramid (maps of MODEL.BACKBONE)
     node.IMAGE_SIZE = 1024  # side of the square that photos are padded to
     node.EMBEDDING_DIM = 256  # of the embedding and all behind it
     node.MASK_CHANNELS = 16  # inside the convolutions of masks as prompts
@@ -25,6 +28,8 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.NARROWING = 2  # attention between tokens and image is so many times narrower
     node.QUALITY_LAYERS = 3
     node.QUALITY_DIM = 256
+    node.POINT_CONTENT = False  # points say what the image is like where they are
+    node.PROMPT_MAPS = False  # points and boxes are also drawn as maps, like a rough mask
     node.VIT = vit = CfgNode()
     vit.EMBED_DIM = 768
     vit.DEPTH = 12
@@ -39,15 +44,35 @@ def add_sam_keys(cfg: CfgNode) -> None:
     tiny.DEPTHS = [2, 2, 6, 2]
     tiny.NHEADS = [2, 4, 5, 10]
     tiny.WINDOWS = [7, 7, 14, 7]
+    node.PYRAMID = pyramid = CfgNode()
+    pyramid.COARSE = ["res4", "res5"]  # maps that become the embedding, of the first one's stride
+    pyramid.DETAILS = ["res3", "res2"]  # of half and a quarter of it, added where masks are made
+    node.TRAIN = train = CfgNode()
+    train.MASKS = 64  # of an image at most, drawn
+    train.MAX_AREA = 0.9  # masks that fill a larger share of the image are left out
+    train.MIN_AREA = 0.0  # and those of a smaller one
+    train.POINTS = 8  # rounds with a new click in what is wrong, after the first prompt
+    train.DEEPEST = 0.0  # probability of clicks in the middle of what is wrong, not anywhere in it
+    train.BOX = 0.5  # probability that an object begins with its box, not with a click
+    train.MASK_WEIGHT = 20.0
+    train.DICE_WEIGHT = 1.0
+    train.QUALITY_WEIGHT = 1.0
 
 
 def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
     """The untrained parts of the system, by the names of its arguments."""
     node = cfg.MODEL.SAM
     channels = node.EMBEDDING_DIM
+    encoder = _image_encoder(cfg)
+    seen = [channels, *getattr(encoder, "detail_channels", ())]
     return {
-        "image_encoder": _image_encoder(node),
-        "prompt_encoder": PromptEncoder(channels=channels, mask_channels=node.MASK_CHANNELS),
+        "image_encoder": encoder,
+        "prompt_encoder": PromptEncoder(
+            channels=channels,
+            mask_channels=node.MASK_CHANNELS,
+            content_channels=sum(seen) if node.POINT_CONTENT else 0,
+            draws_maps=node.PROMPT_MAPS,
+        ),
         "mask_decoder": MaskDecoder(
             transformer=TwoWayTransformer(
                 channels=channels,
@@ -63,12 +88,39 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
     }
 
 
-def _image_encoder(node: Any) -> nn.Module:
-    """The image encoder of a section.
+def click_training(cfg: CfgNode) -> ClickTraining:
+    """How it is trained."""
+    train = cfg.MODEL.SAM.TRAIN
+    return ClickTraining(
+        max_masks=train.MASKS,
+        area_range=(train.MIN_AREA, train.MAX_AREA),
+        num_points=train.POINTS,
+        deepest_share=train.DEEPEST,
+        box_share=train.BOX,
+        weights={
+            "loss_mask": train.MASK_WEIGHT,
+            "loss_dice": train.DICE_WEIGHT,
+            "loss_quality": train.QUALITY_WEIGHT,
+        },
+    )
+
+
+def _image_encoder(cfg: CfgNode) -> nn.Module:
+    """The image encoder of a configuration.
 
     Raises:
         ValueError: It is none that is known.
     """
+    node: Any = cfg.MODEL.SAM
+    if node.ENCODER == "pyramid":
+        from freeseg.systems.sam.pyramid_encoder import PyramidEncoder
+
+        return PyramidEncoder(
+            backbone=build_backbone(with_own_names(cfg)),
+            coarse=node.PYRAMID.COARSE,
+            details=node.PYRAMID.DETAILS,
+            out_channels=node.EMBEDDING_DIM,
+        )
     if node.ENCODER == "vit":
         from freeseg.modeling.vit import WindowedSizes, WindowedViT  # timm's: slow to import
 
@@ -96,4 +148,4 @@ def _image_encoder(node: Any) -> nn.Module:
             windows=tiny.WINDOWS,
             out_channels=node.EMBEDDING_DIM,
         )
-    raise ValueError(f"MODEL.SAM.ENCODER is vit or tiny_vit, got {node.ENCODER!r}")
+    raise ValueError(f"MODEL.SAM.ENCODER is vit, tiny_vit or pyramid, got {node.ENCODER!r}")

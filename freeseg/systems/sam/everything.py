@@ -34,17 +34,18 @@ def everything_in(
         mask_decoder: Likewise.
         settings: Of one layer.
     """
-    frame, embedding = features.frames[row], features.embedding[row : row + 1]
+    frame, maps = features.frames[row], [each[row : row + 1] for each in features.maps]
+    embedding = maps[0]
     side = features.padded_size[0]
     height, width = embedding.shape[-2:]
     positions = prompt_encoder.positions((height, width))
     absent = prompt_encoder.no_mask_embed.weight[..., None, None]  # [1, C, 1, 1]
-    decoder = ClickDecoder(mask_decoder, embedding, positions, absent)
+    decoder = ClickDecoder(mask_decoder, embedding, positions, absent, maps[1:])
 
     def decode(points: Tensor) -> Candidates:
         clicks = frame.to_model(points).float().to(embedding.device)[:, None]
         labels = torch.tensor([ON, NO_POINT], device=embedding.device).expand(len(clicks), -1)
-        tokens = prompt_encoder.embed_points(clicks.expand(-1, 2, -1), labels, side)
+        tokens = prompt_encoder.embed_points(clicks.expand(-1, 2, -1), labels, side, maps)
         found = decoder(tokens)
         return Candidates(found.qualities, lambda chosen: decoder.masks(found, chosen))
 

@@ -5,6 +5,7 @@ Shapes: N objects, P prompt tokens, C channels, g side of the grid of patches, M
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,7 +74,11 @@ class MaskDecoder(nn.Module):
         )
 
     def forward(
-        self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts
+        self,
+        embedding: Tensor,
+        positions: Tensor,
+        prompts: EncodedPrompts,
+        details: Sequence[Tensor] = (),
     ) -> DecodedMasks:
         """Decodes.
 
@@ -81,13 +86,26 @@ class MaskDecoder(nn.Module):
             embedding: [N, C, g, g].
             positions: Of its pixels, [1, C, g, g].
             prompts: Of the N objects.
+            details: See `upscale`.
         """
         tokens, pixels = self.transform(embedding, positions, prompts)
-        upscaled = self.output_upscaling(pixels.mT.unflatten(2, embedding.shape[-2:]))
+        upscaled = self.upscale(pixels.mT.unflatten(2, embedding.shape[-2:]), details)
         heads = zip(self.output_hypernetworks_mlps, tokens[:, 1 : 1 + NUM_MASKS].unbind(1))
         filters = torch.stack([head(token) for head, token in heads], dim=1)  # [N, M, C/8]
         mask_logits = torch.einsum("nmc,nchw->nmhw", filters, upscaled)
         return DecodedMasks(mask_logits, self.iou_prediction_head(tokens[:, 0]))
+
+    def upscale(self, pixels: Tensor, details: Sequence[Tensor]) -> Tensor:
+        """What masks are products with, [N, C/8, 4g, 4g], of decoded pixels [N, C, g, g].
+
+        Args:
+            pixels: See above.
+            details: None, or what is added on the way, [N, C/4, 2g, 2g] and [N, C/8, 4g, 4g].
+        """
+        half, norm, act, quarter, last = self.output_upscaling
+        finer, finest = details or (0.0, 0.0)
+        upscaled: Tensor = last(quarter(act(norm(half(pixels) + finer))) + finest)
+        return upscaled
 
     def transform(
         self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts

@@ -5,6 +5,7 @@ Shapes: B images, N objects, C channels, g side of the grid of patches.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,14 +18,15 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.config import completed
 from freeseg.inference import PhotoInput
 from freeseg.names import register
-from freeseg.structures import Frame, Request, SegmentationResult, Takes, Task
+from freeseg.structures import Frame, Request, Sample, SegmentationResult, Takes, Task
 from freeseg.systems.sam.answers import found_objects
-from freeseg.systems.sam.config import sam_parts
+from freeseg.systems.sam.config import click_training, sam_parts
 from freeseg.systems.sam.everything import everything_in
 from freeseg.systems.sam.features import EmbeddingFeatures
 from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
 from freeseg.systems.sam.prompts import PointPrompts
+from freeseg.systems.sam.training import ClickTraining
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
 AT_ONCE = 8  # objects that are decoded together: more are slower on a CPU
@@ -50,16 +52,22 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
         photo_input: PhotoInput,
+        training: ClickTraining | None = None,
+        ignore_label: int = 255,
     ) -> None:
         """Puts the parts together.
 
         Args:
-            image_encoder: Makes [B, C, g, g] of squares.
+            image_encoder: Makes [B, C, g, g] of squares, or that and the details of
+                `EmbeddingFeatures`.
             prompt_encoder: Of C channels.
             mask_decoder: Likewise.
             photo_input: How photos become images; its divisor is the side of the squares.
+            training: How it is clicked at in training; None: as in the paper.
+            ignore_label: Of pixels without annotation in ``sem_seg``.
         """
-        super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,))
+        super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,), ignore_label=ignore_label)
+        self.click_training = training or ClickTraining()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
@@ -68,7 +76,12 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         cfg = completed(cfg)
         photo_input = PhotoInput.from_config(cfg, cfg.MODEL.SAM.IMAGE_SIZE)
-        return {**sam_parts(cfg), "photo_input": photo_input}
+        return {
+            **sam_parts(cfg),
+            "photo_input": photo_input,
+            "training": click_training(cfg),
+            "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+        }
 
     def check(self, requests: Sequence[Request]) -> None:
         """Refuses what SAM does not answer, and objects of which nothing is said.
@@ -99,7 +112,9 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
 
     def encode(self, prepared: PreparedImages) -> EmbeddingFeatures:
         """The embedding, which all prompts share."""
-        return EmbeddingFeatures(prepared.frames, self.image_encoder(prepared.pixels))
+        found = self.image_encoder(prepared.pixels)
+        embedding, *details = [found] if isinstance(found, Tensor) else found
+        return EmbeddingFeatures(prepared.frames, embedding, tuple(details))
 
     def decode(
         self, features: EmbeddingFeatures, rows: Sequence[int], prompts: PointPrompts
@@ -115,10 +130,18 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         positions = self.prompt_encoder.positions((grid[0], grid[1]))
         parts = []
         for start in range(0, max(len(prompts), 1), AT_ONCE):
-            some = prompts.chunk(start, start + AT_ONCE)
-            embedding = features.embedding[list(rows[start : start + AT_ONCE])]
-            parts.append(self.mask_decoder(embedding, positions, self.prompt_encoder(some, side)))
+            some, chosen = prompts.chunk(start, start + AT_ONCE), list(rows[start : start + AT_ONCE])
+            embedding, *details = maps = [each[chosen] for each in features.maps]
+            encoded = self.prompt_encoder(some, side, maps)
+            parts.append(self.mask_decoder(embedding, positions, encoded, details))
         return DecodedMasks(*(torch.cat(each) for each in zip(*parts)))
+
+    def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Of clicks at what is annotated, whatever its class; see `ClickTraining`."""
+        features = self.encode_samples(samples)
+        decode = functools.partial(self.decode, features)
+        height, width = (4 * side for side in features.embedding.shape[-2:])
+        return self.click_training(decode, self.targets(samples, features), (height, width))
 
     def answer(
         self, features: EmbeddingFeatures, requests: Sequence[Request]
