@@ -208,7 +208,7 @@ TINY = {
     "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
     "mask2former": TinySystem(_mask2former, 4, _closed_batches),
     "oneformer": TinySystem(_oneformer, 2, _closed_batches),
-    "sam": TinySystem(tiny_sam, 1, None, exports=False, marks=_sam_marks),
+    "sam": TinySystem(tiny_sam, 1, _closed_batches, exports=False, marks=_sam_marks),
 }
 
 

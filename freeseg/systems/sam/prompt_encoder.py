@@ -70,12 +70,13 @@ class PromptEncoder(nn.Module):
             for in_channels in (1, 3 if draws_maps else 0)
         )
         self.no_mask_embed = nn.Embedding(1, channels)
+        self.draws_maps = draws_maps
         self.content = nn.Linear(content_channels, channels) if content_channels else None
 
     def forward(self, prompts: PointPrompts, side: int, maps: Sequence[Tensor]) -> EncodedPrompts:
         """Encodes prompts about squares of `side` pixels, of which `maps` [N, c, h, w] are."""
         dense = self.embed_masks(prompts)
-        if self.map_downscaling is not None:
+        if self.draws_maps:
             size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
             dense = dense + self.map_downscaling(_drawn(prompts, size, side))
         tokens = self.embed_points(prompts.points, prompts.labels, side, maps)

@@ -110,7 +110,8 @@ class ClickTraining:
         parts: list[tuple[Tensor, Tensor]] = []
         for row, target in enumerate(targets):
             coverage = _coverage(target.masks, mask_size)
-            share = mask_areas(target.masks) / target.masks[0].numel() if len(coverage) else coverage
+            height, width = target.masks.shape[1:]
+            share = mask_areas(target.masks) / (height * width)
             least, most = self.area_range
             fits = (coverage.flatten(1) >= 0.5).any(1) & (share >= least) & (share <= most)
             kept = torch.nonzero(fits)[:, 0]
@@ -179,7 +180,7 @@ _NAMES = ("loss_mask", "loss_dice", "loss_quality")
 
 def _coverage(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """How much of every cell [N, h, w] of a grid masks [N, H, W] cover."""
-    if not len(masks):
+    if not len(masks):  # which interpolate refuses
         return masks.new_zeros(0, *size, dtype=torch.float32)
     return F.interpolate(masks[:, None].float(), size, mode="area")[:, 0]
 

@@ -177,7 +177,7 @@ def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
     encoder = untrained.prompt_encoder
     with torch.inference_mode():
         expected = untrained.decode(features, [0] * count, prompts)
-        encoded = encoder(prompts, features.padded_size[0])
+        encoded = encoder(prompts, features.padded_size[0], features.maps)
         is_token = (prompts.labels != PADDING).all(0)
         positions = encoder.positions(features.embedding.shape[-2:])
         decoder = ClickDecoder(untrained.mask_decoder, features.embedding, positions, encoded.dense)

@@ -276,5 +276,5 @@ def test_an_unknown_encoder_is_refused():
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.MODEL.SAM.ENCODER = "hiera"
-    with pytest.raises(ValueError, match="ENCODER is vit or tiny_vit, got 'hiera'"):
+    with pytest.raises(ValueError, match="ENCODER is vit, tiny_vit or pyramid, got 'hiera'"):
         sam_parts(cfg)
