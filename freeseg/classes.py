@@ -31,7 +31,6 @@ from freeseg.names import registered
 from freeseg.structures import (
     CLASSES_FILE,
     CLASSES_KEY,
-    Task,
     Vocabulary,
     read_class_rows,
     takes_classes,
@@ -106,12 +105,6 @@ def config_takes_classes(cfg: CfgNode) -> bool:
     return takes_classes(system)
 
 
-def config_knows_classes(cfg: CfgNode) -> bool:
-    """Whether the configured system tells classes apart; one that is only pointed at does not."""
-    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    return set(getattr(system, "answers", {})) != {Task.OBJECT}
-
-
 def refuse_shared_texts(classes: Vocabulary, source: str) -> None:
     """Refuses a list of which two classes have one text, up to capitals, for a text encoder.
 
@@ -160,8 +153,6 @@ def fill_num_classes(cfg: CfgNode) -> None:
     Raises:
         ValueError: A closed model has another number of classes than its training set lists.
     """
-    if not config_knows_classes(cfg):
-        return
     known, head = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD
     if known is None:
         if head.NUM_CLASSES == AUTO:
