@@ -31,7 +31,10 @@ from freeseg.names import registered
 from freeseg.structures import (
     CLASSES_FILE,
     CLASSES_KEY,
+    JUDGED_TASKS,
     Vocabulary,
+    answered_tasks,
+    class_rows,
     read_class_rows,
     takes_classes,
     vocabulary_of_rows,
@@ -43,12 +46,23 @@ AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 logger = logging.getLogger(__name__)
 
 
+def knows_classes(cfg: CfgNode) -> bool:
+    """Whether the configured system has classes, its own or those that it is asked for.
+
+    One that has none may be trained and evaluated on datasets of any classes.
+    """
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    return not set(JUDGED_TASKS).isdisjoint(answered_tasks(system))
+
+
 def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     """The classes of the configured model in the order of its outputs, None where nobody names any.
 
     They are those of MODEL.CLASSES, a list that a training has written, else of the first of
     DATASETS.TRAIN, or of DATASETS.TEST where a configuration has no training set.
     """
+    if not knows_classes(cfg):
+        return None
     return next(iter(training_vocabularies(cfg).values()), None)
 
 
@@ -78,6 +92,11 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
         source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
         logger.warning("no names for %d classes (%s): they are numbered", number, source)
     return numbered
+
+
+def model_class_rows(model: nn.Module | None, cfg: CfgNode) -> list[dict[str, Any]]:
+    """The classes of a built model as classes.json has them; none of a system that knows none."""
+    return class_rows(model_vocabulary(model, cfg)) if knows_classes(cfg) else []
 
 
 def model_vocabulary(model: nn.Module | None, cfg: CfgNode) -> Vocabulary:
@@ -154,6 +173,8 @@ def fill_num_classes(cfg: CfgNode) -> None:
         ValueError: A closed model has another number of classes than its training set lists.
     """
     known, head = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD
+    if not knows_classes(cfg):
+        return
     if known is None:
         if head.NUM_CLASSES == AUTO:
             raise ValueError(

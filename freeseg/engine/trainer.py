@@ -29,7 +29,7 @@ from detectron2.utils import comm
 from freeseg.classes import (
     check_same_classes,
     fill_num_classes,
-    model_vocabulary,
+    model_class_rows,
     order_warning,
     write_class_list,
 )
@@ -67,11 +67,11 @@ from freeseg.engine.sharding import (
     takes_whole_states,
     whole,
 )
-from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
+from freeseg.evaluation import best_metric, build_evaluators, require_known_metric, truth_task
+from freeseg.evaluation.pointing import ObjectPointing, pointing_settings
 from freeseg.evaluation.truth import Truth
 from freeseg.inference import SlidingWindow
 from freeseg.names import build_model
-from freeseg.structures import class_rows
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Trainer(DefaultTrainer):
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
         model = self.build_model(self.cfg)
-        self._class_rows = class_rows(model_vocabulary(model, self.cfg))  # as classes.json has them
+        self._class_rows = model_class_rows(model, self.cfg)
         model = distribute(self.cfg, model)
         optimizer = self.build_optimizer(self.cfg, model)
         if is_sharded(model):
@@ -112,7 +112,10 @@ class Trainer(DefaultTrainer):
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
-            model, self.cfg.OUTPUT_DIR, classes=self._class_rows, trainer=weakref.proxy(self)
+            model,
+            self.cfg.OUTPUT_DIR,
+            classes=self._class_rows or None,
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.max_iter = self.cfg.SOLVER.MAX_ITER
@@ -145,7 +148,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return build_test_loader(cfg, dataset_name)
+        return build_test_loader(cfg, dataset_name, truth_task=truth_task(cfg))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
@@ -153,7 +156,13 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
+        """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE.
+
+        A model that knows no classes is pointed at objects, as TEST.POINTING says.
+        """
+        settings = pointing_settings(cfg)
+        if settings is not None:
+            return super().test(cfg, ObjectPointing(model, settings), evaluators)
         model = tuned_over_dataset(cfg, model)
         windows = sliding_window_arguments(cfg)
         if windows is not None:
@@ -244,7 +253,8 @@ class Trainer(DefaultTrainer):
             if self.iter == self.start_iter and comm.is_main_process():
                 # only now, as a step that fails must not break the model that the folder may hold
                 write_config(self._given_cfg)
-                write_class_list(self._class_rows, Path(self.cfg.OUTPUT_DIR))
+                if self._class_rows:
+                    write_class_list(self._class_rows, Path(self.cfg.OUTPUT_DIR))
             super().after_step()
 
     def after_train(self) -> None:
@@ -329,7 +339,7 @@ class Trainer(DefaultTrainer):
         if not self._has_own_evaluation():
             require_known_metric(self.cfg)
         checkpointer = AtomicCheckpointer(
-            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._class_rows
+            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._class_rows or None
         )
         folder = Path(self.cfg.OUTPUT_DIR)
         return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric, folder)

@@ -6,7 +6,6 @@ h w size of mask logits, H W photo size.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from freeseg.evaluation.pointing.clicker import next_click, overlap
+from freeseg.evaluation.pointing.counts import counts_of, joined_rows
 from freeseg.evaluation.pointing.photo import EncodedPhoto, TrueObjects, dense_masks, first_answers
 from freeseg.structures import InstanceSet, Prompt
 from freeseg.structures.marks import ABSENT
@@ -26,8 +26,6 @@ from freeseg.structures.marks import ABSENT
 REPORTED = (1, 2, 3, 5, 9)  # clicks after which mIoU is reported, as in SAM's paper
 LEVELS = (85, 90)  # percent of overlap to which clicks are counted
 MAX_CLICKS = 20  # of RITM's protocol
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,9 +138,15 @@ class _Dialogues:
         """Some of them, by bool [A]."""
         if chosen.all():
             return self
-        logits = None if self.logits is None else self.logits[chosen.to(self.logits.device)]
-        kept = (self.rows, self.masks, self.predicted, self.taken, self.points, self.signs)
-        return _Dialogues(*(value[chosen] for value in kept), logits)
+        return _Dialogues(
+            self.rows[chosen],
+            self.masks[chosen],
+            self.predicted[chosen],
+            self.taken[chosen],
+            self.points[chosen],
+            self.signs[chosen],
+            None if self.logits is None else self.logits[chosen.to(self.logits.device)],
+        )
 
     def clicked(self, ignored: Tensor | None) -> _Dialogues:
         """Those with which something is wrong, with a click more."""
@@ -229,22 +233,3 @@ def _counted(overlaps: npt.NDArray[np.float64]) -> Iterator[tuple[str, float]]:
         clicks = np.where(is_ever, is_reached.argmax(axis=1) + 1, overlaps.shape[1])
         yield f"NoC@{level}", float(clicks.mean())
         yield f"failures@{level}", 100 * float(1 - is_ever.mean())
-
-
-def joined_rows(parts: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    """Rows of all photos.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if not any(len(part) for part in parts):
-        raise ValueError("no photo of the dataset has an object to point at")
-    return np.concatenate(parts)
-
-
-def counts_of(num_seen: int, num_listed: int | None) -> dict[str, float]:
-    """Objects that were judged, and those of the dataset that have no pixel."""
-    skipped = 0 if num_listed is None else num_listed - num_seen
-    if skipped:
-        logger.warning("%d of %d objects have no pixel: they are skipped", skipped, num_listed)
-    return {"objects": float(num_seen), "skipped": float(skipped)}

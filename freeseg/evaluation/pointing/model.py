@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from freeseg.evaluation.pointing.clicks import MAX_CLICKS, click_on
+from freeseg.evaluation.pointing.boxes import fill_boxes
+from freeseg.evaluation.pointing.clicks import click_on
 from freeseg.evaluation.pointing.photo import EncodedPhoto, TrueObjects
-from freeseg.structures import Task
+from freeseg.evaluation.pointing.proposals import propose
+from freeseg.evaluation.pointing.settings import PointingSettings
 from freeseg.systems import SegmentationSystem
-
-# protocol -> what a system has to take for it
-NEEDS = {"clicks": "points"}
-
-
-@dataclass(frozen=True)
-class PointingSettings:
-    """Which protocols, and how.
-
-    Attributes:
-        kinds: Of `NEEDS`.
-        max_clicks: On an object.
-        objects_at_once: Asked about together.
-    """
-
-    kinds: tuple[str, ...] = tuple(NEEDS)
-    max_clicks: int = MAX_CLICKS
-    objects_at_once: int = 16
-
-    def __post_init__(self) -> None:
-        if not self.kinds or not set(self.kinds) <= set(NEEDS):
-            known = ", ".join(NEEDS)
-            raise ValueError(f"wanted a selection of the protocols {known}, got {self.kinds}")
-        for name in ("max_clicks", "objects_at_once"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 1 on, got {getattr(self, name)}")
 
 
 class ObjectPointing(nn.Module):
@@ -46,21 +21,28 @@ class ObjectPointing(nn.Module):
     Every photo is encoded once for all protocols. Outputs have a key for each of them.
     """
 
-    def __init__(self, model: nn.Module, settings: PointingSettings) -> None:
+    def __init__(self, model: nn.Module, settings: PointingSettings | None = None) -> None:
         """Wraps a system, or a distributed one.
 
         Raises:
             ValueError: It does not take the prompts of a protocol.
         """
         super().__init__()
-        system = getattr(model, "module", model)
-        require_prompts(system, settings.kinds)
         self.model = model
-        self.settings = settings
-        self._system = (system,)  # no second child of that name
+        self.settings = settings or PointingSettings()
+        system = self._system
+        answers = system.answers if isinstance(system, SegmentationSystem) else {}
+        self.settings.require_prompts(type(system).__name__, answers)
+        self.train(model.training)
+
+    @property
+    def _system(self) -> Any:
+        return getattr(self.model, "module", self.model)
 
     def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One dict per photo, see `click_on`; None in it where the photo has no object.
+        """One dict per photo with what `click_on`, `fill_boxes` and `propose` give.
+
+        None stands in it where the photo has no object.
 
         Raises:
             ValueError: An input has no truth.
@@ -71,29 +53,16 @@ class ObjectPointing(nn.Module):
         objects, settings = TrueObjects.read(wanted), self.settings
         if not len(objects):
             return dict.fromkeys(settings.kinds)
-        photo = EncodedPhoto(self._system[0], wanted)
-        found = click_on(
-            photo,
-            objects,
-            max_clicks=settings.max_clicks,
-            objects_at_once=settings.objects_at_once,
-        )
-        return {"clicks": found}
-
-
-def require_prompts(system: Any, kinds: Sequence[str]) -> None:
-    """Refuses a model that cannot be evaluated by protocols of `NEEDS`.
-
-    Raises:
-        ValueError: It is no system that answers prompts, or does not take what a protocol needs.
-    """
-    name = type(system).__name__
-    answers = system.answers if isinstance(system, SegmentationSystem) else {}
-    if Task.OBJECT not in answers:
-        known = ", ".join(answers) or "no prompts"
-        raise ValueError(f"{name} answers {known}: it cannot be pointed at objects with")
-    taken = answers[Task.OBJECT].kinds
-    for kind in kinds:
-        if NEEDS[kind] not in taken:
-            listed = ", ".join(sorted(taken))
-            raise ValueError(f"{name} takes {listed}, not {NEEDS[kind]}: {kind} cannot be judged")
+        photo, at_once = EncodedPhoto(self._system, wanted), settings.objects_at_once
+        found: dict[str, Any] = {}
+        if "clicks" in settings.kinds:
+            found["clicks"] = click_on(
+                photo, objects, max_clicks=settings.max_clicks, objects_at_once=at_once
+            )
+        if "boxes" in settings.kinds:
+            found["boxes"] = fill_boxes(
+                photo, objects, rounds=settings.box_rounds, objects_at_once=at_once
+            )
+        if "proposals" in settings.kinds:
+            found["proposals"] = propose(photo, settings.everything)
+        return found

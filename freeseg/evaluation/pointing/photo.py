@@ -26,7 +26,7 @@ from freeseg.structures import (
 )
 from freeseg.systems import SegmentationSystem
 
-IGNORED_INPUT = "ignored"  # of a test input with truth: bool [H, W], pixels that are not judged
+IGNORED = "ignored"  # of a test input with truth, see `TruthMapper`
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class TrueObjects:
         Raises:
             ValueError: It has none, or of another size than the photo; names the photo.
         """
-        instances, ignored = wanted.get("instances"), wanted.get(IGNORED_INPUT)
+        instances, ignored = wanted.get("instances"), wanted.get(IGNORED)
         name = wanted.get("file_name", "an input")
         if instances is None or not instances.has("gt_masks"):
             raise ValueError(f"{name} has no true objects to point at: was its mapper TruthMapper?")
