@@ -34,7 +34,6 @@ from freeseg.structures import (
     JUDGED_TASKS,
     Vocabulary,
     answered_tasks,
-    class_rows,
     read_class_rows,
     takes_classes,
     vocabulary_of_rows,
@@ -47,10 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 def knows_classes(cfg: CfgNode) -> bool:
-    """Whether the configured system has classes, its own or those that it is asked for.
-
-    One that has none may be trained and evaluated on datasets of any classes.
-    """
+    """Whether the configured system has classes; one that has none takes datasets of any."""
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     return not set(JUDGED_TASKS).isdisjoint(answered_tasks(system))
 
@@ -92,11 +88,6 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
         source = datasets[0] if datasets else "DATASETS.TRAIN is empty"
         logger.warning("no names for %d classes (%s): they are numbered", number, source)
     return numbered
-
-
-def model_class_rows(model: nn.Module | None, cfg: CfgNode) -> list[dict[str, Any]]:
-    """The classes of a built model as classes.json has them; none of a system that knows none."""
-    return class_rows(model_vocabulary(model, cfg)) if knows_classes(cfg) else []
 
 
 def model_vocabulary(model: nn.Module | None, cfg: CfgNode) -> Vocabulary:

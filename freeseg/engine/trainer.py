@@ -29,18 +29,19 @@ from detectron2.utils import comm
 from freeseg.classes import (
     check_same_classes,
     fill_num_classes,
-    model_class_rows,
+    knows_classes,
+    model_vocabulary,
     order_warning,
     write_class_list,
 )
-from freeseg.config import completed, sliding_window_arguments
+from freeseg.config import completed
 from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
-from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import is_stopping, one_line_if_full, stopping
+from freeseg.engine.evaluated_model import evaluated_model
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
@@ -68,10 +69,9 @@ from freeseg.engine.sharding import (
     whole,
 )
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric, truth_task
-from freeseg.evaluation.pointing import ObjectPointing, pointing_settings
 from freeseg.evaluation.truth import Truth
-from freeseg.inference import SlidingWindow
 from freeseg.names import build_model
+from freeseg.structures import class_rows
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,8 @@ class Trainer(DefaultTrainer):
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
         model = self.build_model(self.cfg)
-        self._class_rows = model_class_rows(model, self.cfg)
+        known = model_vocabulary(model, self.cfg) if knows_classes(self.cfg) else ()
+        self._class_rows = class_rows(known) if known else []  # as classes.json has them
         model = distribute(self.cfg, model)
         optimizer = self.build_optimizer(self.cfg, model)
         if is_sharded(model):
@@ -156,18 +157,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE.
-
-        A model that knows no classes is pointed at objects, as TEST.POINTING says.
-        """
-        settings = pointing_settings(cfg)
-        if settings is not None:
-            return super().test(cfg, ObjectPointing(model, settings), evaluators)
-        model = tuned_over_dataset(cfg, model)
-        windows = sliding_window_arguments(cfg)
-        if windows is not None:
-            model = SlidingWindow(model, **windows)
-        return super().test(cfg, model, evaluators)
+        """Evaluates on DATASETS.TEST what `evaluated_model` makes of the model."""
+        return super().test(cfg, evaluated_model(cfg, model), evaluators)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's default hooks and this package's, checkpoints last.
