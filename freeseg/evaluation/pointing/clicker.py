@@ -22,7 +22,7 @@ def next_click(
     after an empty prediction, is SAM's: the pixel of the object that is farthest from its outside.
 
     Args:
-        truth: Bool [N, H, W], none empty.
+        truth: Bool [N, H, W], each with a pixel that is judged.
         predicted: Bool [N, H, W].
         ignored: Bool [H, W], pixels that are neither right nor wrong; None: none.
         clicked: Bool [N, H, W], pixels that are not clicked again; None: none.
