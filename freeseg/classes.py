@@ -31,7 +31,9 @@ from freeseg.names import registered
 from freeseg.structures import (
     CLASSES_FILE,
     CLASSES_KEY,
+    JUDGED_TASKS,
     Vocabulary,
+    answered_tasks,
     read_class_rows,
     takes_classes,
     vocabulary_of_rows,
@@ -43,12 +45,20 @@ AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 logger = logging.getLogger(__name__)
 
 
+def knows_classes(cfg: CfgNode) -> bool:
+    """Whether the configured system has classes; one that has none takes datasets of any."""
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    return not set(JUDGED_TASKS).isdisjoint(answered_tasks(system))
+
+
 def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
     """The classes of the configured model in the order of its outputs, None where nobody names any.
 
     They are those of MODEL.CLASSES, a list that a training has written, else of the first of
     DATASETS.TRAIN, or of DATASETS.TEST where a configuration has no training set.
     """
+    if not knows_classes(cfg):
+        return None
     return next(iter(training_vocabularies(cfg).values()), None)
 
 
@@ -154,6 +164,8 @@ def fill_num_classes(cfg: CfgNode) -> None:
         ValueError: A closed model has another number of classes than its training set lists.
     """
     known, head = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD
+    if not knows_classes(cfg):
+        return
     if known is None:
         if head.NUM_CLASSES == AUTO:
             raise ValueError(

@@ -167,7 +167,7 @@ def add_vit_keys(cfg: CfgNode) -> None:
 
 
 def add_test_keys(cfg: CfgNode) -> None:
-    """Adds sliding windows and the test sets of a task."""
+    """Adds sliding windows, the test sets of a task, and how systems without classes are judged."""
     cfg.DATASETS.TEST_PANOPTIC = ("",)  # evaluated where DATASETS.TEST is empty
     cfg.DATASETS.TEST_INSTANCE = ("",)  # the release's, for its evaluation task by task
     cfg.DATASETS.TEST_SEMANTIC = ("",)
@@ -179,6 +179,16 @@ def add_test_keys(cfg: CfgNode) -> None:
     augmentation.SETR_MULTI_SCALE = True
     augmentation.KEEP_RATIO = True
     augmentation.SIZE_DIVISOR = 32
+    # of a system that knows no classes: prompts are made of the truth
+    cfg.TEST.POINTING = pointing = CfgNode()
+    pointing.KINDS = ["clicks", "boxes"]  # of clicks, boxes, proposals
+    pointing.MAX_CLICKS = 20  # on an object
+    pointing.BOX_ROUNDS = 1  # 2: the box once more, with the mask logits of the answer
+    pointing.OBJECTS_AT_ONCE = 16  # that a system is asked about together
+    pointing.POINTS_PER_SIDE = 64  # of proposals, and the three below
+    pointing.MIN_QUALITY = 0.0
+    pointing.MIN_STABILITY = 0.0
+    pointing.MAX_OVERLAP = 0.9  # of the boxes of two proposals
 
 
 def add_engine_keys(cfg: CfgNode) -> None:

@@ -6,6 +6,10 @@ from typing import Any
 
 from freeseg.config import completed, default_tasks, inference_section
 from freeseg.evaluation.builder import judges
+from freeseg.evaluation.pointing import pointing_settings
+from freeseg.evaluation.pointing.clicks import REPORTED
+from freeseg.evaluation.pointing.proposals import NUMBERS
+from freeseg.evaluation.pointing.proposals import SIZES as PROPOSAL_SIZES
 
 AUTO = "auto"
 # Task -> group of its results and the names in it, the main one first; tasks by what they tell.
@@ -17,6 +21,14 @@ _METRICS = {
     "instance": ("segm", ("AP", "AP50", "AP75", "APs", "APm", "APl")),
     "semantic": ("sem_seg", ("mIoU", "fwIoU", "mACC", "pACC")),
 }
+# protocol of TEST.POINTING -> likewise; where less is better a metric chooses no model
+_POINTING = {
+    "clicks": ("mIoU@1", *(f"mIoU@{count}" for count in REPORTED[1:]), "oracle@1"),
+    "boxes": ("mIoU", "mIoUs", "mIoUm", "mIoUl", "AP", "AP50", "AP75", "APs", "APm", "APl"),
+    "proposals": tuple(
+        f"AR{size}@{number}" for number in reversed(NUMBERS) for size in PROPOSAL_SIZES
+    ),
+}
 _SEEN_UNSEEN = ("hPQ", "hAP", "hIoU")  # beside the names that end in _seen and _unseen
 
 
@@ -24,7 +36,8 @@ def best_metric(cfg: Any) -> str:
     """The name under which the metric is among the results; "" where none is asked for or judged.
 
     "auto" is the main metric of the first task, of panoptic, instance and semantic, that the first
-    test set judges and the configuration has on. Results of several sets are kept by name: a
+    test set judges and the configuration has on; of a system that knows no classes, that of the
+    first of TEST.POINTING.KINDS. Results of several sets are kept by name: a
     metric without one is the first set's.
     """
     cfg = completed(cfg)
@@ -33,8 +46,8 @@ def best_metric(cfg: Any) -> str:
         return ""
     dataset, metric = _dataset_and_metric(cfg)
     if metric == AUTO:
-        tasks = _judged_and_on(cfg, dataset)
-        metric = next((f"{_METRICS[task][0]}/{_METRICS[task][1][0]}" for task in tasks), "")
+        known = _known_metrics(cfg, dataset)
+        metric = next((f"{group}/{names[0]}" for group, names in known.items()), "")
     return f"{dataset}/{metric}" if metric and len(names) > 1 else metric
 
 
@@ -79,6 +92,9 @@ def _judged_and_on(cfg: Any, dataset: str) -> list[str]:
 
 
 def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
+    settings = pointing_settings(cfg)
+    if settings is not None:
+        return {kind: _POINTING[kind] for kind in settings.kinds}
     tasks = _judged_and_on(cfg, dataset)
     known = {_METRICS[task][0]: _METRICS[task][1] for task in tasks}
     if "instance" in tasks:
