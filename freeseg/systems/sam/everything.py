@@ -1,12 +1,11 @@
-"""Looks for all there is in what SAM has encoded: a click on every point of a grid, each alone."""
+"""Points at what SAM has encoded, very often: a click on every point of a grid, each alone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from freeseg.inference.everything import Candidates, join_windows, look_at_window
-from freeseg.structures import EverythingSettings, InstanceSet
+from freeseg.inference.everything import Candidates, PointedWindow
 from freeseg.structures.marks import ON
 from freeseg.systems.sam.answers import photo_logits
 from freeseg.systems.sam.click_decoder import ClickDecoder
@@ -18,21 +17,16 @@ from freeseg.systems.sam.prompts import NO_POINT
 CLICKS_AT_ONCE = 4  # on a processor: their maps stay in its cache
 
 
-def everything_in(
-    features: EmbeddingFeatures,
-    row: int,
-    prompt_encoder: PromptEncoder,
-    mask_decoder: MaskDecoder,
-    settings: EverythingSettings,
-) -> InstanceSet:
-    """The masks of one encoded window of a photo, see `look_at_window`.
+def pointed_window(
+    features: EmbeddingFeatures, row: int, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+) -> PointedWindow:
+    """One encoded window of a photo, with what decodes clicks at it.
 
     Args:
         features: Of images.
         row: Which of them.
         prompt_encoder: Of the system.
         mask_decoder: Likewise.
-        settings: Of one layer.
     """
     frame, embedding = features.frames[row], features.embedding[row : row + 1]
     side = features.padded_size[0]
@@ -48,8 +42,5 @@ def everything_in(
         found = decoder(tokens)
         return Candidates(found.qualities, lambda chosen: decoder.masks(found, chosen))
 
-    at_once = CLICKS_AT_ONCE if embedding.device.type == "cpu" else settings.points_per_batch
-    found = look_at_window(
-        decode, lambda logits: photo_logits(logits, frame), frame, settings.of_layer(0), at_once
-    )
-    return join_windows([found], frame.photo_size, settings)
+    at_once = CLICKS_AT_ONCE if embedding.device.type == "cpu" else None
+    return PointedWindow(frame, decode, lambda logits: photo_logits(logits, frame), at_once)
