@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from detectron2.structures import ImageList
 from freeseg.inference import PhotoInput, groups_by_size
+from freeseg.inference.everything import PointedWindow
 from freeseg.structures import (
     Frame,
     ImageFeatures,
@@ -129,6 +130,10 @@ class SegmentationSystem(nn.Module, Generic[Features]):
 
         The requests are such as `check` lets pass; who calls this has to ask it.
         """
+        raise NotImplementedError
+
+    def pointed(self, features: Features, row: int) -> PointedWindow:
+        """An encoded image that is pointed at everywhere, of systems that take `everything`."""
         raise NotImplementedError
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:

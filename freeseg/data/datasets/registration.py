@@ -13,6 +13,7 @@ from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
 from freeseg.data.datasets.coco import register_coco
 from freeseg.data.datasets.few_shot import register_fold_training_sets
+from freeseg.data.datasets.interactive import register_interactive
 from freeseg.data.datasets.mapillary import register_mapillary
 from freeseg.data.datasets.roots import datasets_root, generated_root
 from freeseg.data.datasets.seen import register_published_splits
@@ -38,6 +39,7 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
     register_fold_training_sets()
+    register_interactive(folder)
 
 
 def check_registered(names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Looks for all there is in what SAM has encoded: a click on every point of a grid, each alone."""
+"""Points at what SAM has encoded, very often: a click on every point of a grid, each alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from freeseg.inference.everything import Candidates, join_windows, look_at_window
-from freeseg.structures import EverythingSettings, InstanceSet
+from freeseg.inference.everything import Candidates, PointedWindow
 from freeseg.structures.marks import ON
 from freeseg.systems.sam.answers import photo_logits
 from freeseg.systems.sam.click_decoder import ClickDecoder
@@ -20,21 +19,16 @@ from freeseg.systems.sam.prompts import NO_POINT, PointPrompts
 CLICKS_AT_ONCE = 4  # on a processor: their maps stay in its cache
 
 
-def everything_in(
-    features: EmbeddingFeatures,
-    row: int,
-    prompt_encoder: PromptEncoder,
-    mask_decoder: MaskDecoder,
-    settings: EverythingSettings,
-) -> InstanceSet:
-    """The masks of one encoded window of a photo, see `look_at_window`.
+def pointed_window(
+    features: EmbeddingFeatures, row: int, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+) -> PointedWindow:
+    """One encoded window of a photo, with what decodes clicks at it.
 
     Args:
         features: Of images.
         row: Which of them.
         prompt_encoder: Of the system.
         mask_decoder: Likewise.
-        settings: Of one layer.
     """
     frame, maps = features.frames[row], [each[row : row + 1] for each in features.maps]
     device, side = maps[0].device, features.padded_size[0]
@@ -49,11 +43,8 @@ def everything_in(
         labels = torch.tensor([ON, NO_POINT], device=device).expand(len(clicks), -1)
         return decode_clicks(PointPrompts(clicks.expand(-1, 2, -1), labels))
 
-    at_once = CLICKS_AT_ONCE if device.type == "cpu" else settings.points_per_batch
-    found = look_at_window(
-        decode, lambda logits: photo_logits(logits, frame), frame, settings.of_layer(0), at_once
-    )
-    return join_windows([found], frame.photo_size, settings)
+    at_once = CLICKS_AT_ONCE if device.type == "cpu" else None
+    return PointedWindow(frame, decode, lambda logits: photo_logits(logits, frame), at_once)
 
 
 def _sharing(

@@ -17,11 +17,12 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.config import completed
 from freeseg.inference import PhotoInput
+from freeseg.inference.everything import PointedWindow, join_windows, look_at_window
 from freeseg.names import register
 from freeseg.structures import Frame, Request, Sample, SegmentationResult, Takes, Task
 from freeseg.systems.sam.answers import found_objects
 from freeseg.systems.sam.config import click_training, sam_parts
-from freeseg.systems.sam.everything import everything_in
+from freeseg.systems.sam.everything import pointed_window
 from freeseg.systems.sam.features import EmbeddingFeatures
 from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
@@ -143,6 +144,10 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         height, width = (4 * side for side in features.embedding.shape[-2:])
         return self.click_training(decode, self.targets(samples, features), (height, width))
 
+    def pointed(self, features: EmbeddingFeatures, row: int) -> PointedWindow:
+        """An encoded image that is clicked at everywhere."""
+        return pointed_window(features, row, self.prompt_encoder, self.mask_decoder)
+
     def answer(
         self, features: EmbeddingFeatures, requests: Sequence[Request]
     ) -> list[SegmentationResult]:
@@ -152,9 +157,8 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
     def _result(self, features: EmbeddingFeatures, request: Request) -> SegmentationResult:
         frame, settings = features.frames[request.index], request.prompt.everything
         if settings is not None:
-            encoder, decoder = self.prompt_encoder, self.mask_decoder
-            found = everything_in(features, request.index, encoder, decoder, settings)
-            return SegmentationResult(objects=found)
+            found = look_at_window(self.pointed(features, request.index), settings.of_layer(0))
+            return SegmentationResult(objects=join_windows([found], frame.photo_size, settings))
         prompts = PointPrompts.read(request.prompt, frame, features.embedding.shape[-1])
         prompts = prompts.to(self.device)
         decoded = self.decode(features, [request.index] * len(prompts), prompts)

@@ -14,10 +14,10 @@ from pycocotools import mask as rle_codec
 from safetensors.torch import load_file
 
 from freeseg import Segmenter
+from freeseg.inference.everything import look_at_window
 from freeseg.names import build_model
 from freeseg.structures import PROMPT_KEY, EverythingSettings, Prompt, Request, Task
 from freeseg.systems.sam.click_decoder import ClickDecoder
-from freeseg.systems.sam.everything import everything_in
 from freeseg.systems.sam.parity import config_of
 from freeseg.systems.sam.prompts import PADDING, PointPrompts
 
@@ -194,8 +194,7 @@ def test_an_answer_looks_at_what_was_encoded_alone(untrained):
     request = Request(0, (Task.OBJECT,), Prompt(everything=settings))
     with torch.inference_mode():
         (result,) = untrained.answer(features, [request])
-        parts = untrained.prompt_encoder, untrained.mask_decoder
-        direct = everything_in(features, 0, *parts, settings)
+        direct = look_at_window(untrained.pointed(features, 0), settings)
     assert len(result.objects) == len(direct) > 0
     assert torch.equal(result.objects.masks.spans, direct.masks.spans)
     crops = replace(settings, crop_layers=1)
