@@ -156,7 +156,7 @@ def _of(labels: Tensor, label: int) -> Tensor:
 
 
 def _read_at(maps: Sequence[Tensor], places: Tensor) -> Tensor:
-    """What maps [N, c, h, w] have at places [N, P, 2], in [0, 1], all channels: [N, P, sum of c]."""
+    """All channels [N, P, sum of c] of maps [N, c, h, w] at places [N, P, 2], in [0, 1]."""
     grid = 2 * places[:, None] - 1  # [N, 1, P, 2]
     if len(maps[0]) == 1:  # one image for all
         grid = grid.reshape(1, 1, -1, 2)

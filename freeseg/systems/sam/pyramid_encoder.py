@@ -49,7 +49,10 @@ class PyramidEncoder(nn.Module):
             raise ValueError(f"details {list(details)} have strides {strides}, wanted {wanted}")
         self.backbone = backbone
         self.coarse, self.details = tuple(coarse), tuple(details)
-        self.out_channels, self.detail_channels = out_channels, (out_channels // 4, out_channels // 8)
+        self.out_channels, self.detail_channels = (
+            out_channels,
+            (out_channels // 4, out_channels // 8),
+        )
         self.lateral = nn.ModuleList(
             nn.Conv2d(shapes[name].channels, out_channels, 1) for name in coarse
         )

@@ -131,7 +131,10 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         positions = self.prompt_encoder.positions((grid[0], grid[1]))
         parts = []
         for start in range(0, max(len(prompts), 1), AT_ONCE):
-            some, chosen = prompts.chunk(start, start + AT_ONCE), list(rows[start : start + AT_ONCE])
+            some, chosen = (
+                prompts.chunk(start, start + AT_ONCE),
+                list(rows[start : start + AT_ONCE]),
+            )
             embedding, *details = maps = [each[chosen] for each in features.maps]
             encoded = self.prompt_encoder(some, side, maps)
             parts.append(self.mask_decoder(embedding, positions, encoded, details))

@@ -165,9 +165,7 @@ class ClickTraining:
         best = weighted.detach().masked_fill(~is_used, torch.inf).argmin(1, keepdim=True)
         error = (qualities - _overlap(logits > 0, coverage >= 0.5)) ** 2
         quality = (error * is_used).sum(1) / is_used.sum(1)
-        return torch.stack(
-            [focal.gather(1, best).sum(), dice.gather(1, best).sum(), quality.sum()]
-        )
+        return torch.stack([focal.gather(1, best).sum(), dice.gather(1, best).sum(), quality.sum()])
 
     def _normaliser(self, targets: Sequence[SegmentationTarget], like: Tensor) -> Tensor:
         """Objects per process and part of a batch, those too small or too large among them."""
