@@ -18,6 +18,7 @@ from freeseg.systems.sam.prompts import BOTTOM_RIGHT, NO_POINT, PADDING, TOP_LEF
 
 NORM_EPS = 1e-6
 REACH = 1 / 16  # of a drawn point, as a share of the square's side
+DRAWN = 4  # maps
 
 
 class EncodedPrompts(NamedTuple):
@@ -26,6 +27,7 @@ class EncodedPrompts(NamedTuple):
     tokens: Tensor  # [N, P, C]
     there: Tensor  # bool [N, P], False for rows that are filled up
     dense: Tensor  # [N, C, g, g], or [1, C, 1, 1] where no object has a mask
+    fine: Tensor | float = 0.0  # [N, C/8, 4g, 4g], of prompts that are drawn
 
 
 class PromptEncoder(nn.Module):
@@ -67,20 +69,22 @@ class PromptEncoder(nn.Module):
             )
             if in_channels
             else None
-            for in_channels in (1, 3 if draws_maps else 0)
+            for in_channels in (1, DRAWN if draws_maps else 0)
         )
+        self.fine = nn.Conv2d(DRAWN, channels // 8, 3, padding=1) if draws_maps else None
         self.no_mask_embed = nn.Embedding(1, channels)
         self.draws_maps = draws_maps
         self.content = nn.Linear(content_channels, channels) if content_channels else None
 
     def forward(self, prompts: PointPrompts, side: int, maps: Sequence[Tensor]) -> EncodedPrompts:
         """Encodes prompts about squares of `side` pixels, of which `maps` [N, c, h, w] are."""
-        dense = self.embed_masks(prompts)
-        if self.draws_maps:
-            size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
-            dense = dense + self.map_downscaling(_drawn(prompts, size, side))
         tokens = self.embed_points(prompts.points, prompts.labels, side, maps)
-        return EncodedPrompts(tokens, prompts.labels != PADDING, dense)
+        there, dense = prompts.labels != PADDING, self.embed_masks(prompts)
+        if not self.draws_maps:
+            return EncodedPrompts(tokens, there, dense)
+        size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
+        drawn = _drawn(prompts, size, side)
+        return EncodedPrompts(tokens, there, dense + self.map_downscaling(drawn), self.fine(drawn))
 
     def embed_points(
         self, points: Tensor, labels: Tensor, side: int, maps: Sequence[Tensor]
@@ -127,9 +131,9 @@ class PromptEncoder(nn.Module):
 
 
 def _drawn(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
-    """What is off, on and in the box of N objects, in [0, 1], as maps [N, 3, h, w].
+    """What is off, on, in the box and in the mask of N objects, in [0, 1], as maps [N, 4, h, w].
 
-    A point fades with its distance, a box is filled.
+    A point fades with its distance, a box is filled, a mask is a probability; 0 where there is none.
 
     Args:
         prompts: Of the objects.
@@ -147,7 +151,18 @@ def _drawn(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
     maps = [(near * _of(labels, label)).amax(1) for label in (OFF, ON)]
     after = ((down >= 0)[..., None] & (right >= 0)[..., None, :]) & _of(labels, TOP_LEFT)
     before = ((down < 0)[..., None] & (right < 0)[..., None, :]) & _of(labels, BOTTOM_RIGHT)
-    return torch.stack([*maps, (after.any(1) & before.any(1)).float()], dim=1)
+    maps += [(after.any(1) & before.any(1)).float(), _probability(prompts, maps[0])]
+    return torch.stack(maps, dim=1)
+
+
+def _probability(prompts: PointPrompts, like: Tensor) -> Tensor:
+    """Of masks [N, h, w], 0 where there is none."""
+    if prompts.mask_logits is None:
+        return torch.zeros_like(like)
+    inside = prompts.mask_logits[:, 0].sigmoid()
+    if prompts.has_mask is None:
+        return inside
+    return torch.where(prompts.has_mask[:, None, None], inside, 0.0)
 
 
 def _of(labels: Tensor, label: int) -> Tensor:
