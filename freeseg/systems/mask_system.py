@@ -18,18 +18,17 @@ from freeseg.inference import PhotoInput, Thresholds, photo_certainty
 from freeseg.names import with_own_names
 from freeseg.structures import (
     JUDGED_TASKS,
-    PyramidFeatures,
     Sample,
     Takes,
     Task,
     Vocabulary,
     read_sample,
 )
-from freeseg.systems.system import PreparedImages, SegmentationSystem
+from freeseg.systems.system import PyramidSystem
 
 
-class MaskSystem(SegmentationSystem[PyramidFeatures]):
-    """A backbone, a head whose ``encode_image`` reads its maps, a criterion of sets of masks."""
+class MaskSystem(PyramidSystem):
+    """A backbone, a head of queries, a criterion of sets of masks."""
 
     vocabulary: Vocabulary
     answers: Mapping[Task, Takes] = {task: Takes() for task in JUDGED_TASKS}
@@ -64,15 +63,6 @@ class MaskSystem(SegmentationSystem[PyramidFeatures]):
         self.criterion = criterion
         self.vocabulary = vocabulary
         self.thresholds = thresholds
-
-    def encode(self, prepared: PreparedImages) -> PyramidFeatures:
-        """Backbone and pixel decoder."""
-        features: PyramidFeatures = self.sem_seg_head.encode_image(
-            self.backbone(prepared.pixels),
-            padded_size=prepared.frames[0].padded_size,
-            image_sizes=[frame.model_size for frame in prepared.frames],
-        )
-        return features.with_frames(prepared.frames)
 
     def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
         """How many targets every annotated image has, without looking at it."""
