@@ -117,6 +117,7 @@ class FreeSeg(MaskSystem):
         cfg = completed(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = mask_system_arguments(cfg)
+        del trunk["resize_masks_first"]  # class maps have one way alone
         return {
             **trunk,
             "thresholds": replace(
