@@ -18,7 +18,7 @@ from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
-from freeseg.structures import Prompt, Vocabulary
+from freeseg.structures import Request, Vocabulary
 from freeseg.systems import SegmentationSystem
 from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
@@ -269,7 +269,7 @@ class Segmenter:
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
         classes = self._classes if text is None else Classes(self.read_classes(text))
-        self.photo_model.check(tasks, self._prompt(classes))
+        self.photo_model.check(self._request(tasks, classes))
         return self._stream(images, tasks, classes, batch_size)
 
     def read_classes(self, text: ClassSource) -> Vocabulary:
@@ -320,15 +320,14 @@ class Segmenter:
         if waiting:
             yield from self._segment(waiting, tasks, classes)
 
-    def _prompt(self, classes: Classes) -> Prompt:
-        return Prompt(vocabulary=classes.vocabulary) if self.takes_text else Prompt()
+    def _request(self, tasks: tuple[Task, ...], classes: Classes) -> Request:
+        return self.photo_model.request(tasks, self.photo_model.prompt(classes.vocabulary))
 
     def _segment(
         self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes
     ) -> list[Segmentation]:
         model = self.photo_model
-        prompt = self._prompt(classes)
-        results = model.answer(photos, model.encode(photos), tasks, prompt)
+        results = model.answer(photos, model.encode(photos), self._request(tasks, classes))
         return [
             show(photo, result, classes, self.knows, self.unsure_below)
             for photo, result in zip(photos, results)

@@ -1,6 +1,6 @@
 """What is asked of a system: prompts, requests, and which of them it understands.
 
-Shapes: M masks, H W size of an example's image.
+Shapes: M masks, H W size of an image.
 """
 
 from __future__ import annotations
@@ -165,6 +165,21 @@ class Takes:
         return self.needs | self.may
 
 
+@dataclass(frozen=True)
+class Wants:
+    """How results are wanted, beside what they are about.
+
+    Attributes:
+        labels: Semantic labels [H, W] will do, instead of scores of all classes.
+        certainty: How far the model knows what it sees is asked too.
+        alternatives: Of what a prompt points at other readings are given beside the answer.
+    """
+
+    labels: bool = False
+    certainty: bool = False
+    alternatives: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One question about one image; several of one image are several class lists or prompts.
@@ -174,18 +189,14 @@ class Request:
         tasks: What is to be answered, from one decoding.
         prompt: What is said.
         under: The task under which a task-conditioned system decodes; None: each output's own.
-        wants_labels: Semantic labels [H, W] will do, instead of scores of all classes.
-        wants_certainty: How far the model knows what it sees is asked too.
-        wants_alternatives: Of what a prompt points at other readings are given beside the answer.
+        wants: How it is to be answered.
     """
 
     index: int
     tasks: tuple[Task, ...]
     prompt: Prompt = field(default_factory=Prompt)
     under: str | None = None
-    wants_labels: bool = False
-    wants_certainty: bool = False
-    wants_alternatives: bool = True
+    wants: Wants = Wants()
 
     def vocabulary(self, default: Vocabulary) -> Vocabulary:
         """The class list that is asked for."""

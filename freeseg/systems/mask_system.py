@@ -147,10 +147,10 @@ class ClosedMaskSystem(MaskSystem):
             mask_logits,
             frame,
             self.vocabulary,
-            wants_labels=request.wants_labels,
+            wants_labels=request.wants.labels,
         )
         certainty = None
-        if request.wants_certainty:
+        if request.wants.certainty:
             certainty = self.certainty(class_logits, frame.without_padding(mask_logits))
         return replace(result, vocabulary=self.vocabulary, certainty=certainty)
 

@@ -246,9 +246,9 @@ class FreeSeg(MaskSystem):
                 question.vocabulary,
             )
         result = self.assemble(
-            question, class_probs, mask_logits, frame, wants_labels=request.wants_labels
+            question, class_probs, mask_logits, frame, wants_labels=request.wants.labels
         )
-        if not request.wants_certainty:
+        if not request.wants.certainty:
             return result
         own = self.text(self.vocabulary, question.task)  # whatever was asked for
         logits = self.classify(self.vocabulary, masks.embeddings[row], own)

@@ -133,9 +133,9 @@ class LSeg(PyramidSystem):
         vocabulary = request.vocabulary(self.vocabulary)
         frame = features.frames[request.index]
         certainty = None
-        if request.wants_certainty:
+        if request.wants.certainty:
             certainty = self.certainty_of(features.select([request.index]))
-        if request.wants_labels:
+        if request.wants.labels:
             alone, text = features.select([request.index]), self.text(vocabulary)
             labels = label_map(self.sem_seg_head, alone, text, vocabulary, frame.photo_size)
             semantic = SemanticMap(labels=labels)
