@@ -37,7 +37,7 @@ from freeseg.classes import (
 )
 from freeseg.data.records import match_or_refuse
 from freeseg.engine import load_config
-from freeseg.structures import CLASSES_KEY, Vocabulary, class_rows, vocabulary_of_rows
+from freeseg.structures import CLASSES_KEY, Takes, Vocabulary, class_rows, vocabulary_of_rows
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -421,6 +421,10 @@ def test_a_built_system_says_its_classes_and_the_configuration_those_of_others(c
     assert model_vocabulary(model, cfg) is model.vocabulary
     model.vocabulary = torch.nn.Embedding(9, 2)  # a guest's, of words
     assert model_vocabulary(model, cfg).names == model_vocabulary(None, cfg).names == ("a", "b")
+    with pytest.raises(ValueError, match="Linear has no vocabulary of its own: give the argument"):
+        model_vocabulary(model)
+    model.vocabulary, model.answers = None, {"object": Takes()}  # a system without classes
+    assert model_vocabulary(model, cfg).names == model_vocabulary(model).names == ("object",)
 
 
 @pytest.mark.parametrize("name", ["Mask2Former", "FreeSeg"])
