@@ -254,7 +254,9 @@ def refuse_unanswered(
             or windows of the photo are asked for, and all there is here is one image.
     """
     for request in requests:
-        kinds = request.prompt.kinds
+        prompt = request.prompt
+        kinds, marks, everything = prompt.kinds, prompt.marks, prompt.everything
+        is_of_nothing = marks is not None and not len(marks)  # has an empty result
         for task in request.tasks:
             if task not in answers:
                 raise ValueError(f"{system} answers {', '.join(answers)}, not {task}")
@@ -265,13 +267,10 @@ def refuse_unanswered(
                 raise ValueError(
                     f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
                 )
-            everything = request.prompt.everything
-            if everything is not None and everything.crop_layers:
-                raise ValueError(
-                    f"{everything.crop_layers} crop_layers are windows of the photo itself: "
-                    "ask a session for everything"
-                )
-            marks = request.prompt.marks
-            is_of_nothing = marks is not None and not len(marks)  # has an empty result
             if takes.needs and not takes.needs & kinds and not is_of_nothing:
                 raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")
+        if everything is not None and everything.crop_layers:
+            raise ValueError(
+                f"{everything.crop_layers} crop_layers are windows of the photo itself: "
+                "ask a session for everything"
+            )
