@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from freeseg.checkpoints import StrictCheckpointer, detect_system
-from freeseg.structures import Request, read_sample
+from freeseg.structures import Request, Wants, read_sample
 from freeseg.systems import systems
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,7 +22,7 @@ TRAINED = [name for name in SYSTEMS if tiny(name).batches is not None]
 
 def answers(name, model):
     prompt = tiny(name).prompts(SIZE)[0]
-    request = Request(0, tuple(model.answers), prompt, wants_certainty=True)
+    request = Request(0, tuple(model.answers), prompt, wants=Wants(certainty=True))
     with torch.inference_mode():
         return model.answer(model.encode(model.prepare([picture()["image"]])), [request])[0]
 
