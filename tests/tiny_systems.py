@@ -160,6 +160,20 @@ def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
     return _stirred(build_model(cfg), seed)
 
 
+def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
+    """A SAM on the maps of a backbone, to which points and boxes are also drawn."""
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "sam" / "click.yaml"))
+    cfg.MODEL.TIMM.NAME = "test_efficientnet"
+    cfg.MODEL.TIMM.NORM = cfg.MODEL.TIMM.FREEZE_AT = ""
+    cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
+    cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
+    cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    torch.manual_seed(seed)
+    return build_model(cfg).eval()
+
+
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:
     height, width = size
     near, far = [width * 0.3, height * 0.4], [width * 0.8, height * 0.7]
@@ -203,12 +217,16 @@ def _lseg_batches() -> list[list[dict[str, Any]]]:
     return [[street, farm], [{**picture(seed=2), "sem_seg": stripes}]]
 
 
+def _sam_batches() -> list[list[dict[str, Any]]]:
+    return [*_closed_batches(), *([annotated([0, 1, 2], seed)] * 4 for seed in range(4, 8))]
+
+
 TINY = {
     "freeseg": TinySystem(tiny_freeseg, 11, _freeseg_batches, CLASS_LISTS, exports=False),
     "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
     "mask2former": TinySystem(_mask2former, 4, _closed_batches),
     "oneformer": TinySystem(_oneformer, 2, _closed_batches),
-    "sam": TinySystem(tiny_sam, 1, _closed_batches, exports=False, marks=_sam_marks),
+    "sam": TinySystem(tiny_sam, 1, _sam_batches, exports=False, marks=_sam_marks),
 }
 
 

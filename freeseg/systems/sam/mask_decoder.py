@@ -89,9 +89,7 @@ class MaskDecoder(nn.Module):
             details: See `upscale`.
         """
         tokens, pixels = self.transform(embedding, positions, prompts)
-        upscaled = self.upscale(
-            pixels.mT.unflatten(2, embedding.shape[-2:]), details, prompts.fine
-        )
+        upscaled = self.upscale(pixels.mT.unflatten(2, embedding.shape[-2:]), details, prompts.fine)
         heads = zip(self.output_hypernetworks_mlps, tokens[:, 1 : 1 + NUM_MASKS].unbind(1))
         filters = torch.stack([head(token) for head, token in heads], dim=1)  # [N, M, C/8]
         mask_logits = torch.einsum("nmc,nchw->nmhw", filters, upscaled)

@@ -17,7 +17,7 @@ from freeseg.training.shares import accumulated
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from small_inputs import annotated
-from tiny_systems import tiny_sam
+from tiny_systems import tiny_click, tiny_sam
 
 SIDE, GRID = 64, 16  # pixels of the square, and cells of a mask
 NO_BOX = {"box_share": 0.0}
@@ -45,9 +45,7 @@ class Answers:
         self.rows.append(rows)
         self.prompts.append(prompts)
         count = len(prompts)
-        return DecodedMasks(
-            self.logits.expand(count, -1, -1, -1), self.qualities.expand(count, -1)
-        )
+        return DecodedMasks(self.logits.expand(count, -1, -1, -1), self.qualities.expand(count, -1))
 
 
 def nothing(logit=-1.0):
@@ -85,7 +83,7 @@ def test_rounds_without_a_click_are_one_among_the_others_and_the_last():
     assert all(
         rounds[0] and not rounds[-1] and sum(rounds) == 5 and len(rounds) == 7 for rounds in found
     )
-    assert len(found) == 5
+    assert len(found) == 4
     assert ClickTraining(num_points=0)._rounds(torch.Generator()) == [True]
 
 
@@ -151,9 +149,7 @@ def test_the_best_of_three_learns_and_all_qualities():
     logits = torch.tensor([math.log(p / (1 - p)) for p in probabilities])[None, :, None, None]
     logits = logits.expand(1, 4, GRID, GRID).clone().requires_grad_()
     told = torch.tensor([qualities], requires_grad=True)
-    losses = run(
-        ClickTraining(num_points=0, **NO_BOX), Answers(logits, told), target(square())
-    )
+    losses = run(ClickTraining(num_points=0, **NO_BOX), Answers(logits, told), target(square()))
     rows = [by_hand(p, covered) for p in probabilities[1:]]
     best = min(rows, key=lambda row: 20 * row[0] + row[1])
     wrong = [(said - row[2]) ** 2 for said, row in zip(qualities[1:], rows)]
@@ -216,16 +212,17 @@ def test_images_are_encoded_once_for_all_objects_and_rounds():
 
 
 def test_a_model_learns_where_it_is_clicked():
-    model = tiny_sam(side=64).train()
+    model = tiny_click(side=64).train()
     model.click_training = ClickTraining(num_points=1)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     batch = [annotated([0, 1]), annotated([0, 1, 2], 1)]
     totals = []
-    for step in range(60):
+    for step in range(80):
         torch.manual_seed(step)
         total = sum(model(batch).values())
         optimizer.zero_grad()
         total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         totals.append(total.item())
     assert sum(totals[-10:]) < 0.6 * sum(totals[:10])
