@@ -83,7 +83,7 @@ class PromptEncoder(nn.Module):
         if not self.draws_maps:
             return EncodedPrompts(tokens, there, dense)
         size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
-        drawn = _drawn(prompts, size, side)
+        drawn = drawn_maps(prompts, size, side)
         return EncodedPrompts(tokens, there, dense + self.map_downscaling(drawn), self.fine(drawn))
 
     def embed_points(
@@ -130,10 +130,11 @@ class PromptEncoder(nn.Module):
         return self.pe_layer(places).permute(2, 0, 1)[None]
 
 
-def _drawn(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
+def drawn_maps(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
     """What is off, on, in the box and in the mask of N objects, in [0, 1], as maps [N, 4, h, w].
 
-    A point fades with its distance, a box is filled, a mask is a probability; 0 where there is none.
+    A point fades with its distance, a box is filled, a mask is a probability; all are 0 where
+    nothing is said.
 
     Args:
         prompts: Of the objects.

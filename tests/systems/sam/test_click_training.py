@@ -162,6 +162,18 @@ def test_the_best_of_three_learns_and_all_qualities():
     assert told.grad[0].ne(0).tolist() == [False, True, True, True]
 
 
+def test_masks_that_are_not_the_best_learn_their_share():
+    logits = torch.tensor([-1.0, -1.0, 0.0, 2.0])[None, :, None, None].expand(1, 4, GRID, GRID)
+    answers = Answers(logits, torch.zeros(1, 4))
+    covered = 24 * 32 / SIDE**2
+    rows = [by_hand(1 / (1 + math.exp(-logit)), covered) for logit in (-1.0, 0.0, 2.0)]
+    best, *others = sorted(rows, key=lambda row: 20 * row[0] + row[1])
+    training = ClickTraining(num_points=0, others_share=0.2, **NO_BOX)
+    losses = run(training, answers, target(square()))
+    expected = 0.8 * best[1] + 0.1 * others[0][1] + 0.1 * others[1][1]
+    assert losses["loss_dice"].item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_several_prompts_teach_the_first_mask_alone():
     answers = nothing()
     run(ClickTraining(num_points=1, **NO_BOX), answers, target(square()))["loss_mask"].backward()
