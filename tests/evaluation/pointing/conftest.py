@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as rle_codec
+from scripted_system import code
 from small_inputs import CONFIGS
 
 from detectron2.config import get_cfg
 from freeseg import add_freeseg_config
-
-
-def code(mask):
-    """COCO's run-length code of a mask bool [H, W]."""
-    runs = rle_codec.encode(np.asfortranarray(mask.numpy(), dtype=np.uint8))
-    return {"size": list(runs["size"]), "counts": runs["counts"].decode()}
 
 
 @pytest.fixture
