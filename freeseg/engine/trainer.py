@@ -68,6 +68,7 @@ from freeseg.engine.sharding import (
     whole,
 )
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
+from freeseg.evaluation.edges import edge_model
 from freeseg.evaluation.truth import Truth
 from freeseg.inference import SlidingWindow
 from freeseg.names import build_model
@@ -154,11 +155,11 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
         """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
-        model = tuned_over_dataset(cfg, model)
+        answering = tuned_over_dataset(cfg, model)
         windows = sliding_window_arguments(cfg)
         if windows is not None:
-            model = SlidingWindow(model, **windows)
-        return super().test(cfg, model, evaluators)
+            answering = SlidingWindow(answering, **windows)
+        return super().test(cfg, edge_model(cfg, model, answering), evaluators)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's default hooks and this package's, checkpoints last.

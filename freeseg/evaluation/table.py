@@ -19,6 +19,7 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "bbox": ("boxes", ("AP", "AP50", "AP75")),
     "sem_seg_cityscapes": ("semantic, Cityscapes", CITYSCAPES_METRICS),
     "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
+    "edges": ("edges", ("ODS", "OIS", "AP", "R50")),
     "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
 }
 

@@ -131,9 +131,7 @@ def look_at_window(window: PointedWindow, settings: EverythingSettings) -> Insta
         for logits in candidates.logits(passed):
             stop = start + len(logits)
             its = slice(start, stop)
-            found += _reduced(
-                logits, window, qualities[passed][its], points[places[its]], settings
-            )
+            found += _reduced(logits, window, qualities[passed][its], points[places[its]], settings)
             start = stop
     joined = join_instances(found, window.frame.photo_size)
     assert joined.qualities is not None
