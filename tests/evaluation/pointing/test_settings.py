@@ -32,8 +32,9 @@ def test_a_system_without_classes_takes_datasets_of_any(drawn, sam_cfg):
     assert not knows_classes(cfg)
     assert trained_vocabulary(cfg) is None
     assert fixed_vocabulary(cfg) is None
-    assert truth_task(cfg) == "instance"
+    assert truth_task(cfg, dogs) == "instance"
     check_datasets(cfg)
+    assert truth_task(cfg, "bsds_packed") == ""
     (inputs,) = Trainer.build_test_loader(cfg, dogs)
     assert torch.equal(inputs[0]["instances"].gt_masks.tensor[0], OBJECT)
 
@@ -42,7 +43,7 @@ def test_a_system_with_classes_is_evaluated_as_ever():
     cfg = three_classes("Base-Mask2Former-small.yaml")
     assert knows_classes(cfg)
     assert pointing_settings(cfg) is None
-    assert truth_task(cfg) == ""
+    assert truth_task(cfg, "shapes_val_panoptic") == ""
 
 
 def test_evaluators_are_those_of_the_kinds(drawn, sam_cfg):
