@@ -10,6 +10,7 @@ every click, on the object or off it; and DIR/everything.jpg, all that it finds 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def beside(pictures: list[np.ndarray]) -> Image.Image:
 
 
 def main() -> None:
+    """Reads the arguments, asks and draws."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photo")
     parser.add_argument("clicks", nargs="+", type=read_click, metavar="X,Y[,off]")
@@ -73,7 +75,7 @@ def main() -> None:
         Image.fromarray(found.picture(min_score=0.0)).save(
             arguments.output / "everything.jpg", quality=88
         )
-    print(f"{len(found.masks)} masks of everything; pictures are in {arguments.output}")
+    sys.stdout.write(f"{len(found.masks)} masks of everything; see {arguments.output}\n")
 
 
 if __name__ == "__main__":

@@ -160,8 +160,8 @@ def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
     return _stirred(build_model(cfg), seed)
 
 
-def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
-    """A SAM on the maps of a backbone, to which points and boxes are also drawn."""
+def tiny_click_config(side: int = 128) -> CfgNode:
+    """Of a SAM on the maps of a backbone, to which points and boxes are also drawn."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.merge_from_file(str(CONFIGS / "sam" / "click.yaml"))
@@ -170,8 +170,13 @@ def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
     cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
     cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
     cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    return cfg
+
+
+def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
+    """The model of that."""
     torch.manual_seed(seed)
-    return build_model(cfg).eval()
+    return build_model(tiny_click_config(side)).eval()
 
 
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:

@@ -50,28 +50,15 @@ class PromptEncoder(nn.Module):
         content_channels: int = 0,
         draws_maps: bool = False,
     ) -> None:
-        from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
-
         super().__init__()
         self.pe_layer = FourierPosition(channels=channels)
         # off the object, on it, corners of a box: by their labels
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, channels) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, channels)
-        self.mask_downscaling, self.map_downscaling = (
-            nn.Sequential(
-                nn.Conv2d(in_channels, mask_channels // 4, 2, stride=2),
-                LayerNorm2d(mask_channels // 4, eps=NORM_EPS),
-                nn.GELU(),
-                nn.Conv2d(mask_channels // 4, mask_channels, 2, stride=2),
-                LayerNorm2d(mask_channels, eps=NORM_EPS),
-                nn.GELU(),
-                nn.Conv2d(mask_channels, channels, 1),
-            )
-            if in_channels
-            else None
-            for in_channels in (1, DRAWN if draws_maps else 0)
-        )
-        self.fine = nn.Conv2d(DRAWN, channels // 8, 3, padding=1) if draws_maps else None
+        self.mask_downscaling = _downscaling(1, mask_channels, channels)
+        if draws_maps:
+            self.map_downscaling = _downscaling(DRAWN, mask_channels, channels)
+            self.fine = nn.Conv2d(DRAWN, channels // 8, 3, padding=1)
         self.no_mask_embed = nn.Embedding(1, channels)
         self.draws_maps = draws_maps
         self.content = nn.Linear(content_channels, channels) if content_channels else None
@@ -128,6 +115,21 @@ class PromptEncoder(nn.Module):
         rows, columns = ((torch.arange(side, device=device) + 0.5) / side for side in grid)
         places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)  # [h, w, 2]
         return self.pe_layer(places).permute(2, 0, 1)[None]
+
+
+def _downscaling(in_channels: int, mask_channels: int, channels: int) -> nn.Sequential:
+    """Makes [N, C, h/4, w/4] of maps [N, in_channels, h, w]."""
+    from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
+
+    return nn.Sequential(
+        nn.Conv2d(in_channels, mask_channels // 4, 2, stride=2),
+        LayerNorm2d(mask_channels // 4, eps=NORM_EPS),
+        nn.GELU(),
+        nn.Conv2d(mask_channels // 4, mask_channels, 2, stride=2),
+        LayerNorm2d(mask_channels, eps=NORM_EPS),
+        nn.GELU(),
+        nn.Conv2d(mask_channels, channels, 1),
+    )
 
 
 def drawn_maps(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
