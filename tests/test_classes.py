@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog
 from freeseg import add_freeseg_config
 from freeseg.catalog import dataset_metadata, dataset_vocabulary, listed_vocabulary
 from freeseg.checkpoints import write_checkpoint
+from freeseg.class_matching import match_classes
 from freeseg.classes import (
     accepts_auto,
     check_same_classes,
@@ -22,7 +23,6 @@ from freeseg.classes import (
     config_takes_classes,
     fill_num_classes,
     fixed_vocabulary,
-    match_classes,
     model_vocabulary,
     order_warning,
     read_class_list,
