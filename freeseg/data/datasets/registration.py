@@ -37,11 +37,11 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
         register_mapillary(folder)
         register_voc(folder)
         register_published_splits()
+        register_interactive(folder)
+        register_edges(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
     register_fold_training_sets()
-    register_interactive(folder)
-    register_edges(folder)
 
 
 def check_registered(names: Sequence[str]) -> None:
