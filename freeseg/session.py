@@ -244,15 +244,16 @@ class Session:
         the memory of one.
 
         Args:
-            settings: Where to look and what to keep; the usual ones when None.
+            settings: Where to look and what to keep; when None the model's own, which are the
+                usual ones where it says nothing else.
             changes: Of single settings, by their names.
 
         Raises:
             ValueError: The model does not look for everything, or a setting has no meaning.
             MemoryError: The photo does not fit into memory.
         """
-        wanted = replace(settings or EverythingSettings(), **changes)
         model = self._model
+        wanted = replace(settings or model.everything_settings, **changes)
         model.check(model.request((Task.OBJECT,), Prompt(everything=wanted.of_layer(0))))
         features = self.encode()
         result = None if features is None else model.everything(self.photo, features, wanted)

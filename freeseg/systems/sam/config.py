@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone
 from freeseg.modeling.decoder.two_way import TwoWayTransformer
 from freeseg.names import with_own_names
+from freeseg.structures import EverythingSettings
 from freeseg.systems.sam.mask_decoder import MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
 from freeseg.systems.sam.training import ClickTraining
@@ -47,6 +48,12 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.PYRAMID = pyramid = CfgNode()
     pyramid.COARSE = ["res4", "res5"]  # maps that become the embedding, of the first one's stride
     pyramid.DETAILS = ["res3", "res2"]  # of half and a quarter of it, added where masks are made
+    node.EVERYTHING = everything = CfgNode()  # where a caller does not say otherwise
+    everything.POINTS_PER_SIDE = 32
+    everything.MIN_QUALITY = 0.88
+    everything.MIN_STABILITY = 0.95
+    everything.STABILITY_MARGIN = 1.0  # in logits
+    everything.MAX_OVERLAP = 0.7  # of boxes
     node.TRAIN = train = CfgNode()
     train.MASKS = 64  # of an image at most, drawn
     train.MAX_AREA = 0.9  # masks that fill a larger share of the image are left out
@@ -87,6 +94,18 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             quality_channels=node.QUALITY_DIM,
         ),
     }
+
+
+def everything_settings(cfg: CfgNode) -> EverythingSettings:
+    """Where it points, and what it keeps, when it looks for everything."""
+    node = cfg.MODEL.SAM.EVERYTHING
+    return EverythingSettings(
+        points_per_side=node.POINTS_PER_SIDE,
+        min_quality=node.MIN_QUALITY,
+        min_stability=node.MIN_STABILITY,
+        stability_margin=node.STABILITY_MARGIN,
+        max_overlap=node.MAX_OVERLAP,
+    )
 
 
 def click_training(cfg: CfgNode) -> ClickTraining:

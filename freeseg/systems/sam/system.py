@@ -19,9 +19,17 @@ from freeseg.config import completed
 from freeseg.inference import PhotoInput
 from freeseg.inference.everything import PointedWindow, join_windows, look_at_window
 from freeseg.names import register
-from freeseg.structures import Frame, Request, Sample, SegmentationResult, Takes, Task
+from freeseg.structures import (
+    EverythingSettings,
+    Frame,
+    Request,
+    Sample,
+    SegmentationResult,
+    Takes,
+    Task,
+)
 from freeseg.systems.sam.answers import found_objects
-from freeseg.systems.sam.config import click_training, sam_parts
+from freeseg.systems.sam.config import click_training, everything_settings, sam_parts
 from freeseg.systems.sam.everything import pointed_window
 from freeseg.systems.sam.features import EmbeddingFeatures
 from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
@@ -54,6 +62,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         mask_decoder: MaskDecoder,
         photo_input: PhotoInput,
         training: ClickTraining | None = None,
+        everything: EverythingSettings | None = None,
         ignore_label: int = 255,
     ) -> None:
         """Puts the parts together.
@@ -65,10 +74,13 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             mask_decoder: Likewise.
             photo_input: How photos become images; its divisor is the side of the squares.
             training: How it is clicked at in training; None: as in the paper.
+            everything: How it looks for everything where a caller does not say otherwise; None:
+                the usual way.
             ignore_label: Of pixels without annotation in ``sem_seg``.
         """
         super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,), ignore_label=ignore_label)
         self.click_training = training or ClickTraining()
+        self.everything_settings = everything or EverythingSettings()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
@@ -81,6 +93,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             **sam_parts(cfg),
             "photo_input": photo_input,
             "training": click_training(cfg),
+            "everything": everything_settings(cfg),
             "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         }
 

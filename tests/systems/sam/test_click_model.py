@@ -13,15 +13,16 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
-from freeseg import Segmenter
+from freeseg import Segmenter, build_model
 from freeseg.checkpoints import KEY_MAPS, detect_system
 from freeseg.config import add_freeseg_config
+from freeseg.structures import EverythingSettings
 from freeseg.systems.sam.prompt_encoder import REACH, PromptEncoder, drawn_maps
 from freeseg.systems.sam.prompts import NO_POINT, PADDING, PointPrompts
 from freeseg.systems.sam.pyramid_encoder import PyramidEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tiny_systems import tiny_click
+from tiny_systems import tiny_click, tiny_click_config
 
 SIDE = 128
 
@@ -149,6 +150,27 @@ def test_everything_is_what_each_click_finds(session):
     assert {round(float(quality), 4) for quality in found.objects.qualities} <= wanted
 
 
+def test_a_model_says_how_it_looks_for_everything():
+    cfg = tiny_click_config()
+    node = cfg.MODEL.SAM.EVERYTHING
+    node.POINTS_PER_SIDE, node.MIN_QUALITY, node.MIN_STABILITY = 3, -10.0, 0.0
+    node.STABILITY_MARGIN, node.MAX_OVERLAP = 0.5, 0.4
+    model = build_model(cfg).eval()
+    own = EverythingSettings(
+        points_per_side=3,
+        min_quality=-10.0,
+        min_stability=0.0,
+        stability_margin=0.5,
+        max_overlap=0.4,
+    )
+    assert model.everything_settings == own
+    session = Segmenter(model).open(np.zeros((96, 128, 3), dtype=np.uint8))
+    found, expected = session.everything(), session.everything(own)
+    assert len(found.objects) > 0
+    assert np.array_equal(found.objects.qualities, expected.objects.qualities)
+    assert len(session.everything(min_quality=10.0).objects) == 0
+
+
 def published_names(counts):
     """Names of an EfficientNet-Lite's tensors in their order, by its stages' numbers of blocks."""
     norm = ("weight", "bias", "running_mean", "running_var")
@@ -191,8 +213,6 @@ def test_the_configuration_builds_what_it_says():
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.merge_from_file(str(Path(__file__).resolve().parents[3] / "configs/sam/click.yaml"))
-    from freeseg import build_model
-
     model = build_model(cfg)
     count = sum(each.numel() for each in model.state_dict().values())
     assert 2 * count < 15e6  # bytes in half precision
