@@ -12,7 +12,9 @@ from freeseg.modeling.decoder.two_way import TwoWayTransformer
 from freeseg.names import with_own_names
 from freeseg.systems.sam.mask_decoder import MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
+from freeseg.systems.sam.text import PhraseEncoder, PictureTraining
 from freeseg.systems.sam.training import ClickTraining
+from freeseg.text import TextFeatureCache, build_text_encoder, default_folder
 
 
 def add_sam_keys(cfg: CfgNode) -> None:
@@ -47,6 +49,13 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.PYRAMID = pyramid = CfgNode()
     pyramid.COARSE = ["res4", "res5"]  # maps that become the embedding, of the first one's stride
     pyramid.DETAILS = ["res3", "res2"]  # of half and a quarter of it, added where masks are made
+    node.TEXT = text = CfgNode()
+    text.ENABLED = False  # takes phrases, by the CLIP of MODEL.TEXT_ENCODER
+    text.TEMPLATES = ["{}"]  # sentences around a phrase
+    text.MIN_AREA = 10000  # pixels; in training larger objects begin with a picture of them,
+    text.SHARE = 1.0  # with this probability,
+    text.MOST_CONTEXT = 2.0  # whose side is 1 to this times the object's,
+    text.MASKED = 0.5  # and which, with this probability, shows nothing else
     node.TRAIN = train = CfgNode()
     train.MASKS = 64  # of an image at most, drawn
     train.MAX_AREA = 0.9  # masks that fill a larger share of the image are left out
@@ -59,9 +68,10 @@ def add_sam_keys(cfg: CfgNode) -> None:
     train.QUALITY_WEIGHT = 1.0
 
 
-def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
+def sam_parts(cfg: CfgNode) -> dict[str, nn.Module | None]:
     """The untrained parts of the system, by the names of its arguments."""
     node = cfg.MODEL.SAM
+    text = phrase_encoder(cfg) if node.TEXT.ENABLED else None
     channels = node.EMBEDDING_DIM
     encoder = _image_encoder(cfg)
     seen = [channels, *getattr(encoder, "detail_channels", ())]
@@ -72,6 +82,7 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             mask_channels=node.MASK_CHANNELS,
             content_channels=sum(seen) if node.POINT_CONTENT else 0,
             draws_maps=node.PROMPT_MAPS,
+            text_channels=0 if text is None else text.clip_model.dim,
         ),
         "mask_decoder": MaskDecoder(
             transformer=TwoWayTransformer(
@@ -85,7 +96,31 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             quality_layers=node.QUALITY_LAYERS,
             quality_channels=node.QUALITY_DIM,
         ),
+        "text": text,
     }
+
+
+def phrase_encoder(cfg: CfgNode) -> PhraseEncoder:
+    """The CLIP that phrases are read by.
+
+    Raises:
+        ValueError: It sees no pictures, or would see them with exchanged colours.
+    """
+    node = cfg.MODEL.SAM.TEXT
+    if cfg.INPUT.FORMAT != "RGB":
+        raise ValueError(f"CLIP sees RGB: INPUT.FORMAT must be RGB, got {cfg.INPUT.FORMAT}")
+    return PhraseEncoder(
+        clip_model=build_text_encoder(cfg),
+        templates=node.TEMPLATES,
+        pictures=PictureTraining(
+            min_area=node.MIN_AREA,
+            share=node.SHARE,
+            most_context=node.MOST_CONTEXT,
+            masked_share=node.MASKED,
+        ),
+        saves_encoder=cfg.MODEL.TEXT_ENCODER.SAVE,
+        cache=TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None),
+    )
 
 
 def click_training(cfg: CfgNode) -> ClickTraining:
