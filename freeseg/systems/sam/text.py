@@ -1,4 +1,4 @@
-"""Phrases, as SAM's paper has them (appendix D.5): a picture of the object in training, words at test.
+"""Phrases as SAM's paper has them (appendix D.5): pictures of objects in training, words at test.
 
 Shapes: N objects, D width of CLIP's features, H W size of the square, S side of CLIP's pictures.
 """

@@ -44,9 +44,9 @@ class Objects(NamedTuple):
 class ClickTraining:
     """Simulated clicks, and losses of the answers (Kirillov et al., appendix A).
 
-    An object begins with a click anywhere on it, with its box or with a phrase. Then it is clicked at where the
-    last answer is wrong, whose logits go back in; two rounds, one of them the last, bring nothing
-    but these. Images are encoded once for all objects and rounds.
+    An object begins with a click anywhere on it, its box or a phrase. Then it is clicked at where
+    the last answer is wrong, whose logits go back in; two rounds, one of them the last, bring
+    nothing but these. Images are encoded once for all objects and rounds.
 
     Attributes:
         max_masks: Objects of an image; more are drawn from.
@@ -91,8 +91,9 @@ class ClickTraining:
         points, labels = clicks.points[:, None] * stride, _labels(clicks)[:, None]
         phrases = None if describe is None else describe(objects, generator)
         if phrases is not None:
-            boxes = boxes.masked_fill(~phrases.isnan().any(1, keepdim=True), torch.nan)
-            labels = labels.masked_fill(~phrases.isnan().any(1, keepdim=True), PADDING)
+            is_described = ~phrases.isnan().any(1, keepdim=True)
+            boxes = boxes.masked_fill(is_described, torch.nan)
+            labels = labels.masked_fill(is_described, PADDING)
         labels = labels.masked_fill(~boxes.isnan().any(1, keepdim=True), PADDING)
         logits, totals = None, torch.zeros(3, device=truth.device)
         rounds = self._rounds(generator)

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from detectron2.structures import BitMasks, Instances
 from freeseg import Segmenter
+from freeseg.resources import resource
 from freeseg.structures import PROMPT_KEY, Frame, Marks, Prompt, Request, Task, read_sample
 from freeseg.systems import SAM
 from freeseg.systems.sam.prompts import NO_POINT, PADDING, PointPrompts
@@ -332,9 +334,7 @@ def test_checkpoints_hold_the_clip_if_they_are_told_to(model):
             other.load_state_dict(state)
 
 
-def test_a_backbone_that_was_trained_elsewhere_is_taken(tmp_path):
-    from freeseg.resources import resource
-    from safetensors.torch import load_file
+def test_a_backbone_that_was_trained_elsewhere_is_taken():
 
     state = load_file(resource("weights/shapes_regnetx_002.safetensors"))
     opts = ("MODEL.SAM.ENCODER", "pyramid", "MODEL.BACKBONE.NAME", "TimmBackbone")
