@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a system that takes phrases for the objects of photos by the names of their classes.
 
-tools/evaluate_phrases.py --config-file FILE.yaml --dataset NAME [--photos N] [KEY VALUE ...]
+tools/evaluate_phrases.py --config-file FILE.yaml --dataset NAME [--task panoptic] [KEY VALUE ...]
 
 Objects count whose class a photo shows once. Beside their phrases stand chance, the name of a class
 that the photo does not show, and clicks.
@@ -35,7 +35,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if Task.OBJECT not in model.answers or "phrases" not in model.answers[Task.OBJECT].kinds:
         raise ValueError(f"{cfg.MODEL.META_ARCHITECTURE} takes no phrases: MODEL.SAM.TEXT.ENABLED")
     load_weights(model, cfg.MODEL.WEIGHTS)
-    loader = build_test_loader(cfg, args.dataset, truth_task="panoptic")
+    loader = build_test_loader(cfg, args.dataset, truth_task=args.task)
     rows = []
     with torch.inference_mode():
         for (wanted,) in itertools.islice(loader, args.photos):
@@ -45,14 +45,16 @@ def evaluate(args: argparse.Namespace) -> None:
                 rows.append((objects.labels, found))
     for group, count, means in phrase_scores(rows, vocabulary):
         scores = ", ".join(f"{said} {value:.1f}" for said, value in means.items())
-        print(f"mIoU of {count} objects, {group} classes: {scores}")
+        print(f"mIoU, {group} ({count}): {scores}")
 
 
 def main() -> int:
     """Reads the arguments; what is wrong with them costs one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--dataset", required=True, help="with panoptic annotation")
+    parser.add_argument("--dataset", required=True)
+    tasks = ("instance", "panoptic")
+    parser.add_argument("--task", choices=tasks, default="instance", help="things, or stuff too")
     parser.add_argument("--photos", type=int, help="the first so many; default: all")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides")
     args = parser.parse_args()

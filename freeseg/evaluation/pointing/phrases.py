@@ -78,7 +78,7 @@ def _clicked(
 def phrase_scores(
     rows: Sequence[tuple[Tensor, Mapping[str, Tensor]]], vocabulary: Vocabulary
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """Mean overlaps in percent of all objects, and of those of seen and of unseen classes.
+    """Mean overlaps in percent of all objects, and of things and stuff, seen and unseen ones apart.
 
     Args:
         rows: Of every photo the labels int64 [N] of its objects, and what `ask_by_name` gave.
@@ -88,11 +88,16 @@ def phrase_scores(
         The name of a group, how many objects are in it, and its means by what was said.
     """
     labels = torch.cat([labels for labels, _ in rows])
-    groups = {"all": torch.ones_like(labels, dtype=torch.bool)}
+    is_thing = torch.tensor(vocabulary.is_thing)[labels]
+    groups = {"all": torch.ones_like(is_thing), "things": is_thing, "stuff": ~is_thing}
     if vocabulary.is_seen is not None:
-        groups["seen"] = torch.tensor(vocabulary.is_seen)[labels]
-        groups["unseen"] = ~groups["seen"]
+        is_seen = torch.tensor(vocabulary.is_seen)[labels]
+        for group in ("things", "stuff"):
+            groups[f"seen {group}"] = groups[group] & is_seen
+            groups[f"unseen {group}"] = groups[group] & ~is_seen
     for group, chosen in groups.items():
+        if not chosen.any():
+            continue
         means = {
             said: 100 * float(torch.cat([found[said] for _, found in rows])[chosen].mean())
             for said in rows[0][1]

@@ -11,7 +11,7 @@ from freeseg.evaluation.pointing.phrases import ask_by_name, named_once, phrase_
 from freeseg.ops import mask_boxes
 from freeseg.structures import InstanceSet, Prompt, Vocabulary
 
-VOCABULARY = Vocabulary(("left", "right", "all"), (True,) * 3, is_seen=(True, True, False))
+VOCABULARY = Vocabulary(("left", "right", "all"), (True, False, True), is_seen=(True, True, False))
 
 
 def half(name: str) -> torch.Tensor:
@@ -61,14 +61,19 @@ def test_objects_are_asked_for_by_name_by_chance_and_by_clicks():
     assert second.marks.signs.tolist() == [[1, 0], [1, 0]]
 
 
-def test_means_are_of_all_objects_and_of_seen_and_unseen_classes():
+def test_means_are_of_all_objects_and_of_groups_of_classes():
     rows = [
         (torch.tensor([0, 2]), {"its phrase": torch.tensor([1.0, 0.2]).double()}),
         (torch.tensor([1]), {"its phrase": torch.tensor([0.6]).double()}),
     ]
-    scores = {group: (count, means) for group, count, means in phrase_scores(rows, VOCABULARY)}
-    assert scores["all"] == (3, {"its phrase": pytest.approx(60)})
-    assert scores["seen"] == (2, {"its phrase": pytest.approx(80)})
-    assert scores["unseen"] == (1, {"its phrase": pytest.approx(20)})
+    found = {group: (n, means["its phrase"]) for group, n, means in phrase_scores(rows, VOCABULARY)}
+    assert found == {
+        "all": (3, pytest.approx(60)),
+        "things": (2, pytest.approx(60)),
+        "stuff": (1, pytest.approx(60)),
+        "seen things": (1, pytest.approx(100)),
+        "unseen things": (1, pytest.approx(20)),
+        "seen stuff": (1, pytest.approx(60)),
+    }
     unflagged = Vocabulary(VOCABULARY.names, VOCABULARY.is_thing)
-    assert [group for group, *_ in phrase_scores(rows, unflagged)] == ["all"]
+    assert [group for group, *_ in phrase_scores(rows, unflagged)] == ["all", "things", "stuff"]
