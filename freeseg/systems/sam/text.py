@@ -128,7 +128,8 @@ class PhraseEncoder(ClipAdapter):
             for values in (clip.pixel_mean, clip.pixel_std)
         )
         height, width = masks.shape[1:]
-        beside = int(max(-boxes.min(), (boxes[:, 2:] - boxes.new_tensor([width, height])).max(), 0))
+        farthest = torch.cat([-boxes[:, :2], boxes[:, 2:] - boxes.new_tensor([width, height])])
+        beside = max(int(farthest.max()), 0)
         pixels = image.to(masks.device) - mean
         below, right = height - image.shape[1] + beside, width - image.shape[2] + beside
         pixels = F.pad(pixels, (beside, right, beside, below))  # zeros: the mean colour
