@@ -90,14 +90,22 @@ def closed_vocabulary(cfg: CfgNode) -> Vocabulary:
     return numbered
 
 
-def model_vocabulary(model: nn.Module | None, cfg: CfgNode) -> Vocabulary:
+def model_vocabulary(model: nn.Module | None, cfg: CfgNode | None = None) -> Vocabulary:
     """The classes of a built model, in the order of its outputs.
 
-    A system says them itself; of another model, or of none, the configuration does.
+    A system says them itself; what one without classes finds is an "object". Of another model, or
+    of none, the configuration says them.
+
+    Raises:
+        ValueError: Nobody says them.
     """
     own = getattr(model, "vocabulary", None)
     if isinstance(own, Vocabulary):
         return own
+    if own is None and getattr(model, "answers", None) is not None:
+        return Vocabulary(("object",), (True,))
+    if cfg is None:
+        raise ValueError(f"{type(model).__name__} has no vocabulary of its own: give the argument")
     return trained_vocabulary(cfg) or closed_vocabulary(cfg)
 
 

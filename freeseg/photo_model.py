@@ -6,7 +6,7 @@ Shapes: H W photo size, h w size at which the model sees it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import torch
@@ -26,10 +26,12 @@ from freeseg.structures import (
     EverythingSettings,
     Frame,
     ImageFeatures,
+    Marks,
     Prompt,
     Request,
     SegmentationResult,
     Vocabulary,
+    Wants,
     Window,
     answered_tasks,
     read_output,
@@ -171,33 +173,42 @@ class PhotoModel:
                 raise
             return None
 
-    def check(self, tasks: tuple[Task, ...], prompt: Prompt) -> None:
+    def prompt(self, classes: Vocabulary, marks: Marks | None = None) -> Prompt:
+        """What is pointed at, and a class list where the model may be asked for any."""
+        return Prompt(marks=marks, vocabulary=classes if self.takes_text else None)
+
+    def request(
+        self, tasks: tuple[Task, ...], prompt: Prompt, *, alternatives: bool = True
+    ) -> Request:
+        """What every photo of a batch is asked; of what is semantic labels will do."""
+        return Request(0, tasks, prompt, wants=Wants(True, self.wants_certainty, alternatives))
+
+    def check(self, request: Request) -> None:
         """Refuses what the model does not answer, before anything is computed.
 
         Raises:
             ValueError: See above; the message lists what it does answer or take.
         """
         if isinstance(self.model, SegmentationSystem):
-            self.model.check([Request(0, tasks, prompt)])
-        elif prompt.kinds - {"classes"}:
+            self.model.check([request])
+        elif request.prompt.kinds - {"classes"}:
             raise ValueError(f"{self.name} takes nothing but class lists")
 
     def answer(
         self,
         photos: Sequence[Photo],
         features: ImageFeatures | None,
-        tasks: tuple[Task, ...],
-        prompt: Prompt,
+        request: Request,
     ) -> list[SegmentationResult]:
-        """The results of photos for one prompt, from their features where there are any.
+        """The results of photos for one request, from their features where there are any.
 
         Raises:
             ValueError: The model does not have a task, or does not understand the prompt.
             MemoryError: Not even the smallest tiles of a photo fit.
         """
-        results = None if features is None else self.answer_encoded(features, tasks, prompt)
+        results = None if features is None else self.answer_encoded(features, request)
         del features  # what follows needs the memory
-        return self.answer_within_memory(photos, tasks, prompt) if results is None else results
+        return self.answer_within_memory(photos, request) if results is None else results
 
     def everything(
         self, photo: Photo, features: ImageFeatures, settings: EverythingSettings
@@ -209,8 +220,8 @@ class PhotoModel:
         found = []
         for layer, window in windows_of(photo.size, settings):
             its = features if layer == 0 else self._encode_window(photo, window)
-            prompt = Prompt(everything=settings.of_layer(layer))
-            results = None if its is None else self.answer_encoded(its, (Task.OBJECT,), prompt)
+            request = self.request((Task.OBJECT,), Prompt(everything=settings.of_layer(layer)))
+            results = None if its is None else self.answer_encoded(its, request)
             if results is None:
                 return None
             assert results[0].objects is not None
@@ -218,26 +229,11 @@ class PhotoModel:
         return SegmentationResult(objects=join_windows(found, photo.size, settings))
 
     def answer_encoded(
-        self,
-        features: ImageFeatures,
-        tasks: tuple[Task, ...],
-        prompt: Prompt,
-        *,
-        wants_alternatives: bool = True,
+        self, features: ImageFeatures, request: Request
     ) -> list[SegmentationResult] | None:
         """The results of encoded photos; None where they do not fit into memory."""
         assert _shares_encoding(self.model)
-        requests = [
-            Request(
-                index,
-                tasks,
-                prompt,
-                wants_labels=True,
-                wants_certainty=self.wants_certainty,
-                wants_alternatives=wants_alternatives,
-            )
-            for index in range(features.batch_size)
-        ]
+        requests = [replace(request, index=index) for index in range(features.batch_size)]
         try:
             with torch.inference_mode():
                 return self.model.answer(features, requests)
@@ -247,20 +243,13 @@ class PhotoModel:
             return None
 
     def answer_within_memory(
-        self,
-        photos: Sequence[Photo],
-        tasks: tuple[Task, ...],
-        prompt: Prompt,
-        *,
-        wants_alternatives: bool = True,
+        self, photos: Sequence[Photo], request: Request
     ) -> list[SegmentationResult]:
         """The results of photos that go through the model by Detectron2's contract, or in tiles."""
-        inputs = [self._input(photo, tasks, prompt) for photo in photos]
-        if not wants_alternatives:
-            inputs = [{**asked, ALTERNATIVES_KEY: False} for asked in inputs]
+        inputs = [self._input(photo, request) for photo in photos]
         with torch.inference_mode():
             outputs = segment_within_memory(self.model, inputs, self.max_instances)
-        missing = [task for task in tasks if OUTPUT_KEYS[task] not in outputs[0]]
+        missing = [task for task in request.tasks if OUTPUT_KEYS[task] not in outputs[0]]
         if missing:
             raise ValueError(
                 f"{self.name} gave no result for the task {missing[0]!r}, "
@@ -274,16 +263,18 @@ class PhotoModel:
         size = (pixels.shape[-2], pixels.shape[-1])
         return self._encode([pixels], [Frame(photo.size, size, size, window)])
 
-    def _input(self, photo: Photo, tasks: tuple[Task, ...], prompt: Prompt) -> dict[str, Any]:
-        height, width = photo.size
+    def _input(self, photo: Photo, request: Request) -> dict[str, Any]:
+        (height, width), prompt, wants = photo.size, request.prompt, request.wants
         asked = {
             "image": photo.pixels,
             "height": height,
             "width": width,
-            "tasks": tasks,
-            LABEL_MAP_KEY: True,
-            CERTAINTY_KEY: self.wants_certainty,
+            "tasks": request.tasks,
+            LABEL_MAP_KEY: wants.labels,
+            CERTAINTY_KEY: wants.certainty,
         }
+        if not wants.alternatives:
+            asked[ALTERNATIVES_KEY] = False
         if prompt.kinds - {"classes"}:
             return {**asked, PROMPT_KEY: prompt}
         return {**asked, "vocabulary": prompt.vocabulary} if self.takes_text else asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,7 @@ from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
-from freeseg.structures import Prompt, Vocabulary
-from freeseg.systems import SegmentationSystem
+from freeseg.structures import Request, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
 from freeseg.zoo import find_configured, weights_path
@@ -64,12 +63,12 @@ class Segmenter:
         self._unsure_below = unsure_below
         self.photo_model = PhotoModel(
             model.eval(),
-            _own(model, "photo_input") if mapper is None else _input_of(mapper),
+            _input_of(model, mapper),
             wants_certainty=unsure_below > 0,
             max_instances=max_instances,
         )
         if vocabulary is None:
-            vocabulary = _own_vocabulary(model)
+            vocabulary = model_vocabulary(model)
         if category_ids is None:
             ids = tuple(each for each in vocabulary.dataset_ids or () if each is not None)
             category_ids = ids if len(ids) == len(vocabulary) else None
@@ -137,7 +136,7 @@ class Segmenter:
         return cls(
             model,
             mapper=SegmentationMapper(cfg, is_train=False),
-            vocabulary=None if _has_no_classes(model) else model_vocabulary(model, cfg),
+            vocabulary=model_vocabulary(model, cfg),
             knows=cfg.MODEL.KNOWS,
             unsure_below=cfg.TEST.UNSURE_BELOW,
             max_instances=cfg.TEST.DETECTIONS_PER_IMAGE,
@@ -269,7 +268,7 @@ class Segmenter:
         if batch_size < 1:
             raise ValueError(f"wanted a batch size from 1 on, got {batch_size}")
         classes = self._classes if text is None else Classes(self.read_classes(text))
-        self.photo_model.check(tasks, self._prompt(classes))
+        self.photo_model.check(self._request(tasks, classes))
         return self._stream(images, tasks, classes, batch_size)
 
     def read_classes(self, text: ClassSource) -> Vocabulary:
@@ -320,49 +319,33 @@ class Segmenter:
         if waiting:
             yield from self._segment(waiting, tasks, classes)
 
-    def _prompt(self, classes: Classes) -> Prompt:
-        return Prompt(vocabulary=classes.vocabulary) if self.takes_text else Prompt()
+    def _request(self, tasks: tuple[Task, ...], classes: Classes) -> Request:
+        return self.photo_model.request(tasks, self.photo_model.prompt(classes.vocabulary))
 
     def _segment(
         self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes
     ) -> list[Segmentation]:
         model = self.photo_model
-        prompt = self._prompt(classes)
-        results = model.answer(photos, model.encode(photos), tasks, prompt)
+        results = model.answer(photos, model.encode(photos), self._request(tasks, classes))
         return [
             show(photo, result, classes, self.knows, self.unsure_below)
             for photo, result in zip(photos, results)
         ]
 
 
-def _input_of(mapper: SegmentationMapper) -> PhotoInput:
-    """How a test-time mapper reads a photo."""
-    (resize,) = mapper.augmentations.augs
-    return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
-
-
-def _own_vocabulary(model: nn.Module) -> Vocabulary:
-    """The classes that a system was trained on; one for all where it knows none."""
-    if _has_no_classes(model):
-        return Vocabulary(("object",), (True,))
-    found: Vocabulary = _own(model, "vocabulary")
-    return found
-
-
-def _has_no_classes(model: nn.Module) -> bool:
-    return isinstance(model, SegmentationSystem) and model.vocabulary is None
-
-
-def _own(model: nn.Module, name: str) -> Any:
-    """What a system knows of itself.
+def _input_of(model: nn.Module, mapper: SegmentationMapper | None) -> PhotoInput:
+    """How photos are read: as a test-time mapper does it, else as a system says itself.
 
     Raises:
-        ValueError: It does not.
+        ValueError: There is neither.
     """
-    found = getattr(model, name, None)
-    if found is None:
-        raise ValueError(f"{type(model).__name__} has no {name} of its own: give the argument")
-    return found
+    if mapper is not None:
+        (resize,) = mapper.augmentations.augs
+        return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
+    own: PhotoInput | None = getattr(model, "photo_input", None)
+    if own is None:
+        raise ValueError(f"{type(model).__name__} has no photo_input of its own: give the argument")
+    return own
 
 
 def _is_one_image(images: object) -> bool:

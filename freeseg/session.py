@@ -20,6 +20,7 @@ from freeseg.structures import (
     InstanceSet,
     Marks,
     Prompt,
+    Request,
     SegmentationResult,
     Vocabulary,
 )
@@ -180,12 +181,10 @@ class Session:
         if task is None and marks is not None:
             task = Task.OBJECT
         tasks = choose_tasks(task, model.tasks)
-        prompt = Prompt(
-            marks=marks,
-            phrases=None if rows is None else tuple(rows),
-            vocabulary=classes.vocabulary if model.takes_text else None,
-        )
-        return self._ask(tasks, prompt, classes, alternatives)
+        prompt = model.prompt(classes.vocabulary, marks)
+        if rows is not None:
+            prompt = replace(prompt, phrases=tuple(rows))
+        return self._ask(model.request(tasks, prompt, alternatives=alternatives), classes)
 
     def refine(
         self,
@@ -226,28 +225,20 @@ class Session:
             marks = marks.refined(more)
         prompt = replace(known.prompt, marks=marks, logits=known.logits)
         classes = Classes(answer.vocabulary, answer.category_ids)
-        return self._ask(answer.tasks, prompt, classes, alternatives, answer)
+        request = self._model.request(answer.tasks, prompt, alternatives=alternatives)
+        return self._ask(request, classes, answer)
 
     def _ask(
-        self,
-        tasks: tuple[Task, ...],
-        prompt: Prompt,
-        classes: Classes,
-        alternatives: bool,
-        previous: Segmentation | None = None,
+        self, request: Request, classes: Classes, previous: Segmentation | None = None
     ) -> Segmentation:
-        model = self._model
-        model.check(tasks, prompt)
+        model, prompt = self._model, request.prompt
+        model.check(request)
         features = self.encode()
-        results = None
-        if features is not None:
-            results = model.answer_encoded(features, tasks, prompt, wants_alternatives=alternatives)
+        results = None if features is None else model.answer_encoded(features, request)
         if results is None:
             del features
             self._keep_nothing()
-            results = model.answer_within_memory(
-                [self.photo], tasks, prompt, wants_alternatives=alternatives
-            )
+            results = model.answer_within_memory([self.photo], request)
         (result,) = results
         shown = show(self.photo, result, classes, *self._about)
         if prompt.marks is None:
@@ -273,7 +264,7 @@ class Session:
         """
         wanted = replace(settings or EverythingSettings(), **changes)
         model = self._model
-        model.check((Task.OBJECT,), Prompt(everything=wanted.of_layer(0)))
+        model.check(model.request((Task.OBJECT,), Prompt(everything=wanted.of_layer(0))))
         features = self.encode()
         result = None if features is None else model.everything(self.photo, features, wanted)
         if result is None:

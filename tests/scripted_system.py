@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from pycocotools import mask as rle_codec
 from torch import Tensor
 
 from detectron2.structures import BitMasks, Instances
@@ -93,3 +95,9 @@ def shown(masks: Sequence[Tensor], labels: Sequence[int] = (), **more: Any) -> d
     height, width = size
     photo = {"image": torch.zeros(3, height, width), "height": height, "width": width}
     return {**photo, "file_name": "photo.png", "image_id": 1, "instances": instances, **more}
+
+
+def code(mask: Tensor) -> dict[str, Any]:
+    """COCO's run-length code of a mask bool [H, W]."""
+    runs = rle_codec.encode(np.asfortranarray(mask.numpy(), dtype=np.uint8))
+    return {"size": list(runs["size"]), "counts": runs["counts"].decode()}

@@ -18,7 +18,11 @@ LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
 SHARED = [
     *(config.query_decoder_arguments, config.criterion_arguments, config.assembly_arguments),
     *(config.training_tasks, config.sliding_window_arguments, config.augmentation_arguments),
-    *(config.default_tasks, lambda cfg: config.pixel_decoder_arguments(cfg, LEVELS)),
+    *(
+        config.default_tasks,
+        config.pointing_arguments,
+        lambda cfg: config.pixel_decoder_arguments(cfg, LEVELS),
+    ),
 ]
 FUNCTIONS = {
     "MaskFormerHead": [
@@ -31,7 +35,7 @@ FUNCTIONS = {
     ],
 }
 SECTIONS = ("MODEL.MASK_FORMER", "MODEL.ONE_FORMER", "MODEL.TEST", "MODEL.SEM_SEG_HEAD.TRANSFORMER")
-SECTIONS += ("TEST.AUG", "TEST.PROMPT_TUNING", "MODEL.SEM_SEG_HEAD.DEFORMABLE")
+SECTIONS += ("TEST.AUG", "TEST.POINTING", "TEST.PROMPT_TUNING", "MODEL.SEM_SEG_HEAD.DEFORMABLE")
 SECTIONS += ("MODEL.CLIP_ADAPTER", "MODEL.TEXT_ENCODER")
 # switches without which the keys behind them say nothing
 ON = {

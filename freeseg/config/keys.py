@@ -198,6 +198,10 @@ def add_engine_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CLASSES = ""  # a classes.json that a training has written; "": DATASETS.TRAIN says
     cfg.MODEL.KNOWS = ""  # the photos it learned from in a few words: "streets from a car"
     cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
+    cfg.TEST.EDGES = edges = CfgNode()  # of sets with drawn boundaries
+    edges.POINTS = 16  # per side of the grid that is pointed at
+    edges.MAX_OVERLAP = 0.7  # of boxes above which the worse mask gives no edge
+    edges.THRESHOLDS = 99  # strengths at which edges are cut
     cfg.TEST.PANOPTIC_INSTANCES = False  # AP also against the things of the panoptic annotation
     cfg.TEST.SEEN_UNSEEN = (
         True  # also judge seen and unseen classes apart, where a dataset flags them

@@ -21,7 +21,7 @@ _METRICS = {
     "instance": ("segm", ("AP", "AP50", "AP75", "APs", "APm", "APl")),
     "semantic": ("sem_seg", ("mIoU", "fwIoU", "mACC", "pACC")),
 }
-# protocol of TEST.POINTING -> likewise; where less is better a metric chooses no model
+# protocol of TEST.POINTING -> the names in it, likewise
 _POINTING = {
     "clicks": ("mIoU@1", *(f"mIoU@{count}" for count in REPORTED[1:]), "oracle@1"),
     "boxes": ("mIoU", "mIoUs", "mIoUm", "mIoUl", "AP", "AP50", "AP75", "APs", "APm", "APl"),
@@ -29,6 +29,7 @@ _POINTING = {
         f"AR{size}@{number}" for number in reversed(NUMBERS) for size in PROPOSAL_SIZES
     ),
 }
+_LESS_IS_BETTER = ("NoC@", "failures@")
 _SEEN_UNSEEN = ("hPQ", "hAP", "hIoU")  # beside the names that end in _seen and _unseen
 
 
@@ -65,6 +66,11 @@ def require_known_metric(cfg: Any) -> None:
     known = _known_metrics(cfg, dataset)
     if metric == AUTO or not known or group.endswith("_cityscapes"):
         return
+    if name.startswith(_LESS_IS_BETTER):
+        raise ValueError(
+            f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC}, of which less is better: name one of "
+            f"which more is, such as {group}/{known.get(group, ('mIoU@1',))[0]}"
+        )
     of_classes = "-" in name or name.endswith(("_seen", "_unseen")) or name in _SEEN_UNSEEN
     if name not in known.get(group, ()) and not (group in known and of_classes):
         listed = ", ".join(f"{group}/{name}" for group, names in known.items() for name in names)

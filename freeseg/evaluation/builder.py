@@ -12,8 +12,10 @@ from detectron2.evaluation import DatasetEvaluator
 from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.config import completed, default_tasks, inference_section
 from freeseg.data.datasets.custom import register_custom
+from freeseg.data.datasets.edges import EDGES
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
+from freeseg.evaluation.edges import EdgeEvaluator, has_edges
 from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
 from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
 from freeseg.evaluation.pointing import (
@@ -48,6 +50,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
     "cityscapes_instance": ("instance",),
+    EDGES: (),  # judged by what is found without a task
 }
 
 
@@ -67,6 +70,8 @@ def build_evaluators(
     """
     cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
+    if has_edges(dataset_name):
+        return [EdgeEvaluator(cfg.TEST.EDGES.THRESHOLDS)]
     wanted = wanted_tasks(cfg, dataset_name)
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     truth = Truth.of(cfg, dataset_name)
@@ -128,9 +133,10 @@ def _pointing_evaluators(
     return [builders[kind]() for kind in settings.kinds]
 
 
-def truth_task(cfg: Any) -> str:
+def truth_task(cfg: Any, dataset_name: str) -> str:
     """The task whose truth test inputs need, see `freeseg.data.build_test_loader`; "": none."""
-    return "" if pointing_settings(cfg) is None else OBJECTS_TASK
+    is_pointed = pointing_settings(cfg) is not None and not has_edges(dataset_name)
+    return OBJECTS_TASK if is_pointed else ""
 
 
 def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
@@ -143,6 +149,8 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
         ValueError: There is none.
     """
     judged = judges(dataset_name)
+    if has_edges(dataset_name):
+        return []
     if pointing_settings(cfg) is not None:
         if OBJECTS_TASK not in judged:
             raise ValueError(

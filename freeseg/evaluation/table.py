@@ -22,6 +22,7 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "proposals": ("proposals", ("AR@10", "AR@100", "AR@1000")),
     "sem_seg_cityscapes": ("semantic, Cityscapes", CITYSCAPES_METRICS),
     "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
+    "edges": ("edges", ("ODS", "OIS", "AP", "R50")),
     "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
 from freeseg.structures.frame import Frame
-from freeseg.structures.requests import Prompt, Request, read_tasks
+from freeseg.structures.requests import Prompt, Request, Wants, read_tasks
 from freeseg.structures.results import (
     InstanceSet,
     PanopticMap,
@@ -139,9 +139,11 @@ def read_request(
         read_tasks(wanted.get("tasks", tuple(default))),
         prompt,
         under=wanted.get("task"),
-        wants_labels=bool(wanted.get(LABEL_MAP_KEY)),
-        wants_certainty=bool(wanted.get(CERTAINTY_KEY)),
-        wants_alternatives=bool(wanted.get(ALTERNATIVES_KEY, True)),
+        wants=Wants(
+            labels=bool(wanted.get(LABEL_MAP_KEY)),
+            certainty=bool(wanted.get(CERTAINTY_KEY)),
+            alternatives=bool(wanted.get(ALTERNATIVES_KEY, True)),
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """What is asked of a system: prompts, requests, and which of them it understands.
 
-Shapes: M masks, H W size of an example's image.
+Shapes: M masks, H W size of an image.
 """
 
 from __future__ import annotations
@@ -167,6 +167,21 @@ class Takes:
         return self.needs | self.may
 
 
+@dataclass(frozen=True)
+class Wants:
+    """How results are wanted, beside what they are about.
+
+    Attributes:
+        labels: Semantic labels [H, W] will do, instead of scores of all classes.
+        certainty: How far the model knows what it sees is asked too.
+        alternatives: Of what a prompt points at other readings are given beside the answer.
+    """
+
+    labels: bool = False
+    certainty: bool = False
+    alternatives: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One question about one image; several of one image are several class lists or prompts.
@@ -176,18 +191,14 @@ class Request:
         tasks: What is to be answered, from one decoding.
         prompt: What is said.
         under: The task under which a task-conditioned system decodes; None: each output's own.
-        wants_labels: Semantic labels [H, W] will do, instead of scores of all classes.
-        wants_certainty: How far the model knows what it sees is asked too.
-        wants_alternatives: Of what a prompt points at other readings are given beside the answer.
+        wants: How it is to be answered.
     """
 
     index: int
     tasks: tuple[Task, ...]
     prompt: Prompt = field(default_factory=Prompt)
     under: str | None = None
-    wants_labels: bool = False
-    wants_certainty: bool = False
-    wants_alternatives: bool = True
+    wants: Wants = Wants()
 
     def vocabulary(self, default: Vocabulary) -> Vocabulary:
         """The class list that is asked for."""
@@ -245,7 +256,9 @@ def refuse_unanswered(
             or windows of the photo are asked for, and all there is here is one image.
     """
     for request in requests:
-        kinds = request.prompt.kinds
+        prompt = request.prompt
+        kinds, marks, everything = prompt.kinds, prompt.marks, prompt.everything
+        is_of_nothing = marks is not None and not len(marks)  # has an empty result
         for task in request.tasks:
             if task not in answers:
                 raise ValueError(f"{system} answers {', '.join(answers)}, not {task}")
@@ -256,13 +269,10 @@ def refuse_unanswered(
                 raise ValueError(
                     f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
                 )
-            everything = request.prompt.everything
-            if everything is not None and everything.crop_layers:
-                raise ValueError(
-                    f"{everything.crop_layers} crop_layers are windows of the photo itself: "
-                    "ask a session for everything"
-                )
-            marks = request.prompt.marks
-            is_of_nothing = marks is not None and not len(marks)  # has an empty result
             if takes.needs and not takes.needs & kinds and not is_of_nothing:
                 raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")
+        if everything is not None and everything.crop_layers:
+            raise ValueError(
+                f"{everything.crop_layers} crop_layers are windows of the photo itself: "
+                "ask a session for everything"
+            )

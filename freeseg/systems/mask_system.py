@@ -1,4 +1,4 @@
-"""What systems of classified masks have in common: parts, targets and the certainty.
+"""What systems of classified masks have in common: parts, targets, results and the certainty.
 
 Shapes: B images, Q queries, K classes, h w mask size.
 """
@@ -6,30 +6,34 @@ Shapes: B images, Q queries, K classes, h w mask size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import Backbone, build_backbone, build_sem_seg_head
 from freeseg.classes import closed_vocabulary
 from freeseg.config import assembly_arguments, default_tasks, system_section
-from freeseg.inference import PhotoInput, Thresholds, photo_certainty
+from freeseg.inference import MaskAnswers, PhotoInput, Thresholds, photo_certainty
 from freeseg.names import with_own_names
 from freeseg.structures import (
     JUDGED_TASKS,
+    MaskPrediction,
     PyramidFeatures,
+    Request,
     Sample,
+    SegmentationResult,
     Takes,
     Task,
     Vocabulary,
     read_sample,
 )
-from freeseg.systems.system import PreparedImages, SegmentationSystem
+from freeseg.systems.system import PyramidSystem
 
 
-class MaskSystem(SegmentationSystem[PyramidFeatures]):
-    """A backbone, a head whose ``encode_image`` reads its maps, a criterion of sets of masks."""
+class MaskSystem(PyramidSystem):
+    """A backbone, a head of queries, a criterion of sets of masks."""
 
     vocabulary: Vocabulary
     answers: Mapping[Task, Takes] = {task: Takes() for task in JUDGED_TASKS}
@@ -65,15 +69,6 @@ class MaskSystem(SegmentationSystem[PyramidFeatures]):
         self.vocabulary = vocabulary
         self.thresholds = thresholds
 
-    def encode(self, prepared: PreparedImages) -> PyramidFeatures:
-        """Backbone and pixel decoder."""
-        features: PyramidFeatures = self.sem_seg_head.encode_image(
-            self.backbone(prepared.pixels),
-            padded_size=prepared.frames[0].padded_size,
-            image_sizes=[frame.model_size for frame in prepared.frames],
-        )
-        return features.with_frames(prepared.frames)
-
     def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
         """How many targets every annotated image has, without looking at it."""
         samples = [read_sample(x, self.ignore_label) for x in batched_inputs]
@@ -93,12 +88,79 @@ class MaskSystem(SegmentationSystem[PyramidFeatures]):
         return photo_certainty(class_logits, mask_logits)
 
 
+class ClosedMaskSystem(MaskSystem):
+    """A system of masks that predicts the classes it was trained on, and no others."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        sem_seg_head: nn.Module,
+        criterion: nn.Module,
+        vocabulary: Vocabulary,
+        thresholds: Thresholds,
+        tasks: Sequence[str],
+        resize_masks_first: bool,
+        photo_input: PhotoInput,
+        ignore_label: int = 255,
+    ) -> None:
+        """Puts the parts together; see `MaskSystem`.
+
+        Args:
+            backbone: Detectron2 backbone.
+            sem_seg_head: Of queries; gives a `MaskPrediction`.
+            criterion: Of predictions and targets.
+            vocabulary: The classes it predicts.
+            thresholds: Of the post-processing.
+            tasks: Answered when an input names none.
+            resize_masks_first: See `MaskAnswers`.
+            photo_input: How photos become images, and images a batch.
+            ignore_label: Of pixels without annotation in ``sem_seg``.
+        """
+        super().__init__(
+            backbone=backbone,
+            sem_seg_head=sem_seg_head,
+            criterion=criterion,
+            vocabulary=vocabulary,
+            thresholds=thresholds,
+            tasks=tasks,
+            photo_input=photo_input,
+            ignore_label=ignore_label,
+        )
+        self.assemble = MaskAnswers(thresholds, resize_masks_first)
+
+    def result(
+        self,
+        tasks: Sequence[Task],
+        request: Request,
+        prediction: MaskPrediction,
+        row: int,
+        features: PyramidFeatures,
+    ) -> SegmentationResult:
+        """Some tasks of a request, read from one row of a prediction."""
+        frame = features.frames[request.index]
+        class_logits, mask_logits = prediction.class_logits[row], prediction.mask_logits[row]
+        result = self.assemble(
+            tasks,
+            class_logits,
+            mask_logits,
+            frame,
+            self.vocabulary,
+            wants_labels=request.wants.labels,
+        )
+        certainty = None
+        if request.wants.certainty:
+            certainty = self.certainty(class_logits, frame.without_padding(mask_logits))
+        return replace(result, vocabulary=self.vocabulary, certainty=certainty)
+
+
 def mask_system_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Constructor arguments of a `MaskSystem` but for its criterion."""
+    """Constructor arguments of a `ClosedMaskSystem` but for its criterion."""
     cfg = with_own_names(cfg)
     backbone = build_backbone(cfg)
     assembly = assembly_arguments(cfg)
-    del assembly["resize_masks_first"]
+    resize_masks_first = assembly.pop("resize_masks_first")
     divisor, own_divisor = system_section(cfg).SIZE_DIVISIBILITY, backbone.size_divisibility
     return {
         "backbone": backbone,
@@ -106,6 +168,7 @@ def mask_system_arguments(cfg: CfgNode) -> dict[str, Any]:
         "vocabulary": closed_vocabulary(cfg),
         "thresholds": Thresholds(**assembly),
         "tasks": default_tasks(cfg),
+        "resize_masks_first": resize_masks_first,
         "photo_input": PhotoInput.from_config(cfg, divisor if divisor >= 0 else own_divisor),
         "ignore_label": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
     }

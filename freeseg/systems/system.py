@@ -18,6 +18,7 @@ from freeseg.inference.everything import PointedWindow
 from freeseg.structures import (
     Frame,
     ImageFeatures,
+    PyramidFeatures,
     Request,
     Sample,
     SegmentationResult,
@@ -213,3 +214,19 @@ class SegmentationSystem(nn.Module, Generic[Features]):
             TypeError: Their masks are of an unknown kind.
         """
         return [sample.target(features.padded_size, self.device) for sample in samples]
+
+
+class PyramidSystem(SegmentationSystem[PyramidFeatures]):
+    """A backbone, and a head whose ``encode_image`` makes of its maps what requests share."""
+
+    backbone: nn.Module
+    sem_seg_head: Any
+
+    def encode(self, prepared: PreparedImages) -> PyramidFeatures:
+        """Backbone, and the part of the head that knows no request."""
+        features: PyramidFeatures = self.sem_seg_head.encode_image(
+            self.backbone(prepared.pixels),
+            padded_size=prepared.frames[0].padded_size,
+            image_sizes=[frame.model_size for frame in prepared.frames],
+        )
+        return features.with_frames(prepared.frames)

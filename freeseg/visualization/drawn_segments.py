@@ -22,13 +22,19 @@ class DrawnSegment:
     """One segment, cut out to its bounding box."""
 
     label: int  # class
-    color: Color
+    hue: Color  # of its class or, where there are no classes to tell apart, of its object
     caption: str  # what is written into it
     left: int  # pixels, of the box in the picture
     top: int
     mask: BoolMask  # [h, w]
     is_thing: bool = False
     score: float | None = None
+    variant: int = 0  # which one of its hue
+
+    @property
+    def color(self) -> Color:
+        """The shade of its hue that it is drawn in."""
+        return shade(self.hue, self.variant)
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -48,13 +54,13 @@ class DrawnSegment:
         return replace(self, mask=mask, left=self.left * factor, top=self.top * factor)
 
 
-def cut_out(mask: BoolMask, label: int, color: Color, caption: str) -> DrawnSegment | None:
+def cut_out(mask: BoolMask, label: int, hue: Color, caption: str) -> DrawnSegment | None:
     """Returns the segment of a mask [H, W], or None when it has no pixel."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if width == 0:
         return None
     crop = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    return DrawnSegment(label, color, caption, left, top, crop)
+    return DrawnSegment(label, hue, caption, left, top, crop)
 
 
 def segments_of_map(
@@ -70,9 +76,8 @@ def segments_of_map(
         label = label_of_id.get(number)
         if label is None:
             continue
-        color = shade(colors[label], seen.get(label, 0))
-        segment = cut_out(np.asarray(id_map == number), label, color, "")
+        segment = cut_out(np.asarray(id_map == number), label, colors[label], "")
         if segment is not None:
+            segments[number] = replace(segment, variant=seen.get(label, 0))
             seen[label] = seen.get(label, 0) + 1
-            segments[number] = segment
     return segments

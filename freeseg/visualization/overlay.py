@@ -16,9 +16,10 @@ import numpy as np
 
 from freeseg.images import RgbImage
 from freeseg.visualization.drawing import draw_segments
+from freeseg.visualization.drawn_marks import draw_marks
 from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, segments_of_map
 from freeseg.visualization.legend import LegendRow, add_legend
-from freeseg.visualization.palette import Color, class_colors, shade
+from freeseg.visualization.palette import Color, class_colors
 from freeseg.visualization.photo_result import PhotoResult
 from freeseg_command.tasks import SCORED_TASKS, Task
 
@@ -40,15 +41,17 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     photo = enlarge(result.image, factor)
     font_size = _font_size(photo)
     picture = draw_segments(photo, [segment.enlarged(factor) for segment in segments], font_size)
+    if result.marks is not None:
+        picture = draw_marks(picture, result.marks, factor)
     rows = _legend_rows(result, task, segments)
     return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
 
 
 def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo, at its own size, with a task's segments and no legend."""
-    return draw_segments(
-        result.image, segments_of(result, task, min_score), _font_size(result.image)
-    )
+    segments = segments_of(result, task, min_score)
+    picture = draw_segments(result.image, segments, _font_size(result.image))
+    return picture if result.marks is None else draw_marks(picture, result.marks)
 
 
 def draw_labels(result: PhotoResult, task: str) -> RgbImage:
@@ -101,21 +104,27 @@ def _panoptic_segments(result: PhotoResult, min_score: float) -> list[DrawnSegme
 def _scored_segments(
     result: PhotoResult, min_score: float, task: Task = Task.INSTANCE
 ) -> list[DrawnSegment]:
+    """Classes differ by hue; of the objects of a prompt, or of everything, each has its own."""
     instances = result.scored[task]
-    is_everything = instances.points is not None  # hundreds of one class, each of its own colour
-    colors = class_colors(len(instances) if is_everything else len(result.vocabulary))
+    kinds, choices, count = instances.labels, instances.choices, len(result.vocabulary)
+    if task == Task.OBJECT:
+        kinds = np.arange(len(instances)) if instances.owners is None else instances.owners
+        count = int(kinds.max(initial=-1)) + 1
+    colors = class_colors(count)
     seen: dict[int, int] = defaultdict(int)
     segments = []
     for index in np.argsort(-instances.scores, kind="stable").tolist():
         label, score = int(instances.labels[index]), float(instances.scores[index])
         if score < min_score:
             continue
-        caption = "" if is_everything else f"{instances.names[index]} {score:.0%}"
-        color = colors[index] if is_everything else shade(colors[label], seen[label])
-        segment = cut_out(instances.masks[index], label, color, caption)
+        # hundreds of everything have no room for the one name
+        caption = "" if instances.points is not None else f"{instances.names[index]} {score:.0%}"
+        kind = int(kinds[index])
+        segment = cut_out(instances.masks[index], label, colors[kind], caption)
         if segment is not None:
-            seen[label] += 1
-            segments.append(replace(segment, is_thing=True, score=score))
+            variant = seen[kind] if choices is None else int(choices[index])
+            seen[kind] += 1
+            segments.append(replace(segment, is_thing=True, score=score, variant=variant))
     return segments
 
 
@@ -134,8 +143,10 @@ def _headings(task: str) -> tuple[str, ...]:
 def _legend_rows(
     result: PhotoResult, task: str, segments: Sequence[DrawnSegment]
 ) -> list[LegendRow]:
-    """Returns the classes with their share of the picture, largest first, then what has none."""
-    colors = class_colors(len(result.vocabulary))
+    """Returns the classes with their share of the picture, largest first, then what has none.
+
+    A class whose objects have hues of their own has no colour.
+    """
     by_label: dict[int, list[DrawnSegment]] = defaultdict(list)
     covered = np.zeros(result.image.shape[:2], dtype=np.bool_)  # [H, W]
     for segment in segments:
@@ -150,7 +161,8 @@ def _legend_rows(
         if task in SCORED_TASKS:
             figures.insert(0, _score_range([segment.score or 0.0 for segment in members]))
         name = result.vocabulary.names[label] + count
-        rows.append(LegendRow(name, colors[label], tuple(figures)))
+        hues = {segment.hue for segment in members}
+        rows.append(LegendRow(name, hues.pop() if len(hues) == 1 else None, tuple(figures)))
     rest = covered.size - int(np.count_nonzero(covered))
     if not rows:
         rows.append(LegendRow("nothing found", None))

@@ -23,6 +23,7 @@ from freeseg.structures import (
     SemanticMap,
     Task,
     Vocabulary,
+    Wants,
     read_frame,
     read_output,
     read_request,
@@ -163,13 +164,13 @@ def test_a_request_is_what_an_input_says():
     assert (request.index, request.under) == (3, "panoptic")
     assert request.tasks == (Task.INSTANCE, Task.SEMANTIC)
     assert request.prompt.vocabulary is CLASSES
-    assert (request.wants_labels, request.wants_certainty) == (True, True)
+    assert request.wants == Wants(labels=True, certainty=True)
 
 
 def test_a_request_that_says_nothing_is_the_models_own():
     request = read_request({"image": IMAGE, "vocabulary": None}, 0, ("semantic", "panoptic"))
     assert request.tasks == (Task.SEMANTIC, Task.PANOPTIC)
-    assert (request.under, request.wants_labels, request.wants_certainty) == (None, False, False)
+    assert (request.under, request.wants) == (None, Wants())
     assert request.prompt.kinds == frozenset()
     said = Prompt(Marks.read(SIZE, points=[(1, 1)]))
     assert read_request({"image": IMAGE, PROMPT_KEY: said}, 0, ("object",)).prompt is said

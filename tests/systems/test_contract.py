@@ -22,6 +22,7 @@ from freeseg.structures import (
     Prompt,
     Request,
     Task,
+    Wants,
     read_output,
     takes_classes,
     write_result,
@@ -108,7 +109,7 @@ def test_requests_do_not_feel_each_other(model_of, name, task, wants_labels):
     model = model_of(name)
     features = encoded(model, picture(), picture(seed=1))
     requests = [
-        Request(index, (task,), prompt, wants_labels=wants_labels)
+        Request(index, (task,), prompt, wants=Wants(wants_labels))
         for prompt in prompts(name)
         for index in (1, 0)
     ]
@@ -279,7 +280,7 @@ def test_results_lie_on_the_photos_grid(model_of, name, task, wants_labels):
     model = model_of(name)
     features = encoded(model, picture())
     requests = [
-        Request(0, (task,), prompt, wants_labels=wants_labels, wants_certainty=True)
+        Request(0, (task,), prompt, wants=Wants(wants_labels, certainty=True))
         for prompt in prompts(name)
     ]
     for request, result in zip(requests, model.answer(features, requests)):

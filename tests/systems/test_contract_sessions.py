@@ -18,7 +18,7 @@ from freeseg.data import read_vocabulary
 from freeseg.engine.dataset_tuning import DatasetTuning
 from freeseg.segmenter import Segmenter
 from freeseg.session import SessionStore
-from freeseg.structures import Frame, Prompt, Request, read_output
+from freeseg.structures import Frame, Prompt, Request, Wants, read_output
 from freeseg.systems import systems
 from freeseg.systems.freeseg.tuning import PromptTuner
 
@@ -148,7 +148,7 @@ def test_detectron2s_dicts_and_features_give_the_same_bits(model_of, name, task,
         said = {"vocabulary": prompt.vocabulary} if prompt.marks is None else {"prompt": prompt}
         (output,) = model([{**asked, **said, "label_map": wants_labels}])
         features = model.encode(model.prepare([image], [Frame.of_whole((57, 83), (48, 64))]))
-        request = Request(0, (task,), prompt, wants_labels=wants_labels)
+        request = Request(0, (task,), prompt, wants=Wants(wants_labels))
         (result,) = model.answer(features, [request])
         assert_equal(read_output(output), result)
 
@@ -157,7 +157,7 @@ def test_detectron2s_dicts_and_features_give_the_same_bits(model_of, name, task,
 @pytest.mark.parametrize(("name", "task"), ANSWERS)
 def test_answers_repeat_and_draw_no_global_random_number(model_of, name, task):
     model = model_of(name)
-    request = Request(0, (task,), tiny(name).prompts((48, 64))[0], wants_certainty=True)
+    request = Request(0, (task,), tiny(name).prompts((48, 64))[0], wants=Wants(certainty=True))
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     features = model.encode(model.prepare([picture()["image"]]))
     first = model.answer(features, [request])[0]
@@ -223,7 +223,7 @@ def test_an_answer_leaves_nothing_on_the_module_but_what_is_known(name):
     prompt = tiny(name.split(",")[0]).prompts((48, 64))[0]
     if "classes" in _kinds(model):
         prompt = Prompt(vocabulary=read_vocabulary("tree, cat"))
-    model.answer(features, [Request(0, tuple(model.answers), prompt, wants_certainty=True)])
+    model.answer(features, [Request(0, tuple(model.answers), prompt, wants=Wants(certainty=True))])
     after = attributes(model)
     assert {key for key in {*before, *after} if before.get(key) != after.get(key)} == set(
         LEAVES.get(name, ())

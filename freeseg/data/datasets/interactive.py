@@ -209,7 +209,7 @@ def read_trimap(file: Path) -> ObjectMasks:
 
 def read_colors(file: Path) -> ObjectMasks:
     """DAVIS's masks: one object, of any colour but black."""
-    mask = read_picture(str(file), "RGB").any(-1)
+    mask = np.asarray(read_picture(str(file), "RGB").any(-1), dtype=np.bool_)
     return ObjectMasks([mask], np.zeros_like(mask))
 
 

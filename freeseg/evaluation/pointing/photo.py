@@ -22,6 +22,7 @@ from freeseg.structures import (
     Request,
     Runs,
     Task,
+    Wants,
     read_frame,
 )
 from freeseg.systems import SegmentationSystem
@@ -86,7 +87,8 @@ class EncodedPhoto:
 
     def ask(self, prompt: Prompt, *, wants_alternatives: bool = False) -> InstanceSet:
         """What the system answers, see `freeseg.structures.Request`."""
-        request = Request(0, (Task.OBJECT,), prompt, wants_alternatives=wants_alternatives)
+        wants = Wants(alternatives=wants_alternatives)
+        request = Request(0, (Task.OBJECT,), prompt, wants=wants)
         self._system.check([request])
         found = self._system.answer(self._features, [request])[0].objects
         assert found is not None

@@ -117,6 +117,7 @@ class FreeSeg(MaskSystem):
         cfg = completed(cfg)
         build_criterion = DenseCriterion if cfg.MODEL.FREESEG.DENSE_LOSS else SetCriterion
         trunk = mask_system_arguments(cfg)
+        del trunk["resize_masks_first"]  # class maps have one way alone
         return {
             **trunk,
             "thresholds": replace(
@@ -245,9 +246,9 @@ class FreeSeg(MaskSystem):
                 question.vocabulary,
             )
         result = self.assemble(
-            question, class_probs, mask_logits, frame, wants_labels=request.wants_labels
+            question, class_probs, mask_logits, frame, wants_labels=request.wants.labels
         )
-        if not request.wants_certainty:
+        if not request.wants.certainty:
             return result
         own = self.text(self.vocabulary, question.task)  # whatever was asked for
         logits = self.classify(self.vocabulary, masks.embeddings[row], own)

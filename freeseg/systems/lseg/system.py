@@ -32,7 +32,7 @@ from freeseg.systems.lseg.config import withholding_arguments
 from freeseg.systems.lseg.head import LSegHead
 from freeseg.systems.lseg.label_map import label_map
 from freeseg.systems.lseg.withholding import withhold
-from freeseg.systems.system import PreparedImages, SegmentationSystem
+from freeseg.systems.system import PyramidSystem
 from freeseg.text import (
     ClipAdapter,
     TemplatePrompts,
@@ -45,7 +45,7 @@ from freeseg.training import VOID, PixelCriterion
 
 
 @register(META_ARCH_REGISTRY)
-class LSeg(SegmentationSystem[PyramidFeatures]):
+class LSeg(PyramidSystem):
     """Backbone, fusion and pixel embedding, frozen text encoder, regularised logits."""
 
     answers: Mapping[Task, Takes] = {Task.SEMANTIC: Takes(may=frozenset({"classes"}))}
@@ -117,15 +117,6 @@ class LSeg(SegmentationSystem[PyramidFeatures]):
         """The label list of inputs that name none."""
         return next(iter(self.vocabularies.values()))
 
-    def encode(self, prepared: PreparedImages) -> PyramidFeatures:
-        """Backbone and fusion: what pixels are compared by."""
-        features: PyramidFeatures = self.sem_seg_head.encode_image(
-            self.backbone(prepared.pixels),
-            padded_size=prepared.frames[0].padded_size,
-            image_sizes=[frame.model_size for frame in prepared.frames],
-        )
-        return features.with_frames(prepared.frames)
-
     def decode(
         self, features: PyramidFeatures, rows: Sequence[int], vocabulary: Vocabulary
     ) -> Tensor:
@@ -142,9 +133,9 @@ class LSeg(SegmentationSystem[PyramidFeatures]):
         vocabulary = request.vocabulary(self.vocabulary)
         frame = features.frames[request.index]
         certainty = None
-        if request.wants_certainty:
+        if request.wants.certainty:
             certainty = self.certainty_of(features.select([request.index]))
-        if request.wants_labels:
+        if request.wants.labels:
             alone, text = features.select([request.index]), self.text(vocabulary)
             labels = label_map(self.sem_seg_head, alone, text, vocabulary, frame.photo_size)
             semantic = SemanticMap(labels=labels)

@@ -6,15 +6,13 @@ Shapes: B images, Q queries, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from freeseg.config import assembly_arguments, completed, criterion_arguments
-from freeseg.inference import MaskAnswers, PhotoInput, Thresholds
+from detectron2.config import CfgNode
+from detectron2.modeling import META_ARCH_REGISTRY
+from freeseg.config import completed, criterion_arguments
 from freeseg.names import register
 from freeseg.structures import (
     MaskPrediction,
@@ -22,54 +20,14 @@ from freeseg.structures import (
     Request,
     Sample,
     SegmentationResult,
-    Vocabulary,
 )
-from freeseg.systems.mask_system import MaskSystem, mask_system_arguments
+from freeseg.systems.mask_system import ClosedMaskSystem, mask_system_arguments
 from freeseg.training import SetCriterion
 
 
 @register(META_ARCH_REGISTRY)
-class Mask2Former(MaskSystem):
+class Mask2Former(ClosedMaskSystem):
     """Backbone, pixel decoder, masked query decoder, closed set of classes."""
-
-    @configurable
-    def __init__(
-        self,
-        *,
-        backbone: Backbone,
-        sem_seg_head: nn.Module,
-        criterion: nn.Module,
-        vocabulary: Vocabulary,
-        thresholds: Thresholds,
-        tasks: Sequence[str],
-        resize_masks_first: bool,
-        photo_input: PhotoInput,
-        ignore_label: int = 255,
-    ) -> None:
-        """Puts the parts together; see `MaskSystem`.
-
-        Args:
-            backbone: Detectron2 backbone.
-            sem_seg_head: A `MaskFormerHead`.
-            criterion: `SetCriterion`.
-            vocabulary: The classes it predicts.
-            thresholds: Of the post-processing.
-            tasks: Answered when an input names none.
-            resize_masks_first: See `MaskAnswers`.
-            photo_input: How photos become images, and images a batch.
-            ignore_label: Of pixels without annotation in ``sem_seg``.
-        """
-        super().__init__(
-            backbone=backbone,
-            sem_seg_head=sem_seg_head,
-            criterion=criterion,
-            vocabulary=vocabulary,
-            thresholds=thresholds,
-            tasks=tasks,
-            photo_input=photo_input,
-            ignore_label=ignore_label,
-        )
-        self.assemble = MaskAnswers(thresholds, resize_masks_first)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -77,7 +35,6 @@ class Mask2Former(MaskSystem):
         return {
             **mask_system_arguments(cfg),
             "criterion": SetCriterion(**criterion_arguments(cfg)),
-            "resize_masks_first": assembly_arguments(cfg)["resize_masks_first"],
         }
 
     def decode(self, features: PyramidFeatures, rows: Sequence[int]) -> MaskPrediction:
@@ -90,23 +47,10 @@ class Mask2Former(MaskSystem):
         """Results of requests about encoded images; each image is decoded once."""
         rows = list(dict.fromkeys(request.index for request in requests))
         prediction = self.decode(features, rows)
-        results = []
-        for request in requests:
-            row, frame = rows.index(request.index), features.frames[request.index]
-            class_logits, mask_logits = prediction.class_logits[row], prediction.mask_logits[row]
-            result = self.assemble(
-                request.tasks,
-                class_logits,
-                mask_logits,
-                frame,
-                self.vocabulary,
-                wants_labels=request.wants_labels,
-            )
-            if request.wants_certainty:
-                shown = frame.without_padding(mask_logits)
-                result = replace(result, certainty=self.certainty(class_logits, shown))
-            results.append(replace(result, vocabulary=self.vocabulary))
-        return results
+        return [
+            self.result(one.tasks, one, prediction, rows.index(one.index), features)
+            for one in requests
+        ]
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Weighted losses of annotated images by name."""

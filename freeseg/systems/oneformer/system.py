@@ -6,7 +6,6 @@ Shapes: B images, T tasks of an image, Q queries, L tokens, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from freeseg.config import assembly_arguments, completed, criterion_arguments
-from freeseg.inference import MaskAnswers, PhotoInput, Thresholds
+from freeseg.config import completed, criterion_arguments
+from freeseg.inference import PhotoInput, Thresholds
 from freeseg.layers import MLP
 from freeseg.names import register
 from freeseg.structures import (
@@ -29,7 +28,7 @@ from freeseg.structures import (
     Task,
     Vocabulary,
 )
-from freeseg.systems.mask_system import MaskSystem, mask_system_arguments
+from freeseg.systems.mask_system import ClosedMaskSystem, mask_system_arguments
 from freeseg.systems.oneformer.config import (
     contrastive_arguments,
     task_conditioning_arguments,
@@ -45,7 +44,7 @@ TRAINING_ONLY = ("text_encoder.", "text_projector.", "prompt_ctx.")
 
 
 @register(META_ARCH_REGISTRY)
-class OneFormer(MaskSystem):
+class OneFormer(ClosedMaskSystem):
     """Mask2Former whose queries begin from a task token and, in training, learn from texts."""
 
     @configurable
@@ -99,10 +98,10 @@ class OneFormer(MaskSystem):
             vocabulary=vocabulary,
             thresholds=thresholds,
             tasks=tasks,
+            resize_masks_first=resize_masks_first,
             photo_input=photo_input,
             ignore_label=ignore_label,
         )
-        self.assemble = MaskAnswers(thresholds, resize_masks_first)
         self.task_mlp = task_mlp
         self.text_encoder = text_encoder
         self.text_projector = text_projector
@@ -125,7 +124,6 @@ class OneFormer(MaskSystem):
         return {
             **mask_system_arguments(cfg),
             "criterion": criterion,
-            "resize_masks_first": assembly_arguments(cfg)["resize_masks_first"],
             **_build_text_mapper(text_mapper_arguments(cfg)),
             **conditioning,
             "task_mlp": MLP(**conditioning["task_mlp"]),
@@ -206,33 +204,9 @@ class OneFormer(MaskSystem):
                 (number, outputs) for number in numbers for outputs in asked[number].values()
             ]
             for row, (number, outputs) in enumerate(decoded):
-                result = self._result(prediction, row, outputs, requests[number], features)
-                results[number] = results[number].joined(result)
+                found = self.result(outputs, requests[number], prediction, row, features)
+                results[number] = results[number].joined(found)
         return results
-
-    def _result(
-        self,
-        prediction: MaskPrediction,
-        row: int,
-        outputs: Sequence[Task],
-        request: Request,
-        features: PyramidFeatures,
-    ) -> SegmentationResult:
-        """The outputs that are read from one row of a prediction."""
-        frame = features.frames[request.index]
-        class_logits, mask_logits = prediction.class_logits[row], prediction.mask_logits[row]
-        result = self.assemble(
-            outputs,
-            class_logits,
-            mask_logits,
-            frame,
-            self.vocabulary,
-            wants_labels=request.wants_labels,
-        )
-        if not request.wants_certainty:
-            return result
-        certainty = self.certainty(class_logits, frame.without_padding(mask_logits))
-        return replace(result, certainty=certainty)
 
     def _outputs_by_task(self, request: Request) -> dict[str, list[Task]]:
         """Which outputs to read from the queries of which task."""

@@ -63,6 +63,7 @@ def add_sam_keys(cfg: CfgNode) -> None:
     train.POINTS = 8  # rounds with a new click in what is wrong, after the first prompt
     train.DEEPEST = 0.0  # probability of clicks in the middle of what is wrong, not anywhere in it
     train.BOX = 0.5  # probability that an object begins with its box, not with a click
+    train.OTHERS = 0.0  # share that the two masks learn that are not the best of three
     train.MASK_WEIGHT = 20.0
     train.DICE_WEIGHT = 1.0
     train.QUALITY_WEIGHT = 1.0
@@ -132,6 +133,7 @@ def click_training(cfg: CfgNode) -> ClickTraining:
         num_points=train.POINTS,
         deepest_share=train.DEEPEST,
         box_share=train.BOX,
+        others_share=train.OTHERS,
         weights={
             "loss_mask": train.MASK_WEIGHT,
             "loss_dice": train.DICE_WEIGHT,

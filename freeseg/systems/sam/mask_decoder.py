@@ -89,22 +89,25 @@ class MaskDecoder(nn.Module):
             details: See `upscale`.
         """
         tokens, pixels = self.transform(embedding, positions, prompts)
-        upscaled = self.upscale(pixels.mT.unflatten(2, embedding.shape[-2:]), details)
+        upscaled = self.upscale(pixels.mT.unflatten(2, embedding.shape[-2:]), details, prompts.fine)
         heads = zip(self.output_hypernetworks_mlps, tokens[:, 1 : 1 + NUM_MASKS].unbind(1))
         filters = torch.stack([head(token) for head, token in heads], dim=1)  # [N, M, C/8]
         mask_logits = torch.einsum("nmc,nchw->nmhw", filters, upscaled)
         return DecodedMasks(mask_logits, self.iou_prediction_head(tokens[:, 0]))
 
-    def upscale(self, pixels: Tensor, details: Sequence[Tensor]) -> Tensor:
+    def upscale(
+        self, pixels: Tensor, details: Sequence[Tensor], fine: Tensor | float = 0.0
+    ) -> Tensor:
         """What masks are products with, [N, C/8, 4g, 4g], of decoded pixels [N, C, g, g].
 
         Args:
             pixels: See above.
             details: None, or what is added on the way, [N, C/4, 2g, 2g] and [N, C/8, 4g, 4g].
+            fine: Likewise, of prompts, see `EncodedPrompts`.
         """
         half, norm, act, quarter, last = self.output_upscaling
         finer, finest = details or (0.0, 0.0)
-        upscaled: Tensor = last(quarter(act(norm(half(pixels) + finer))) + finest)
+        upscaled: Tensor = last(quarter(act(norm(half(pixels) + finer))) + finest + fine)
         return upscaled
 
     def transform(

@@ -18,6 +18,7 @@ from freeseg.systems.sam.prompts import BOTTOM_RIGHT, NO_POINT, TOP_LEFT, PointP
 
 NORM_EPS = 1e-6
 REACH = 1 / 16  # of a drawn point, as a share of the square's side
+DRAWN = 4  # maps
 
 
 class EncodedPrompts(NamedTuple):
@@ -26,6 +27,7 @@ class EncodedPrompts(NamedTuple):
     tokens: Tensor  # [N, P, C]
     there: Tensor  # bool [N, P], False for rows that are filled up
     dense: Tensor  # [N, C, g, g], or [1, C, 1, 1] where no object has a mask
+    fine: Tensor | float = 0.0  # [N, C/8, 4g, 4g], of prompts that are drawn
 
 
 class PromptEncoder(nn.Module):
@@ -50,27 +52,15 @@ class PromptEncoder(nn.Module):
         draws_maps: bool = False,
         text_channels: int = 0,
     ) -> None:
-        from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
-
         super().__init__()
         self.pe_layer = FourierPosition(channels=channels)
         # off the object, on it, corners of a box: by their labels
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, channels) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, channels)
-        self.mask_downscaling, self.map_downscaling = (
-            nn.Sequential(
-                nn.Conv2d(in_channels, mask_channels // 4, 2, stride=2),
-                LayerNorm2d(mask_channels // 4, eps=NORM_EPS),
-                nn.GELU(),
-                nn.Conv2d(mask_channels // 4, mask_channels, 2, stride=2),
-                LayerNorm2d(mask_channels, eps=NORM_EPS),
-                nn.GELU(),
-                nn.Conv2d(mask_channels, channels, 1),
-            )
-            if in_channels
-            else None
-            for in_channels in (1, 3 if draws_maps else 0)
-        )
+        self.mask_downscaling = _downscaling(1, mask_channels, channels)
+        if draws_maps:
+            self.map_downscaling = _downscaling(DRAWN, mask_channels, channels)
+            self.fine = nn.Conv2d(DRAWN, channels // 8, 3, padding=1)
         self.no_mask_embed = nn.Embedding(1, channels)
         self.draws_maps = draws_maps
         self.content = nn.Linear(content_channels, channels) if content_channels else None
@@ -80,16 +70,17 @@ class PromptEncoder(nn.Module):
 
     def forward(self, prompts: PointPrompts, side: int, maps: Sequence[Tensor]) -> EncodedPrompts:
         """Encodes prompts about squares of `side` pixels, of which `maps` [N, c, h, w] are."""
-        dense = self.embed_masks(prompts)
-        if self.draws_maps:
-            size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
-            dense = dense + self.map_downscaling(_drawn(prompts, size, side))
         tokens = self.embed_points(prompts.points, prompts.labels, side, maps)
         if prompts.phrases is not None:
             assert self.text is not None
             phrases = self.text(prompts.phrases.nan_to_num())  # [N, C]
             tokens = torch.cat([tokens, phrases[:, None]], dim=1)
-        return EncodedPrompts(tokens, prompts.there, dense)
+        there, dense = prompts.there, self.embed_masks(prompts)
+        if not self.draws_maps:
+            return EncodedPrompts(tokens, there, dense)
+        size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]
+        drawn = drawn_maps(prompts, size, side)
+        return EncodedPrompts(tokens, there, dense + self.map_downscaling(drawn), self.fine(drawn))
 
     def embed_points(
         self, points: Tensor, labels: Tensor, side: int, maps: Sequence[Tensor]
@@ -135,10 +126,26 @@ class PromptEncoder(nn.Module):
         return self.pe_layer(places).permute(2, 0, 1)[None]
 
 
-def _drawn(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
-    """What is off, on and in the box of N objects, in [0, 1], as maps [N, 3, h, w].
+def _downscaling(in_channels: int, mask_channels: int, channels: int) -> nn.Sequential:
+    """Makes [N, C, h/4, w/4] of maps [N, in_channels, h, w]."""
+    from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
 
-    A point fades with its distance, a box is filled.
+    return nn.Sequential(
+        nn.Conv2d(in_channels, mask_channels // 4, 2, stride=2),
+        LayerNorm2d(mask_channels // 4, eps=NORM_EPS),
+        nn.GELU(),
+        nn.Conv2d(mask_channels // 4, mask_channels, 2, stride=2),
+        LayerNorm2d(mask_channels, eps=NORM_EPS),
+        nn.GELU(),
+        nn.Conv2d(mask_channels, channels, 1),
+    )
+
+
+def drawn_maps(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
+    """What is off, on, in the box and in the mask of N objects, in [0, 1], as maps [N, 4, h, w].
+
+    A point fades with its distance, a box is filled, a mask is a probability; all are 0 where
+    nothing is said.
 
     Args:
         prompts: Of the objects.
@@ -156,7 +163,18 @@ def _drawn(prompts: PointPrompts, size: tuple[int, int], side: int) -> Tensor:
     maps = [(near * _of(labels, label)).amax(1) for label in (OFF, ON)]
     after = ((down >= 0)[..., None] & (right >= 0)[..., None, :]) & _of(labels, TOP_LEFT)
     before = ((down < 0)[..., None] & (right < 0)[..., None, :]) & _of(labels, BOTTOM_RIGHT)
-    return torch.stack([*maps, (after.any(1) & before.any(1)).float()], dim=1)
+    maps += [(after.any(1) & before.any(1)).float(), _probability(prompts, maps[0])]
+    return torch.stack(maps, dim=1)
+
+
+def _probability(prompts: PointPrompts, like: Tensor) -> Tensor:
+    """Of masks [N, h, w], 0 where there is none."""
+    if prompts.mask_logits is None:
+        return torch.zeros_like(like)
+    inside = prompts.mask_logits[:, 0].sigmoid()
+    if prompts.has_mask is None:
+        return inside
+    return torch.where(prompts.has_mask[:, None, None], inside, 0.0)
 
 
 def _of(labels: Tensor, label: int) -> Tensor:

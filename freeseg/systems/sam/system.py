@@ -187,10 +187,10 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             prompts = replace(prompts, phrases=phrases)
         decoded = self.decode(features, [request.index] * len(prompts), prompts)
         objects = found_objects(
-            decoded, prompts.num_tokens, frame, wants_alternatives=request.wants_alternatives
+            decoded, prompts.num_tokens, frame, wants_alternatives=request.wants.alternatives
         )
         result = SegmentationResult(objects=objects)
-        if request.wants_certainty and len(objects):
+        if request.wants.certainty and len(objects):
             is_answer = objects.choices == 0
             result = replace(result, certainty=float(objects.scores[is_answer].mean()))
         return result

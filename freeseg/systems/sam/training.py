@@ -55,6 +55,8 @@ class ClickTraining:
         deepest_share: Probability of a click where an evaluation would click, in the middle of the
             largest mistake; else it is anywhere in what is wrong.
         box_share: Probability that an object begins with its box.
+        others_share: What the masks that are not the best of three learn together, as a share of
+            what is learned; the paper's 0 can leave a mask that is never the best untrained.
         weights: Of the losses.
     """
 
@@ -63,6 +65,7 @@ class ClickTraining:
     num_points: int = 8
     deepest_share: float = 0.0
     box_share: float = 0.5
+    others_share: float = 0.0
     weights: Mapping[str, float] = field(
         default_factory=lambda: {"loss_mask": 20.0, "loss_dice": 1.0, "loss_quality": 1.0}
     )
@@ -162,7 +165,7 @@ class ClickTraining:
     def _losses(self, decoded: DecodedMasks, num_tokens: Tensor, objects: Objects) -> Tensor:
         """Sums over objects of the three losses, [3].
 
-        Of several masks the best one learns, and the qualities of all.
+        Of several masks the best one learns most, and the qualities of all.
         """
         has_one = num_tokens >= MANY_PROMPTS  # [N]
         used = slice(1) if has_one.all() else slice(None)
@@ -175,9 +178,17 @@ class ClickTraining:
         dice = pairwise_dice(logits, coverage)[..., 0]
         weighted = self.weights["loss_mask"] * focal + self.weights["loss_dice"] * dice
         best = weighted.detach().masked_fill(~is_used, torch.inf).argmin(1, keepdim=True)
+        shares = self._shares(is_used, best)  # [N, M]
         error = (qualities - _overlap(logits > 0, coverage >= 0.5)) ** 2
         quality = (error * is_used).sum(1) / is_used.sum(1)
-        return torch.stack([focal.gather(1, best).sum(), dice.gather(1, best).sum(), quality.sum()])
+        return torch.stack([(focal * shares).sum(), (dice * shares).sum(), quality.sum()])
+
+    def _shares(self, is_used: Tensor, best: Tensor) -> Tensor:
+        """How much of an object each of its masks [N, M] learns, in all 1."""
+        others = is_used.float().scatter(1, best, 0.0)
+        count = others.sum(1, keepdim=True)
+        shares = self.others_share * others / count.clamp(min=1)
+        return shares.scatter(1, best, 1.0 - shares.sum(1, keepdim=True))
 
     def _normaliser(self, targets: Sequence[SegmentationTarget], like: Tensor) -> Tensor:
         """Objects per process and part of a batch, those too small or too large among them."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ def test_scoring_before_resizing_is_an_option_for_semantic_output(cfg):
 @torch.no_grad()
 @pytest.mark.parametrize("scores_first", [False, True])
 def test_a_label_map_is_the_best_of_all_scores(model, scores_first):
-    model.resize_masks_first = not scores_first
+    model.assemble = replace(model.assemble, resize_masks_first=not scores_first)
     wanted = {**picture(), "height": 70, "width": 90, "tasks": ("semantic",)}
     scores, labels = (
         model([{**wanted, "label_map": flag}])[0]["sem_seg"] for flag in (False, True)

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import get_cfg
 from freeseg.config import add_freeseg_config
 from freeseg.ops import mask_boxes
-from freeseg.structures import Frame, Marks, Prompt, Request, Task
+from freeseg.structures import Frame, Marks, Prompt, Request, Task, Wants
 from freeseg.systems.sam.answers import photo_logits, photo_masks
 from freeseg.systems.sam.config import sam_parts
 from freeseg.systems.sam.mask_decoder import choose
@@ -25,6 +25,7 @@ from tiny_systems import tiny_sam
 PHOTO_SIZE = (57, 83)
 POINTS = [[(20, 30), (60, 11)], [(70, 50)], [(5, 5), (44, 31), (80, 2)], [(33, 33)]]
 SIGNS = [[1, 0], [1], [1, 1, 0], [1]]
+ANSWERS_ALONE = Wants(alternatives=False)
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,9 @@ def test_objects_of_several_images_are_decoded_together(model):
 @torch.inference_mode()
 def test_logits_of_an_answer_are_what_a_mask_prompt_is(model, features):
     marks = Marks.read(PHOTO_SIZE, points=POINTS[:2], signs=SIGNS[:2])
-    first = objects(model, features, Prompt(marks=marks), wants_alternatives=False)
+    first = objects(model, features, Prompt(marks=marks), wants=ANSWERS_ALONE)
     again = objects(
-        model, features, Prompt(marks=marks, logits=first.mask_logits), wants_alternatives=False
+        model, features, Prompt(marks=marks, logits=first.mask_logits), wants=ANSWERS_ALONE
     )
     frame = features.frames[0]
     by_hand = PointPrompts.of_marks(
@@ -165,12 +166,8 @@ def test_an_answer_comes_first_and_its_other_readings_follow_by_quality(model, f
             assert found.qualities[0] == decoded.qualities[0, 0]
         assert torch.equal(found.scores, found.qualities.clamp(0, 1))
         assert torch.equal(found.boxes, mask_boxes(found.masks))
-        alone = objects(
-            model,
-            features,
-            Prompt(marks=Marks.read(PHOTO_SIZE, **marks)),
-            wants_alternatives=False,
-        )
+        prompt = Prompt(marks=Marks.read(PHOTO_SIZE, **marks))
+        alone = objects(model, features, prompt, wants=ANSWERS_ALONE)
         assert torch.equal(alone.masks, found.masks[:1])
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from freeseg import Segmenter
+from freeseg.structures import Request
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tiny_systems import tiny_sam
@@ -43,8 +44,9 @@ def test_a_refinement_is_all_clicks_with_the_logits_by_hand(segmenter, session):
     assert torch.equal(known.logits, first.answer.logits)
     chosen = torch.from_numpy(first.objects.choices == 0)
     assert chosen.sum() == 2
+    request = Request(0, ("object",), known)
     with torch.inference_mode():
-        (by_hand,) = segmenter.photo_model.answer_encoded(session.encode(), ("object",), known)
+        (by_hand,) = segmenter.photo_model.answer_encoded(session.encode(), request)
     np.testing.assert_array_equal(second.objects.qualities, by_hand.objects.qualities)
     np.testing.assert_array_equal(second.objects.masks, by_hand.objects.masks)
     plain = session(points=[[(20, 30), (60, 11)], [(70, 50)]], signs=[[1, 0], [1]])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from detectron2.structures import BitMasks, Instances
 from freeseg import Segmenter
 from freeseg.resources import resource
-from freeseg.structures import PROMPT_KEY, Frame, Marks, Prompt, Request, Task, read_sample
+from freeseg.structures import PROMPT_KEY, Frame, Marks, Prompt, Request, Task, Wants, read_sample
 from freeseg.systems import SAM
 from freeseg.systems.sam.prompts import NO_POINT, PADDING, PointPrompts
 from freeseg.systems.sam.text import PhraseEncoder, PictureTraining, square_boxes
@@ -347,8 +347,9 @@ def test_a_backbone_that_was_trained_elsewhere_is_taken():
 
 
 def test_alternatives_and_certainty_are_of_phrases_too(model, features):
-    request = Request(0, (Task.OBJECT,), Prompt(phrases=("red star",)), wants_certainty=True)
+    request = Request(0, (Task.OBJECT,), Prompt(phrases=("red star",)))
+    wants = Wants(certainty=True, alternatives=False)
     with torch.inference_mode():
-        (result,) = model.answer(features, [replace(request, wants_alternatives=False)])
+        (result,) = model.answer(features, [replace(request, wants=wants)])
     assert len(result.objects) == 1
     assert result.certainty == pytest.approx(float(result.objects.scores[0]))
