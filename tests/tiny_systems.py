@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +143,8 @@ def _lseg(seed: int) -> SegmentationSystem:
     return _stirred(model, seed)
 
 
-def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
-    """A SAM whose windows do not divide its grid."""
+def tiny_sam(seed: int = 0, side: int = 128, opts: Sequence[Any] = ()) -> SegmentationSystem:
+    """A SAM whose windows do not divide its grid; `opts` are KEY VALUE KEY VALUE."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.merge_from_file(str(CONFIGS / "sam" / "vit_b.yaml"))
@@ -156,6 +156,7 @@ def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
     cfg.MODEL.SAM.TRAIN.OTHERS = 0.1  # so that all masks learn of a few objects
     vit = cfg.MODEL.SAM.VIT
     vit.EMBED_DIM, vit.DEPTH, vit.NHEADS, vit.WINDOW, vit.GLOBAL_BLOCKS = 24, 2, 2, 3, [1]
+    cfg.merge_from_list(list(opts))
     torch.manual_seed(seed)
     return _stirred(build_model(cfg), seed)
 

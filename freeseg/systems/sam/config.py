@@ -13,7 +13,9 @@ from freeseg.names import with_own_names
 from freeseg.structures import EverythingSettings
 from freeseg.systems.sam.mask_decoder import MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
+from freeseg.systems.sam.text import PhraseEncoder, PictureTraining
 from freeseg.systems.sam.training import ClickTraining
+from freeseg.text import TextFeatureCache, build_text_encoder, default_folder
 
 
 def add_sam_keys(cfg: CfgNode) -> None:
@@ -54,6 +56,13 @@ def add_sam_keys(cfg: CfgNode) -> None:
     everything.MIN_STABILITY = 0.95
     everything.STABILITY_MARGIN = 1.0  # in logits
     everything.MAX_OVERLAP = 0.7  # of boxes
+    node.TEXT = text = CfgNode()
+    text.ENABLED = False  # takes phrases, by the CLIP of MODEL.TEXT_ENCODER
+    text.TEMPLATES = ["{}"]  # sentences around a phrase
+    text.MIN_AREA = 10000  # pixels; in training larger objects begin with a picture of them,
+    text.SHARE = 1.0  # with this probability,
+    text.MOST_CONTEXT = 2.0  # whose side is 1 to this times the object's,
+    text.MASKED = 0.5  # and which, with this probability, shows nothing else
     node.TRAIN = train = CfgNode()
     train.MASKS = 64  # of an image at most, drawn
     train.MAX_AREA = 0.9  # masks that fill a larger share of the image are left out
@@ -67,9 +76,10 @@ def add_sam_keys(cfg: CfgNode) -> None:
     train.QUALITY_WEIGHT = 1.0
 
 
-def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
+def sam_parts(cfg: CfgNode) -> dict[str, nn.Module | None]:
     """The untrained parts of the system, by the names of its arguments."""
     node = cfg.MODEL.SAM
+    text = phrase_encoder(cfg) if node.TEXT.ENABLED else None
     channels = node.EMBEDDING_DIM
     encoder = _image_encoder(cfg)
     seen = [channels, *getattr(encoder, "detail_channels", ())]
@@ -80,6 +90,7 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             mask_channels=node.MASK_CHANNELS,
             content_channels=sum(seen) if node.POINT_CONTENT else 0,
             draws_maps=node.PROMPT_MAPS,
+            text_channels=0 if text is None else text.clip_model.dim,
         ),
         "mask_decoder": MaskDecoder(
             transformer=TwoWayTransformer(
@@ -93,6 +104,7 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             quality_layers=node.QUALITY_LAYERS,
             quality_channels=node.QUALITY_DIM,
         ),
+        "text": text,
     }
 
 
@@ -105,6 +117,29 @@ def everything_settings(cfg: CfgNode) -> EverythingSettings:
         min_stability=node.MIN_STABILITY,
         stability_margin=node.STABILITY_MARGIN,
         max_overlap=node.MAX_OVERLAP,
+    )
+
+
+def phrase_encoder(cfg: CfgNode) -> PhraseEncoder:
+    """The CLIP that phrases are read by.
+
+    Raises:
+        ValueError: It sees no pictures, or would see them with exchanged colours.
+    """
+    node = cfg.MODEL.SAM.TEXT
+    if cfg.INPUT.FORMAT != "RGB":
+        raise ValueError(f"CLIP sees RGB: INPUT.FORMAT must be RGB, got {cfg.INPUT.FORMAT}")
+    return PhraseEncoder(
+        clip_model=build_text_encoder(cfg),
+        templates=node.TEMPLATES,
+        pictures=PictureTraining(
+            min_area=node.MIN_AREA,
+            share=node.SHARE,
+            most_context=node.MOST_CONTEXT,
+            masked_share=node.MASKED,
+        ),
+        saves_encoder=cfg.MODEL.TEXT_ENCODER.SAVE,
+        cache=TextFeatureCache(default_folder() if cfg.MODEL.TEXT_ENCODER.CACHE else None),
     )
 
 

@@ -1,4 +1,4 @@
-"""Turns points, corners and masks into tokens and a map.
+"""Turns points, corners, phrases and masks into tokens and a map.
 
 Shapes: N objects, P points, C channels, g side of the grid of patches.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from freeseg.layers import FourierPosition
 from freeseg.structures.marks import OFF, ON
-from freeseg.systems.sam.prompts import BOTTOM_RIGHT, NO_POINT, PADDING, TOP_LEFT, PointPrompts
+from freeseg.systems.sam.prompts import BOTTOM_RIGHT, NO_POINT, TOP_LEFT, PointPrompts
 
 NORM_EPS = 1e-6
 REACH = 1 / 16  # of a drawn point, as a share of the square's side
@@ -40,6 +40,7 @@ class PromptEncoder(nn.Module):
             like where they are, which the release's do not; 0: they do not.
         draws_maps: Whether points and boxes are also drawn and seen by convolutions, as other
             interactive systems have it (RITM, arXiv 2102.06583), but not the release.
+        text_channels: Of phrases, which become a token by a linear layer; 0: it takes none.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PromptEncoder(nn.Module):
         mask_channels: int = 16,
         content_channels: int = 0,
         draws_maps: bool = False,
+        text_channels: int = 0,
     ) -> None:
         super().__init__()
         self.pe_layer = FourierPosition(channels=channels)
@@ -62,11 +64,18 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, channels)
         self.draws_maps = draws_maps
         self.content = nn.Linear(content_channels, channels) if content_channels else None
+        self.text = nn.Linear(text_channels, channels) if text_channels else None
+        if self.text is not None:  # of unit vectors: the tokens are as large as all others
+            nn.init.normal_(self.text.weight)
 
     def forward(self, prompts: PointPrompts, side: int, maps: Sequence[Tensor]) -> EncodedPrompts:
         """Encodes prompts about squares of `side` pixels, of which `maps` [N, c, h, w] are."""
         tokens = self.embed_points(prompts.points, prompts.labels, side, maps)
-        there, dense = prompts.labels != PADDING, self.embed_masks(prompts)
+        if prompts.phrases is not None:
+            assert self.text is not None
+            phrases = self.text(prompts.phrases.nan_to_num())  # [N, C]
+            tokens = torch.cat([tokens, phrases[:, None]], dim=1)
+        there, dense = prompts.there, self.embed_masks(prompts)
         if not self.draws_maps:
             return EncodedPrompts(tokens, there, dense)
         size = 4 * maps[0].shape[-2], 4 * maps[0].shape[-1]

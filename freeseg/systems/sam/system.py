@@ -35,6 +35,7 @@ from freeseg.systems.sam.features import EmbeddingFeatures
 from freeseg.systems.sam.mask_decoder import DecodedMasks, MaskDecoder
 from freeseg.systems.sam.prompt_encoder import PromptEncoder
 from freeseg.systems.sam.prompts import PointPrompts
+from freeseg.systems.sam.text import PhraseEncoder
 from freeseg.systems.sam.training import ClickTraining
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
@@ -63,6 +64,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         photo_input: PhotoInput,
         training: ClickTraining | None = None,
         everything: EverythingSettings | None = None,
+        text: PhraseEncoder | None = None,
         ignore_label: int = 255,
     ) -> None:
         """Puts the parts together.
@@ -76,6 +78,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             training: How it is clicked at in training; None: as in the paper.
             everything: How it looks for everything where a caller does not say otherwise; None:
                 the usual way.
+            text: Reads phrases, of as many channels as the prompt encoder takes; None: nobody does.
             ignore_label: Of pixels without annotation in ``sem_seg``.
         """
         super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,), ignore_label=ignore_label)
@@ -84,6 +87,12 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        if hasattr(image_encoder, "backbone"):
+            self._register_load_state_dict_pre_hook(_find_backbone)
+        self.text = text
+        if text is not None:
+            takes = type(self).answers[Task.OBJECT]
+            self.answers = {Task.OBJECT: replace(takes, needs=takes.needs | {"phrases"})}
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -104,10 +113,15 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             ValueError: See above.
         """
         super().check(requests)
-        for marks in (request.prompt.marks for request in requests):
-            for row, is_said in enumerate([] if marks is None else marks.is_said.tolist()):
-                if not is_said:
-                    raise ValueError(f"object {row} has no point, box or mask")
+        kinds = "point, box or mask" if self.text is None else "point, box, mask or phrase"
+        for prompt in (request.prompt for request in requests):
+            is_pointed = [False] * len(prompt)
+            if prompt.marks is not None:
+                is_pointed = prompt.marks.is_said.tolist()
+            phrases = prompt.phrases or [None] * len(prompt)
+            for row, (is_said, phrase) in enumerate(zip(is_pointed, phrases)):
+                if not is_said and phrase is None:
+                    raise ValueError(f"object {row} has no {kinds}")
 
     def prepare(
         self, images: Sequence[Tensor], frames: Sequence[Frame] | None = None
@@ -154,11 +168,15 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
         return DecodedMasks(*(torch.cat(each) for each in zip(*parts)))
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        """Of clicks at what is annotated, whatever its class; see `ClickTraining`."""
+        """Of prompts about what is annotated, whatever its class; see `ClickTraining`."""
         features = self.encode_samples(samples)
         decode = functools.partial(self.decode, features)
         height, width = (4 * side for side in features.embedding.shape[-2:])
-        return self.click_training(decode, self.targets(samples, features), (height, width))
+        describe = None
+        if self.text is not None:
+            describe = functools.partial(self.text.of_objects, [sample.image for sample in samples])
+        targets = self.targets(samples, features)
+        return self.click_training(decode, targets, (height, width), describe)
 
     def pointed(self, features: EmbeddingFeatures, row: int) -> PointedWindow:
         """An encoded image that is clicked at everywhere."""
@@ -177,6 +195,9 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             return SegmentationResult(objects=join_windows([found], frame.photo_size, settings))
         prompts = PointPrompts.read(request.prompt, frame, features.embedding.shape[-1])
         prompts = prompts.to(self.device)
+        if self.text is not None and request.prompt.phrases:
+            phrases = self.text.of_phrases(request.prompt.phrases)
+            prompts = replace(prompts, phrases=phrases)
         decoded = self.decode(features, [request.index] * len(prompts), prompts)
         objects = found_objects(
             decoded, prompts.num_tokens, frame, wants_alternatives=request.wants.alternatives
@@ -186,3 +207,11 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             is_answer = objects.choices == 0
             result = replace(result, certainty=float(objects.scores[is_answer].mean()))
         return result
+
+
+def _find_backbone(state: dict[str, Tensor], *_: Any) -> None:
+    """Takes a backbone from weights of a system that has it elsewhere, such as Mask2Former."""
+    own, alone = "image_encoder.backbone.", "backbone."
+    if not any(key.startswith(own) for key in state):
+        for key in [key for key in state if key.startswith(alone)]:
+            state[own + key.removeprefix(alone)] = state.pop(key)

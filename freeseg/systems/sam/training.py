@@ -23,6 +23,8 @@ from freeseg.training.prompts import Clicks, deepest_error_point, error_point, n
 from freeseg.training.shares import count_targets, mean_over_processes, parts_of_batch
 
 Decode = Callable[[Sequence[int], PointPrompts], DecodedMasks]  # of images by their rows
+# unit vectors [N, D] of objects that begin with a phrase, NaN for the others
+Describe = Callable[["Objects", torch.Generator], Tensor]
 
 
 class Objects(NamedTuple):
@@ -42,9 +44,9 @@ class Objects(NamedTuple):
 class ClickTraining:
     """Simulated clicks, and losses of the answers (Kirillov et al., appendix A).
 
-    An object begins with a click anywhere on it or with its box. Then it is clicked at where the
-    last answer is wrong, whose logits go back in; two rounds, one of them the last, bring nothing
-    but these. Images are encoded once for all objects and rounds.
+    An object begins with a click anywhere on it, its box or a phrase. Then it is clicked at where
+    the last answer is wrong, whose logits go back in; two rounds, one of them the last, bring
+    nothing but these. Images are encoded once for all objects and rounds.
 
     Attributes:
         max_masks: Objects of an image; more are drawn from.
@@ -69,7 +71,11 @@ class ClickTraining:
     )
 
     def __call__(
-        self, decode: Decode, targets: Sequence[SegmentationTarget], mask_size: tuple[int, int]
+        self,
+        decode: Decode,
+        targets: Sequence[SegmentationTarget],
+        mask_size: tuple[int, int],
+        describe: Describe | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses by name, means over rounds and objects.
 
@@ -77,6 +83,7 @@ class ClickTraining:
             decode: Answers prompts about the images.
             targets: Theirs.
             mask_size: (h, w).
+            describe: Phrases of objects that begin with one; None: none does.
         """
         generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         objects = self.draw(targets, mask_size, generator)
@@ -85,6 +92,11 @@ class ClickTraining:
         no_answer = torch.zeros_like(truth)
         clicks = self._click(truth, no_answer, generator)
         points, labels = clicks.points[:, None] * stride, _labels(clicks)[:, None]
+        phrases = None if describe is None else describe(objects, generator)
+        if phrases is not None:
+            is_described = ~phrases.isnan().any(1, keepdim=True)
+            boxes = boxes.masked_fill(is_described, torch.nan)
+            labels = labels.masked_fill(is_described, PADDING)
         labels = labels.masked_fill(~boxes.isnan().any(1, keepdim=True), PADDING)
         logits, totals = None, torch.zeros(3, device=truth.device)
         rounds = self._rounds(generator)
@@ -93,7 +105,7 @@ class ClickTraining:
                 clicks = self._click(truth, logits[:, 0] > 0, generator)
                 points = torch.cat([points, clicks.points[:, None] * stride], dim=1)
                 labels = torch.cat([labels, _labels(clicks)[:, None]], dim=1)
-            prompts = PointPrompts.of_marks(points, labels, boxes, logits)
+            prompts = PointPrompts.of_marks(points, labels, boxes, logits, phrases=phrases)
             decoded = decode(objects.rows, prompts)
             totals = totals + self._losses(decoded, prompts.num_tokens, objects)
             chosen = choose(decoded.qualities, prompts.num_tokens)
