@@ -50,6 +50,11 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.PYRAMID = pyramid = CfgNode()
     pyramid.COARSE = ["res4", "res5"]  # maps that become the embedding, of the first one's stride
     pyramid.DETAILS = ["res3", "res2"]  # of half and a quarter of it, added where masks are made
+    _add_uses(node)
+
+
+def _add_uses(node: CfgNode) -> None:
+    """Adds how it looks for everything, what it understands of texts and how it is trained."""
     node.EVERYTHING = everything = CfgNode()  # where a caller does not say otherwise
     everything.POINTS_PER_SIDE = 32
     everything.MIN_QUALITY = 0.88
