@@ -143,7 +143,7 @@ def _lseg(seed: int) -> SegmentationSystem:
     return _stirred(model, seed)
 
 
-def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
+def tiny_sam(seed: int = 0, side: int = 128, many_prompts: int = 3) -> SegmentationSystem:
     """A SAM whose windows do not divide its grid."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
@@ -153,6 +153,7 @@ def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
     cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
     cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
     cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    cfg.MODEL.SAM.MANY_PROMPTS = many_prompts
     cfg.MODEL.SAM.TRAIN.OTHERS = 0.1  # so that all masks learn of a few objects
     vit = cfg.MODEL.SAM.VIT
     vit.EMBED_DIM, vit.DEPTH, vit.NHEADS, vit.WINDOW, vit.GLOBAL_BLOCKS = 24, 2, 2, 3, [1]
