@@ -9,9 +9,12 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from freeseg import add_freeseg_config, config
 from freeseg.config.unused import REFUSED, UNUSED
+from freeseg.modeling import vit
 from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
 from freeseg.systems.freeseg.config import crop_arguments
 from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
+from freeseg.systems.sam import config as sam_config
+from freeseg.systems.sam import image_encoder, pyramid_encoder
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
           enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
@@ -159,3 +162,30 @@ def test_two_values_of_a_key_are_two_backbones(monkeypatch):
     plain = given()
     silent = {key for key, value in known.items() if given(**{key: another(value)}) == plain}
     assert silent == {"MODEL.LSEG.TEMPLATES"}  # read by LSeg; tests/systems/lseg/test_lseg.py
+
+
+def test_two_values_of_a_key_are_two_sams(monkeypatch):
+    """What the constructors of their parts would be given."""
+    for module, name in SAM_PARTS:
+        monkeypatch.setattr(module, name, lambda *values, name=name, **named: (name, values, named))
+
+    def given(**changes):
+        found = []
+        for encoder in ("vit", "tiny_vit", "pyramid"):
+            cfg = configuration("", {"MODEL.SAM.ENCODER": encoder, **changes})
+            try:
+                found.append((sam_config.sam_parts(cfg), sam_config.click_training(cfg)))
+            except ValueError as error:
+                found.append(f"refused: {error}")
+        return repr(found)
+
+    known, plain = keys("MODEL.SAM"), given()
+    assert len(known) > 35
+    assert [key for key, value in known.items() if given(**{key: another(value)}) == plain] == []
+
+
+SAM_PARTS = (
+    *((sam_config, "build_backbone"), (sam_config, "PromptEncoder"), (sam_config, "MaskDecoder")),
+    *((sam_config, "TwoWayTransformer"), (vit, "WindowedViT")),
+    *((pyramid_encoder, "PyramidEncoder"), (image_encoder, "MobileEncoder")),
+)

@@ -88,14 +88,15 @@ class ClickDecoder:
         tokens = transformer.norm_final_attn(tokens + read)
         assert pixels is not None
         qualities = decoder.iou_prediction_head(tokens[:, 0])
-        return DecodedClicks(qualities[:, 1:], tokens[:, 2 : 1 + NUM_MASKS], pixels)
+        used, masks = decoder.for_one, tokens[:, 1 : 1 + NUM_MASKS]
+        return DecodedClicks(qualities[:, used], masks[:, used], pixels)
 
     def masks(self, found: DecodedClicks, chosen: Tensor) -> Iterator[Tensor]:
         """Logits [n, 4g, 4g] of what a bool mask [P, K] chooses, in its order, in parts.
 
         Only the maps of clicks that have such a mask are made larger.
         """
-        heads = list(self.decoder.output_hypernetworks_mlps)[1:]
+        heads = list(self.decoder.output_hypernetworks_mlps)[self.decoder.for_one]
         filters = torch.stack(
             [head(token) for head, token in zip(heads, found.tokens.unbind(1))], dim=1
         )  # [P, K, C/8]

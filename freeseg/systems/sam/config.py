@@ -31,6 +31,7 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.NARROWING = 2  # attention between tokens and image is so many times narrower
     node.QUALITY_LAYERS = 3
     node.QUALITY_DIM = 256
+    node.MANY_PROMPTS = 3  # tokens from which on one mask answers; 0: always, none of three
     node.POINT_CONTENT = False  # points say what the image is like where they are
     node.PROMPT_MAPS = False  # points and boxes are also drawn as maps, like a rough mask
     node.VIT = vit = CfgNode()
@@ -108,6 +109,7 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module | None]:
             channels=channels,
             quality_layers=node.QUALITY_LAYERS,
             quality_channels=node.QUALITY_DIM,
+            many_prompts=node.MANY_PROMPTS,
         ),
         "text": text,
     }
@@ -158,6 +160,7 @@ def click_training(cfg: CfgNode) -> ClickTraining:
         deepest_share=train.DEEPEST,
         box_share=train.BOX,
         others_share=train.OTHERS,
+        many_prompts=cfg.MODEL.SAM.MANY_PROMPTS,
         weights={
             "loss_mask": train.MASK_WEIGHT,
             "loss_dice": train.DICE_WEIGHT,

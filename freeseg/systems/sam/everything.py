@@ -77,7 +77,8 @@ def _each_alone(
     def decode(prompts: PointPrompts) -> Candidates:
         embedding, *details = (each.expand(len(prompts), -1, -1, -1) for each in maps)
         found = mask_decoder(embedding, positions, encoder(prompts, side, maps), details)
-        masks = found.mask_logits[:, 1:]  # those for a single prompt
-        return Candidates(found.qualities[:, 1:], lambda chosen: iter([masks[chosen]]))
+        used = mask_decoder.for_one
+        masks = found.mask_logits[:, used]
+        return Candidates(found.qualities[:, used], lambda chosen: iter([masks[chosen]]))
 
     return decode

@@ -16,7 +16,7 @@ from freeseg.modeling.decoder.two_way import TwoWayTransformer
 from freeseg.systems.sam.prompt_encoder import NORM_EPS, EncodedPrompts
 
 NUM_MASKS = 4  # one for several prompts, and three for a single one
-MANY_PROMPTS = 3  # tokens from which on the first mask is the answer
+MANY_PROMPTS = 3  # the release's tokens from which on the first mask is the answer
 
 
 class DecodedMasks(NamedTuple):
@@ -34,6 +34,11 @@ class MaskDecoder(nn.Module):
         channels: C, a multiple of eight.
         quality_layers: Of the quality head.
         quality_channels: Inside it.
+        many_prompts: Tokens from which on the first mask is the answer; 0: always, and the other
+            three are not used.
+
+    Raises:
+        ValueError: `many_prompts` would take the three from a single click or box alone.
     """
 
     def __init__(
@@ -43,10 +48,17 @@ class MaskDecoder(nn.Module):
         channels: int,
         quality_layers: int,
         quality_channels: int,
+        many_prompts: int = MANY_PROMPTS,
     ) -> None:
         from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
 
         super().__init__()
+        if many_prompts != 0 and many_prompts < MANY_PROMPTS:
+            raise ValueError(
+                f"a click or a box has {MANY_PROMPTS - 1} tokens: many_prompts is 0 or from "
+                f"{MANY_PROMPTS} on, got {many_prompts}"
+            )
+        self.many_prompts = many_prompts
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(NUM_MASKS, channels)
@@ -72,6 +84,11 @@ class MaskDecoder(nn.Module):
             out_channels=NUM_MASKS,
             num_layers=quality_layers,
         )
+
+    @property
+    def for_one(self) -> slice:
+        """Which of the masks are for a single prompt."""
+        return slice(1, None) if self.many_prompts else slice(1)
 
     def forward(
         self,
@@ -126,7 +143,7 @@ class MaskDecoder(nn.Module):
         return found
 
 
-def choose(qualities: Tensor, num_tokens: Tensor) -> Tensor:
+def choose(qualities: Tensor, num_tokens: Tensor, many_prompts: int = MANY_PROMPTS) -> Tensor:
     """Which of the four masks answers, int64 [N], by the release's rule.
 
     Parity: that of its exported decoder: one click or one box has several readings, of which the
@@ -135,6 +152,7 @@ def choose(qualities: Tensor, num_tokens: Tensor) -> Tensor:
     Args:
         qualities: [N, M].
         num_tokens: int64 [N], of the sparse tokens, the one that says "no box" among them.
+        many_prompts: As of `MaskDecoder`.
     """
     best = qualities[:, 1:].argmax(1) + 1
-    return torch.where(num_tokens >= MANY_PROMPTS, 0, best)
+    return torch.where(num_tokens >= many_prompts, 0, best)

@@ -200,7 +200,11 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             prompts = replace(prompts, phrases=phrases)
         decoded = self.decode(features, [request.index] * len(prompts), prompts)
         objects = found_objects(
-            decoded, prompts.num_tokens, frame, wants_alternatives=request.wants.alternatives
+            decoded,
+            prompts.num_tokens,
+            frame,
+            wants_alternatives=request.wants.alternatives,
+            many_prompts=self.mask_decoder.many_prompts,
         )
         result = SegmentationResult(objects=objects)
         if request.wants.certainty and len(objects):

@@ -57,6 +57,7 @@ class ClickTraining:
         box_share: Probability that an object begins with its box.
         others_share: What the masks that are not the best of three learn together, as a share of
             what is learned; the paper's 0 can leave a mask that is never the best untrained.
+        many_prompts: Of the `MaskDecoder`.
         weights: Of the losses.
     """
 
@@ -66,6 +67,7 @@ class ClickTraining:
     deepest_share: float = 0.0
     box_share: float = 0.5
     others_share: float = 0.0
+    many_prompts: int = MANY_PROMPTS
     weights: Mapping[str, float] = field(
         default_factory=lambda: {"loss_mask": 20.0, "loss_dice": 1.0, "loss_quality": 1.0}
     )
@@ -108,7 +110,7 @@ class ClickTraining:
             prompts = PointPrompts.of_marks(points, labels, boxes, logits, phrases=phrases)
             decoded = decode(objects.rows, prompts)
             totals = totals + self._losses(decoded, prompts.num_tokens, objects)
-            chosen = choose(decoded.qualities, prompts.num_tokens)
+            chosen = choose(decoded.qualities, prompts.num_tokens, self.many_prompts)
             numbers = torch.arange(len(chosen), device=chosen.device)
             logits = decoded.mask_logits[numbers, chosen][:, None].detach()
         means = totals / (len(rounds) * self._normaliser(targets, totals))
@@ -167,7 +169,7 @@ class ClickTraining:
 
         Of several masks the best one learns most, and the qualities of all.
         """
-        has_one = num_tokens >= MANY_PROMPTS  # [N]
+        has_one = num_tokens >= self.many_prompts  # [N]
         used = slice(1) if has_one.all() else slice(None)
         logits, qualities = decoded.mask_logits[:, used].flatten(2), decoded.qualities[:, used]
         coverage = objects.coverage.flatten(1)[:, None]  # [N, 1, h * w]

@@ -14,7 +14,7 @@ from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from freeseg import Segmenter, build_model
-from freeseg.checkpoints import KEY_MAPS, detect_system
+from freeseg.checkpoints import KEY_MAPS, StrictCheckpointer, detect_system, read_checkpoint
 from freeseg.config import add_freeseg_config
 from freeseg.structures import EverythingSettings
 from freeseg.systems.sam.prompt_encoder import REACH, PromptEncoder, drawn_maps
@@ -22,6 +22,7 @@ from freeseg.systems.sam.prompts import NO_POINT, PADDING, PointPrompts
 from freeseg.systems.sam.pyramid_encoder import PyramidEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from small_inputs import CONFIGS
 from tiny_systems import tiny_click, tiny_click_config
 
 SIDE = 128
@@ -138,7 +139,9 @@ def test_neighbours_change_nothing(session):
     )
 
 
-def test_everything_is_what_each_click_finds(session):
+@pytest.mark.parametrize("many", [3, 0], ids=["three", "one"])
+def test_everything_is_what_each_click_finds(model, session, monkeypatch, many):
+    monkeypatch.setattr(model.mask_decoder, "many_prompts", many)
     grid = [(0.25, 0.5), (0.75, 0.25)]
     found = session.everything(
         point_grids=[grid], min_quality=-10.0, min_stability=0.0, max_overlap=1.0
@@ -147,6 +150,7 @@ def test_everything_is_what_each_click_finds(session):
     points = [[[128 * x, 96 * y]] for x, y in grid]
     each = session(points=points)
     wanted = {round(float(quality), 4) for quality in each.objects.qualities}
+    assert len(wanted) == len(grid) * (3 if many else 1)
     assert {round(float(quality), 4) for quality in found.objects.qualities} <= wanted
 
 
@@ -209,10 +213,28 @@ def test_other_efficientnets_are_refused_by_their_blocks():
         KEY_MAPS["efficientnet-lite"].convert(state)
 
 
-def test_the_configuration_builds_what_it_says():
+def configuration(name):
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    cfg.merge_from_file(str(Path(__file__).resolve().parents[3] / "configs/sam/click.yaml"))
+    cfg.merge_from_file(str(CONFIGS / "sam" / name))
+    return cfg
+
+
+def test_the_small_one_of_shapes_begins_with_a_mask2formers_backbone():
+    cfg = configuration("shapes.yaml")
+    model = build_model(cfg)
+    checkpointer = StrictCheckpointer(model)
+    checkpointer.load(cfg.MODEL.WEIGHTS)
+    assert checkpointer.unused == []
+    assert not any(".backbone." in name for name in checkpointer.missing)
+    stored = read_checkpoint(CONFIGS.parent / "weights/shapes_regnetx_002.safetensors")
+    body = model.image_encoder.backbone.body.state_dict()
+    assert all(torch.equal(body[key], stored[f"backbone.body.{key}"].float()) for key in body)
+    assert model.size_divisibility == cfg.INPUT.TEST_RESIZE.LONG_SIDE == 128
+
+
+def test_the_configuration_builds_what_it_says():
+    cfg = configuration("click.yaml")
     model = build_model(cfg)
     count = sum(each.numel() for each in model.state_dict().values())
     assert 2 * count < 15e6  # bytes in half precision

@@ -182,6 +182,23 @@ def test_several_prompts_teach_the_first_mask_alone():
     assert answers.logits.grad[0, 0].any()
 
 
+def test_a_model_of_one_mask_teaches_the_first_from_the_first_click_on():
+    covered, told = 24 * 32 / SIDE**2, [0.5, 0.1, 0.2, 0.7]
+    logits = torch.tensor([2.0, -1.0, 0.0, 1.0])[None, :, None, None].expand(1, 4, GRID, GRID)
+    logits = logits.clone().requires_grad_()
+    answers = Answers(logits, torch.tensor([told], requires_grad=True))
+    training = ClickTraining(num_points=0, others_share=0.2, many_prompts=0, **NO_BOX)
+    losses = run(training, answers, target(square()))
+    focal, dice, overlap = by_hand(1 / (1 + math.exp(-2)), covered)
+    assert losses["loss_mask"].item() == pytest.approx(20 * focal, rel=1e-5)
+    assert losses["loss_dice"].item() == pytest.approx(dice, rel=1e-5)
+    assert losses["loss_quality"].item() == pytest.approx((0.5 - overlap) ** 2, rel=1e-5)
+    sum(losses.values()).backward()
+    assert [bool(each.any()) for each in logits.grad[0]] == [True, False, False, False]
+    run(ClickTraining(num_points=1, many_prompts=0, **NO_BOX), answers, target(square()))
+    assert torch.equal(answers.prompts[-1].mask_logits, logits[:, :1])
+
+
 def test_losses_are_means_over_objects_and_rounds():
     alone = run(ClickTraining(num_points=0, **NO_BOX), nothing(), target(square()))
     many = run(

@@ -166,7 +166,9 @@ def tiny(model, seed=0, size=(64, 96)):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
+@pytest.mark.parametrize(("many", "used"), [(3, slice(1, 4)), (0, slice(1))], ids=["three", "one"])
+def test_clicks_are_decoded_as_by_the_decoder(untrained, monkeypatch, count, many, used):
+    monkeypatch.setattr(untrained.mask_decoder, "many_prompts", many)
     features, generator = tiny(untrained)
     points = torch.rand(count, 1, 2, generator=generator) * 96
     prompts = PointPrompts.of_marks(
@@ -174,6 +176,7 @@ def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
     )
     chosen = torch.rand(count, 3, generator=generator) < 0.6
     chosen[0] = torch.tensor([True, False, True])
+    chosen = chosen[:, : 3 if many else 1]
     encoder = untrained.prompt_encoder
     with torch.inference_mode():
         expected = untrained.decode(features, [0] * count, prompts)
@@ -183,8 +186,8 @@ def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
         decoder = ClickDecoder(untrained.mask_decoder, features.embedding, positions, encoded.dense)
         found = decoder(encoded.tokens[:, is_token])
         logits = torch.cat(list(decoder.masks(found, chosen)))
-    torch.testing.assert_close(found.qualities, expected.qualities[:, 1:], atol=1e-5, rtol=1e-5)
-    wanted = expected.mask_logits[:, 1:][chosen]
+    torch.testing.assert_close(found.qualities, expected.qualities[:, used], atol=1e-5, rtol=1e-5)
+    wanted = expected.mask_logits[:, used][chosen]
     torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-4)
 
 
