@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import freeseg
@@ -168,6 +169,14 @@ def test_two_values_of_a_key_are_two_sams(monkeypatch):
     """What the constructors of their parts would be given."""
     for module, name in SAM_PARTS:
         monkeypatch.setattr(module, name, lambda *values, name=name, **named: (name, values, named))
+    for name in ("build_backbone", "build_text_encoder", "TextFeatureCache"):  # of other sections
+        monkeypatch.setattr(sam_config, name, lambda *_, name=name: name)
+    clip = types.SimpleNamespace(dim=3)
+    monkeypatch.setattr(
+        sam_config,
+        "PhraseEncoder",
+        lambda **named: types.SimpleNamespace(**{**named, "clip_model": clip}),
+    )
 
     def given(**changes):
         found = []
@@ -175,6 +184,7 @@ def test_two_values_of_a_key_are_two_sams(monkeypatch):
             cfg = configuration("", {"MODEL.SAM.ENCODER": encoder, **changes})
             try:
                 found.append((sam_config.sam_parts(cfg), sam_config.click_training(cfg)))
+                found.append((sam_config.everything_settings(cfg), sam_config.phrase_encoder(cfg)))
             except ValueError as error:
                 found.append(f"refused: {error}")
         return repr(found)
@@ -185,7 +195,7 @@ def test_two_values_of_a_key_are_two_sams(monkeypatch):
 
 
 SAM_PARTS = (
-    *((sam_config, "build_backbone"), (sam_config, "PromptEncoder"), (sam_config, "MaskDecoder")),
+    *((sam_config, "PromptEncoder"), (sam_config, "MaskDecoder")),
     *((sam_config, "TwoWayTransformer"), (vit, "WindowedViT")),
     *((pyramid_encoder, "PyramidEncoder"), (image_encoder, "MobileEncoder")),
 )
