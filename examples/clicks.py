@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pictures of what clicks find in photos, by the bundled model `click`.
+"""Pictures of what clicks find in photos.
 
 examples/clicks.py PHOTO X,Y [X,Y ...] [X,Y,off ...] --output DIR
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("photo")
     parser.add_argument("clicks", nargs="+", type=read_click, metavar="X,Y[,off]")
     parser.add_argument("--output", type=Path, default=Path("output/clicks"))
-    parser.add_argument("--model", default="click")
+    parser.add_argument("--model", default="sam-vit-b", help="a name, or a folder of a training")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter.from_pretrained(arguments.model)

@@ -51,6 +51,7 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.PYRAMID = pyramid = CfgNode()
     pyramid.COARSE = ["res4", "res5"]  # maps that become the embedding, of the first one's stride
     pyramid.DETAILS = ["res3", "res2"]  # of half and a quarter of it, added where masks are made
+    pyramid.TOP_DOWN = False  # details have coarser maps in them, as in a feature pyramid network
     _add_uses(node)
 
 
@@ -183,6 +184,7 @@ def _image_encoder(cfg: CfgNode) -> nn.Module:
             backbone=build_backbone(with_own_names(cfg)),
             coarse=node.PYRAMID.COARSE,
             details=node.PYRAMID.DETAILS,
+            top_down=node.PYRAMID.TOP_DOWN,
             out_channels=node.EMBEDDING_DIM,
         )
     if node.ENCODER == "vit":

@@ -28,6 +28,8 @@ class PyramidEncoder(nn.Module):
         coarse: Its maps that are summed, the finest, of stride s, first.
         details: Its maps of strides s / 2 and s / 4.
         out_channels: C.
+        top_down: Details are finer maps with all coarser ones below them, as in a feature pyramid
+            network (Lin et al., arXiv 1612.03144), instead of the finer maps alone.
 
     Raises:
         ValueError: Details are of other strides.
@@ -40,6 +42,7 @@ class PyramidEncoder(nn.Module):
         coarse: Sequence[str],
         details: Sequence[str],
         out_channels: int,
+        top_down: bool = False,
     ) -> None:
         super().__init__()
         shapes = backbone.output_shape()
@@ -62,9 +65,11 @@ class PyramidEncoder(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             LayerNorm2d(out_channels, eps=NORM_EPS),
         )
+        finer = [shapes[name].channels for name in details]
+        self.top_down = TopDown(out_channels, finer, out_channels // 2) if top_down else None
+        seen = [out_channels // 2] * 2 if top_down else finer
         self.detail = nn.ModuleList(
-            nn.Conv2d(shapes[name].channels, channels, 1)
-            for name, channels in zip(details, self.detail_channels)
+            nn.Conv2d(channels, out, 1) for channels, out in zip(seen, self.detail_channels)
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -75,9 +80,44 @@ class PyramidEncoder(nn.Module):
         """
         maps = self.backbone(images)
         laterals = [layer(maps[name]) for layer, name in zip(self.lateral, self.coarse)]
-        size = laterals[0].shape[-2:]
-        enlarged = [
-            F.interpolate(each, size, mode="bilinear", align_corners=False) for each in laterals[1:]
-        ]
-        embedding = self.neck(torch.stack([laterals[0], *enlarged]).sum(0))
-        return embedding, *(layer(maps[name]) for layer, name in zip(self.detail, self.details))
+        enlarged = [_enlarged(each, laterals[0]) for each in laterals[1:]]
+        coarse = torch.stack([laterals[0], *enlarged]).sum(0)  # [B, C, H/s, W/s]
+        finer = [maps[name] for name in self.details]
+        if self.top_down is not None:
+            finer = self.top_down(coarse, finer)
+        return self.neck(coarse), *(layer(each) for layer, each in zip(self.detail, finer))
+
+
+class TopDown(nn.Module):
+    """Carries a coarse map down to finer ones.
+
+    Args:
+        in_channels: C of the coarse map.
+        finer_channels: Of the finer ones, each of half the stride of the one before.
+        channels: D of what comes out.
+    """
+
+    def __init__(self, in_channels: int, finer_channels: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(in_channels, channels, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(each, channels, 1) for each in finer_channels)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(
+                LayerNorm2d(channels, eps=NORM_EPS),
+                nn.GELU(),
+                nn.Conv2d(channels, channels, 3, padding=1),
+            )
+            for _ in finer_channels
+        )
+
+    def forward(self, coarse: Tensor, finer: Sequence[Tensor]) -> list[Tensor]:
+        """Maps [B, D, h, w] of the sizes of finer ones, each with all coarser ones in it."""
+        found, above = [], self.coarse(coarse)
+        for lateral, smooth, each in zip(self.lateral, self.smooth, finer):
+            above = smooth(lateral(each) + _enlarged(above, each))
+            found.append(above)
+        return found
+
+
+def _enlarged(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=False)
