@@ -58,12 +58,20 @@ def test_maps_have_the_strides_of_sam(model):
 
 
 class Maps(Backbone):
+    """Random maps by their strides; those of `changed` are of another seed."""
+
     def __init__(self, strides):
         super().__init__()
         self.strides = strides
+        self.changed = ()
 
     def forward(self, images):
-        raise NotImplementedError
+        found = {}
+        for name, spec in self.output_shape().items():
+            generator = torch.Generator().manual_seed(len(name) + (name in self.changed))
+            side = images.shape[-1] // spec.stride
+            found[name] = torch.randn(1, 3, side, side, generator=generator)
+        return found
 
     def output_shape(self):
         return {f"res{n}": ShapeSpec(channels=3, stride=s) for n, s in enumerate(self.strides, 2)}
@@ -74,6 +82,32 @@ def test_details_of_other_strides_are_refused():
         PyramidEncoder(
             backbone=Maps([4, 4, 16]), coarse=["res4"], details=["res3", "res2"], out_channels=8
         )
+
+
+@pytest.mark.parametrize("top_down", [False, True])
+def test_details_have_coarser_maps_in_them_where_they_are_carried_down(top_down):
+    torch.manual_seed(0)
+    backbone = Maps([4, 8, 16, 32])
+    encoder = PyramidEncoder(
+        backbone=backbone,
+        coarse=["res4", "res5"],
+        details=["res3", "res2"],
+        out_channels=16,
+        top_down=top_down,
+    ).eval()
+    images = torch.zeros(1, 3, 64, 64)
+    before = encoder(images)
+    assert [tuple(each.shape) for each in before] == [(1, 16, 4, 4), (1, 4, 8, 8), (1, 2, 16, 16)]
+    moved = {}
+    for name in ("res2", "res3", "res5"):
+        backbone.changed = (name,)
+        after = encoder(images)
+        moved[name] = [not torch.equal(one, other) for one, other in zip(before, after)]
+    assert moved == {
+        "res2": [False, False, True],
+        "res3": [False, True, top_down],
+        "res5": [True, top_down, top_down],
+    }
 
 
 def test_points_fade_and_boxes_and_masks_are_filled():
