@@ -1,8 +1,8 @@
-"""Which classes a model predicts, in which order, and which of them a dataset's classes are.
+"""Which classes a model predicts, and in which order.
 
-The one place for these questions. A model's classes are those it was trained on: the list beside
-its checkpoint, else that of the training set. Once it is built, its `vocabulary` says them. Lists
-are joined by name; neither ids nor places say what a class is.
+The one place for this question; `freeseg.class_matching` says which of them a dataset's are. A
+model's classes are those it was trained on: the list beside its checkpoint, else that of the
+training set. Once it is built, its `vocabulary` says them.
 
 Shapes: K classes of a model.
 """
@@ -15,7 +15,6 @@ import logging
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,9 @@ from freeseg.names import registered
 from freeseg.structures import (
     CLASSES_FILE,
     CLASSES_KEY,
+    JUDGED_TASKS,
     Vocabulary,
+    answered_tasks,
     read_class_rows,
     takes_classes,
     vocabulary_of_rows,
@@ -41,6 +42,12 @@ from freeseg.structures.class_list import clean_name
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 
 logger = logging.getLogger(__name__)
+
+
+def knows_classes(cfg: CfgNode) -> bool:
+    """Whether the configured system has classes; one that has none takes datasets of any."""
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    return not set(JUDGED_TASKS).isdisjoint(answered_tasks(system))
 
 
 def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
@@ -53,7 +60,9 @@ def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:
 
 
 def training_vocabularies(cfg: CfgNode) -> dict[str, Vocabulary]:
-    """The classes of every such set that names some, by the set's name."""
+    """The classes of every such set that names some, by its name; none where they do not count."""
+    if not knows_classes(cfg):
+        return {}
     names = [name for name in cfg.DATASETS.TRAIN or cfg.DATASETS.TEST if name]
     path = cfg.MODEL.get("CLASSES", "")
     if path:
@@ -109,8 +118,7 @@ def fixed_vocabulary(cfg: CfgNode) -> Vocabulary | None:
 
 def config_takes_classes(cfg: CfgNode) -> bool:
     """Whether the configured system may be asked for other classes than the trained ones."""
-    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    return takes_classes(system)
+    return takes_classes(registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE))
 
 
 def refuse_shared_texts(classes: Vocabulary, source: str) -> None:
@@ -163,7 +171,7 @@ def fill_num_classes(cfg: CfgNode) -> None:
     """
     known, head = trained_vocabulary(cfg), cfg.MODEL.SEM_SEG_HEAD
     if known is None:
-        if head.NUM_CLASSES == AUTO:
+        if head.NUM_CLASSES == AUTO and knows_classes(cfg):
             raise ValueError(
                 "MODEL.SEM_SEG_HEAD.NUM_CLASSES is 0, as many as the training set lists, but no "
                 f"class names are known of {', '.join(cfg.DATASETS.TRAIN) or 'DATASETS.TRAIN'}"
@@ -306,88 +314,7 @@ def _metadata(path: Path) -> Mapping[str, str]:
         return {}
 
 
-@dataclass(frozen=True)
-class ClassMatch:
-    """Which classes of a model the classes of a dataset are.
-
-    Attributes:
-        labels: For every class of the dataset its number in the model, None where it knows none.
-        unknown: Names of these.
-        absent: Classes of the model that the dataset does not list.
-    """
-
-    labels: tuple[int | None, ...]
-    unknown: tuple[str, ...]
-    absent: tuple[str, ...]
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether both lists are the same classes in the same order."""
-        return not self.absent and self.labels == tuple(range(len(self.labels)))
-
-
-def match_classes(listed: Vocabulary, known: Vocabulary) -> ClassMatch:
-    """Finds the classes of a dataset among those of a model, by name.
-
-    Equal names come first. What is left is joined by other spellings: capitals, the Unicode form of
-    letters, "-" and "_" for blanks, synonyms, and the words of a dataset's way of writing ("road,
-    route", "tree-merged"), where exactly one class of each list answers to them.
-    """
-    place = {name: label for label, name in enumerate(known.names)}
-    labels: list[int | None] = [place.get(name) for name in listed.names]
-    taken = {label for label in labels if label is not None}
-    owners: dict[str, set[int]] = {}
-    for label, spellings in enumerate(_spellings(known)):
-        for text in spellings if label not in taken else ():
-            owners.setdefault(text, set()).add(label)
-    wanted: dict[int, list[int]] = {}
-    for index, spellings in enumerate(_spellings(listed)):
-        if labels[index] is None:
-            answers = set().union(*(owners.get(text, set()) for text in spellings))
-            if len(answers) == 1:
-                wanted.setdefault(answers.pop(), []).append(index)
-    for label, indices in wanted.items():
-        if len(indices) == 1:
-            labels[indices[0]] = label
-    found = set(labels)
-    return ClassMatch(
-        tuple(labels),
-        tuple(name for name, label in zip(listed.names, labels) if label is None),
-        tuple(name for label, name in enumerate(known.names) if label not in found),
-    )
-
-
-def with_dataset_ids(known: Vocabulary, listed: Vocabulary, match: ClassMatch) -> Vocabulary:
-    """A model's classes with a dataset's ids, kinds and seen flags of those that it lists."""
-    ids: list[int | None] = [None] * len(known)
-    is_thing, is_seen = list(known.is_thing), [True] * len(known)
-    own = listed.dataset_ids or tuple(range(len(listed)))
-    for index, label in enumerate(match.labels):
-        if label is not None:
-            ids[label] = own[index]
-            is_thing[label] = listed.is_thing[index]
-            is_seen[label] = listed.is_seen is None or listed.is_seen[index]
-    return replace(
-        known,
-        dataset_ids=tuple(ids),
-        is_thing=tuple(is_thing),
-        is_seen=None if listed.is_seen is None else tuple(is_seen),
-    )
-
-
 def shown(names: Sequence[str], limit: int = 6) -> str:
     """Names for a message: the first of many, and how many more there are."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _spellings(vocabulary: Vocabulary) -> list[set[str]]:
-    plain = vocabulary.with_plain_texts().synonyms
-    return [
-        {_spelling(text) for text in (name, *texts, *others)}
-        for name, texts, others in zip(vocabulary.names, vocabulary.synonyms, plain)
-    ]
-
-
-def _spelling(text: str) -> str:
-    return " ".join(clean_name(text).casefold().replace("_", " ").replace("-", " ").split())

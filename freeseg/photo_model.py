@@ -110,6 +110,11 @@ class PhotoModel:
         answered = answered_tasks(self.model)
         return tuple(task for task in (*SHOWN_TASKS, Task.OBJECT) if task in answered)
 
+    @property
+    def everything_settings(self) -> EverythingSettings:
+        """How it looks for everything where a caller does not say otherwise."""
+        return getattr(self.model, "everything_settings", None) or EverythingSettings()
+
     def read_classes(self, text: ClassSource, own: Vocabulary) -> Vocabulary:
         """The vocabulary of a class list.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,13 +137,14 @@ class Session:
         boxes: Any = None,
         masks: Any = None,
         strokes: Any = None,
+        phrases: str | Sequence[str | None] | None = None,
         alternatives: bool = True,
     ) -> Segmentation:
         """Answers one question.
 
         Args:
             task: "panoptic", "instance", "semantic", "object", or "all" that the model has; where
-                it is None that of marks is "object", else the model's first one.
+                it is None that of marks and phrases is "object", else the model's first one.
             text: What to look for, see `freeseg.data.read_vocabulary`; None: the classes that the
                 segmenter had when it opened the session. Open-vocabulary models take any.
             points: Clicks in pixels of the photo, of systems that take them; this and what follows
@@ -152,6 +153,8 @@ class Session:
             boxes: Around objects.
             masks: Rough results.
             strokes: What was drawn over.
+            phrases: What objects are called, of systems that take phrases: of one, or a phrase or
+                None for each of them, in the order of the marks where there are any.
             alternatives: Whether other readings of what is pointed at, whose `choices` are not 0,
                 stand beside the answers.
 
@@ -169,12 +172,18 @@ class Session:
             "masks": masks,
             "strokes": strokes,
         }
-        has_marks = any(each is not None for each in given.values())
-        if task is None and has_marks:
+        marks = None
+        rows = (phrases,) if isinstance(phrases, str) else phrases
+        if any(each is not None for each in given.values()):
+            marks = Marks.read(self.photo.size, **given)
+        elif rows is not None:
+            marks = Marks.of_nothing(self.photo.size, len(rows))  # what refines them stands here
+        if task is None and marks is not None:
             task = Task.OBJECT
         tasks = choose_tasks(task, model.tasks)
-        marks = Marks.read(self.photo.size, **given) if has_marks else None
         prompt = model.prompt(classes.vocabulary, marks)
+        if rows is not None:
+            prompt = replace(prompt, phrases=tuple(rows))
         return self._ask(model.request(tasks, prompt, alternatives=alternatives), classes)
 
     def refine(
@@ -192,7 +201,7 @@ class Session:
         clicks stand behind the old ones. Without any the model looks once more.
 
         Args:
-            answer: Of this photo and model, to marks.
+            answer: Of this photo and model, to marks or phrases.
             points: As of a call, a list for each object; an empty one where nothing is to be said.
             signs: Of the points.
             boxes: In place of the old ones.
@@ -204,7 +213,9 @@ class Session:
         """
         known = answer.answer
         if known is None or known.prompt.marks is None:
-            raise ValueError("only an answer to points, boxes or masks can be refined")
+            raise ValueError(
+                "only an answer to points, boxes or masks, or to phrases, can be refined"
+            )
         own = self.photo.image
         if answer.image is not own and not np.array_equal(answer.image, own):
             raise ValueError("the answer is of another photo")
@@ -244,15 +255,16 @@ class Session:
         the memory of one.
 
         Args:
-            settings: Where to look and what to keep; the usual ones when None.
+            settings: Where to look and what to keep; when None the model's own, which are the
+                usual ones where it says nothing else.
             changes: Of single settings, by their names.
 
         Raises:
             ValueError: The model does not look for everything, or a setting has no meaning.
             MemoryError: The photo does not fit into memory.
         """
-        wanted = replace(settings or EverythingSettings(), **changes)
         model = self._model
+        wanted = replace(settings or model.everything_settings, **changes)
         model.check(model.request((Task.OBJECT,), Prompt(everything=wanted.of_layer(0))))
         features = self.encode()
         result = None if features is None else model.everything(self.photo, features, wanted)

@@ -26,6 +26,7 @@ ORDER = (
     "layers",
     "config",
     "checkpoints",
+    "class_matching",
     "classes",
     "text",
     "modeling",

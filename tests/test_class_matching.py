@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freeseg.classes import match_classes, shown, with_dataset_ids
+from freeseg.class_matching import match_classes, with_dataset_ids
+from freeseg.classes import shown
 from freeseg.data.records import match_or_refuse
 from freeseg.structures import Vocabulary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import freeseg
@@ -9,16 +10,23 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from freeseg import add_freeseg_config, config
 from freeseg.config.unused import REFUSED, UNUSED
+from freeseg.modeling import vit
 from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
 from freeseg.systems.freeseg.config import crop_arguments
 from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
+from freeseg.systems.sam import config as sam_config
+from freeseg.systems.sam import image_encoder, pyramid_encoder
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
           enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
 SHARED = [
     *(config.query_decoder_arguments, config.criterion_arguments, config.assembly_arguments),
     *(config.training_tasks, config.sliding_window_arguments, config.augmentation_arguments),
-    *(config.default_tasks, lambda cfg: config.pixel_decoder_arguments(cfg, LEVELS)),
+    *(
+        config.default_tasks,
+        config.pointing_arguments,
+        lambda cfg: config.pixel_decoder_arguments(cfg, LEVELS),
+    ),
 ]
 FUNCTIONS = {
     "MaskFormerHead": [
@@ -31,7 +39,7 @@ FUNCTIONS = {
     ],
 }
 SECTIONS = ("MODEL.MASK_FORMER", "MODEL.ONE_FORMER", "MODEL.TEST", "MODEL.SEM_SEG_HEAD.TRANSFORMER")
-SECTIONS += ("TEST.AUG", "TEST.PROMPT_TUNING", "MODEL.SEM_SEG_HEAD.DEFORMABLE")
+SECTIONS += ("TEST.AUG", "TEST.POINTING", "TEST.PROMPT_TUNING", "MODEL.SEM_SEG_HEAD.DEFORMABLE")
 SECTIONS += ("MODEL.CLIP_ADAPTER", "MODEL.TEXT_ENCODER")
 # switches without which the keys behind them say nothing
 ON = {
@@ -155,3 +163,39 @@ def test_two_values_of_a_key_are_two_backbones(monkeypatch):
     plain = given()
     silent = {key for key, value in known.items() if given(**{key: another(value)}) == plain}
     assert silent == {"MODEL.LSEG.TEMPLATES"}  # read by LSeg; tests/systems/lseg/test_lseg.py
+
+
+def test_two_values_of_a_key_are_two_sams(monkeypatch):
+    """What the constructors of their parts would be given."""
+    for module, name in SAM_PARTS:
+        monkeypatch.setattr(module, name, lambda *values, name=name, **named: (name, values, named))
+    for name in ("build_backbone", "build_text_encoder", "TextFeatureCache"):  # of other sections
+        monkeypatch.setattr(sam_config, name, lambda *_, name=name: name)
+    clip = types.SimpleNamespace(dim=3)
+    monkeypatch.setattr(
+        sam_config,
+        "PhraseEncoder",
+        lambda **named: types.SimpleNamespace(**{**named, "clip_model": clip}),
+    )
+
+    def given(**changes):
+        found = []
+        for encoder in ("vit", "tiny_vit", "pyramid"):
+            cfg = configuration("", {"MODEL.SAM.ENCODER": encoder, **changes})
+            try:
+                found.append((sam_config.sam_parts(cfg), sam_config.click_training(cfg)))
+                found.append((sam_config.everything_settings(cfg), sam_config.phrase_encoder(cfg)))
+            except ValueError as error:
+                found.append(f"refused: {error}")
+        return repr(found)
+
+    known, plain = keys("MODEL.SAM"), given()
+    assert len(known) > 35
+    assert [key for key, value in known.items() if given(**{key: another(value)}) == plain] == []
+
+
+SAM_PARTS = (
+    *((sam_config, "PromptEncoder"), (sam_config, "MaskDecoder")),
+    *((sam_config, "TwoWayTransformer"), (vit, "WindowedViT")),
+    *((pyramid_encoder, "PyramidEncoder"), (image_encoder, "MobileEncoder")),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,6 @@ class TinySystem:
         build: A model of weights that depend on a seed, ready for inference.
         seed: Of weights under which a picture has several classes and things.
         batches: Training batches that show every kind of annotation.
-            None of a system that cannot be trained.
         class_lists: What it may be asked for; none of a system of trained classes.
         exports: Whether it has a graph.
         marks: What it is asked about a photo of (height, width), where it answers nothing without;
@@ -53,7 +52,7 @@ class TinySystem:
 
     build: Callable[[int], SegmentationSystem]
     seed: int
-    batches: Callable[[], list[list[dict[str, Any]]]] | None
+    batches: Callable[[], list[list[dict[str, Any]]]]
     class_lists: tuple[str, ...] = ()
     exports: bool = True
     marks: Callable[[tuple[int, int]], list[dict[str, Any]]] | None = None
@@ -144,8 +143,8 @@ def _lseg(seed: int) -> SegmentationSystem:
     return _stirred(model, seed)
 
 
-def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
-    """A SAM whose windows do not divide its grid."""
+def tiny_sam(seed: int = 0, side: int = 128, opts: Sequence[Any] = ()) -> SegmentationSystem:
+    """A SAM whose windows do not divide its grid; `opts` are KEY VALUE KEY VALUE."""
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.merge_from_file(str(CONFIGS / "sam" / "vit_b.yaml"))
@@ -154,10 +153,31 @@ def tiny_sam(seed: int = 0, side: int = 128) -> SegmentationSystem:
     cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
     cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
     cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    cfg.MODEL.SAM.TRAIN.OTHERS = 0.1  # so that all masks learn of a few objects
     vit = cfg.MODEL.SAM.VIT
     vit.EMBED_DIM, vit.DEPTH, vit.NHEADS, vit.WINDOW, vit.GLOBAL_BLOCKS = 24, 2, 2, 3, [1]
+    cfg.merge_from_list(list(opts))
     torch.manual_seed(seed)
     return _stirred(build_model(cfg), seed)
+
+
+def tiny_click_config(side: int = 128) -> CfgNode:
+    """Of a SAM on the maps of a backbone, to which points and boxes are also drawn."""
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "sam" / "click.yaml"))
+    cfg.MODEL.TIMM.NAME = "test_efficientnet"
+    cfg.MODEL.TIMM.NORM = cfg.MODEL.TIMM.FREEZE_AT = ""
+    cfg.MODEL.SAM.IMAGE_SIZE = cfg.INPUT.TEST_RESIZE.LONG_SIDE = side
+    cfg.MODEL.SAM.EMBEDDING_DIM, cfg.MODEL.SAM.QUALITY_DIM = 32, 16
+    cfg.MODEL.SAM.NHEADS, cfg.MODEL.SAM.DIM_FEEDFORWARD = 2, 48
+    return cfg
+
+
+def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
+    """The model of that."""
+    torch.manual_seed(seed)
+    return build_model(tiny_click_config(side)).eval()
 
 
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -208,7 +228,7 @@ TINY = {
     "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
     "mask2former": TinySystem(_mask2former, 4, _closed_batches),
     "oneformer": TinySystem(_oneformer, 2, _closed_batches),
-    "sam": TinySystem(tiny_sam, 1, None, exports=False, marks=_sam_marks),
+    "sam": TinySystem(tiny_sam, 1, _closed_batches, exports=False, marks=_sam_marks),
 }
 
 

@@ -138,11 +138,33 @@ def lseg() -> Study:
     )
 
 
+def sam() -> Study:
+    """A small SAM on Shapes: three masks for one prompt against one, drawn prompts or not."""
+    plain = ("MODEL.SAM.PROMPT_MAPS", "False", "MODEL.SAM.POINT_CONTENT", "False")
+    return Study(
+        tool=TOOL,
+        config=CONFIGS / "sam" / "shapes.yaml",
+        variants=(
+            Variant("three masks for one prompt", "three"),
+            Variant("one mask", "one", ("MODEL.SAM.MANY_PROMPTS", "0")),
+            Variant("three, prompts as tokens alone", "tokens", plain),
+        ),
+        metrics=(
+            Metric("mIoU@1", "clicks", "mIoU@1"),
+            Metric("oracle@1", "clicks", "oracle@1"),
+            *(Metric(f"mIoU@{number}", "clicks", f"mIoU@{number}") for number in (2, 3, 5, 9)),
+            Metric("NoC@85", "clicks", "NoC@85"),
+            Metric("mIoU in boxes", "boxes", "mIoU"),
+        ),
+    )
+
+
 STUDIES = {
     "freeseg": freeseg,
     "oneformer": lambda: oneformer("shapes", "mask2former_tiny.yaml"),
     "oneformer_camvid": lambda: oneformer("camvid", "mask2former_regnetx_002.yaml"),
     "lseg": lseg,
+    "sam": sam,
 }
 
 

@@ -95,8 +95,6 @@ class ReleaseCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             content = self._read_pkl(filename)
-        elif filename.endswith((".safetensors", INDEX_SUFFIX)):
-            content = {"model": read_checkpoint(filename)}
         else:
             content = super()._load_file(filename)
         _require_weights(content["model"], filename)
@@ -108,6 +106,8 @@ class ReleaseCheckpointer(DetectionCheckpointer):
         return content
 
     def _torch_load(self, f: str) -> Any:
+        if f.endswith((".safetensors", INDEX_SUFFIX)):
+            return {"model": read_checkpoint(f)}
         content = read_content(f)
         _require_weights(content, f)
         if "model" not in content and "state_dict" in content:

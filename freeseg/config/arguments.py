@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from freeseg.config.completion import completed
 from freeseg.config.sections import inference_section, system_section
+from freeseg.structures import EverythingSettings
 
 # what timm's ViTs call a size, and our key for it; 0 leaves it as the model's name says
 _VIT_SIZES = {
@@ -145,6 +146,24 @@ def augmentation_arguments(cfg: CfgNode) -> dict[str, Any] | None:
     if not node.ENABLED:
         return None
     return {"min_sizes": node.MIN_SIZES, "max_size": node.MAX_SIZE, "flip": node.FLIP}
+
+
+def pointing_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Arguments of `freeseg.evaluation.pointing.PointingSettings`."""
+    node = completed(cfg).TEST.POINTING
+    everything = EverythingSettings(
+        points_per_side=node.POINTS_PER_SIDE,
+        min_quality=node.MIN_QUALITY,
+        min_stability=node.MIN_STABILITY,
+        max_overlap=node.MAX_OVERLAP,
+    )
+    return {
+        "kinds": tuple(node.KINDS),
+        "max_clicks": node.MAX_CLICKS,
+        "box_rounds": node.BOX_ROUNDS,
+        "objects_at_once": node.OBJECTS_AT_ONCE,
+        "everything": everything,
+    }
 
 
 def default_tasks(cfg: CfgNode) -> tuple[str, ...]:

@@ -149,6 +149,8 @@ def add_backbone_keys(cfg: CfgNode) -> None:
     timm.PRETRAINED = False  # let timm download its weights
     timm.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     timm.DROP_PATH_RATE = 0.0
+    timm.NORM = ""  # "FrozenBN": batch norms are never trained
+    timm.FREEZE_AT = ""  # map, such as "res2", up to which nothing is trained
 
 
 def add_vit_keys(cfg: CfgNode) -> None:
@@ -165,7 +167,7 @@ def add_vit_keys(cfg: CfgNode) -> None:
 
 
 def add_test_keys(cfg: CfgNode) -> None:
-    """Adds sliding windows and the test sets of a task."""
+    """Adds sliding windows, the test sets of a task, and how systems without classes are judged."""
     cfg.DATASETS.TEST_PANOPTIC = ("",)  # evaluated where DATASETS.TEST is empty
     cfg.DATASETS.TEST_INSTANCE = ("",)  # the release's, for its evaluation task by task
     cfg.DATASETS.TEST_SEMANTIC = ("",)
@@ -177,6 +179,16 @@ def add_test_keys(cfg: CfgNode) -> None:
     augmentation.SETR_MULTI_SCALE = True
     augmentation.KEEP_RATIO = True
     augmentation.SIZE_DIVISOR = 32
+    # of a system that knows no classes: prompts are made of the truth
+    cfg.TEST.POINTING = pointing = CfgNode()
+    pointing.KINDS = ["clicks", "boxes"]  # of clicks, boxes, proposals
+    pointing.MAX_CLICKS = 20  # on an object
+    pointing.BOX_ROUNDS = 1  # 2: the box once more, with the mask logits of the answer
+    pointing.OBJECTS_AT_ONCE = 16  # that a system is asked about together
+    pointing.POINTS_PER_SIDE = 64  # of proposals, and the three below
+    pointing.MIN_QUALITY = 0.0
+    pointing.MIN_STABILITY = 0.0
+    pointing.MAX_OVERLAP = 0.9  # of the boxes of two proposals
 
 
 def add_engine_keys(cfg: CfgNode) -> None:
@@ -186,6 +198,10 @@ def add_engine_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CLASSES = ""  # a classes.json that a training has written; "": DATASETS.TRAIN says
     cfg.MODEL.KNOWS = ""  # the photos it learned from in a few words: "streets from a car"
     cfg.MODEL.ALLOW_MISFIT = False  # use weights that leave parameters out or have others
+    cfg.TEST.EDGES = edges = CfgNode()  # of sets with drawn boundaries
+    edges.POINTS = 16  # per side of the grid that is pointed at
+    edges.MAX_OVERLAP = 0.7  # of boxes above which the worse mask gives no edge
+    edges.THRESHOLDS = 99  # strengths at which edges are cut
     cfg.TEST.PANOPTIC_INSTANCES = False  # AP also against the things of the panoptic annotation
     cfg.TEST.SEEN_UNSEEN = (
         True  # also judge seen and unseen classes apart, where a dataset flags them

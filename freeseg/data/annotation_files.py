@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as rle_codec
 
 from detectron2.data import detection_utils as utils
 from freeseg.data.annotation import Annotation, InstanceMasks, SegmentMap
-from freeseg.data.datasets.catalog import IGNORED_KEY, LABELS_KEY, STUFF_KEY
+from freeseg.data.datasets.catalog import IGNORED_KEY, IGNORED_PIXELS_KEY, LABELS_KEY, STUFF_KEY
 from freeseg.data.label_table import one_channel
 from freeseg.data.panoptic import IdMap, LabelMap, panoptic_to_semantic, rgb2id
+from freeseg.data.segmentation_code import as_runs, check_segmentation
 from freeseg.structures import JUDGED_TASKS
 
 Record = Mapping[str, Any]
@@ -58,6 +60,22 @@ def read_stuff(record: Record, size: tuple[int, ...], ignore_label: int) -> Labe
     labels = read_labels(record, STUFF_KEY, ignore_label)
     _check_size(record[STUFF_KEY], labels, size)
     return labels
+
+
+def read_ignored_pixels(record: Record, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+    """Bool [H, W], pixels of a record's image of `size` that are not judged; None: all are.
+
+    Raises:
+        ValueError: Their code is damaged or of another size; names the photo.
+    """
+    code = record.get(IGNORED_PIXELS_KEY)
+    if code is None:
+        return None
+    try:
+        check_segmentation(code, size)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"ignored pixels of {record['file_name']}: {error}") from error
+    return rle_codec.decode(as_runs(code, size)).astype(bool)
 
 
 def read_class_map(record: Record, ignore_label: int) -> LabelMap:

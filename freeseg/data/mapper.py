@@ -33,6 +33,7 @@ from freeseg.data.augmentation import (
 from freeseg.data.datasets.catalog import (
     IGNORE_LABEL,
     IGNORED_KEY,
+    IGNORED_PIXELS_KEY,
     LABELS_KEY,
     STUFF_KEY,
     ignore_label_of,
@@ -257,6 +258,7 @@ _ANNOTATION_KEYS = frozenset(
         "seed",
         STUFF_KEY,
         IGNORED_KEY,
+        IGNORED_PIXELS_KEY,
         LABELS_KEY,
     }
 )

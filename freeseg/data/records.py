@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from freeseg.classes import ClassMatch, match_classes, shown
+from freeseg.class_matching import ClassMatch, match_classes
+from freeseg.classes import shown
 from freeseg.data.datasets.catalog import (
     IGNORED_KEY,
     LABELS_KEY,

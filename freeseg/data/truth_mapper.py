@@ -14,7 +14,7 @@ import torch
 
 from detectron2.data.transforms import NoOpTransform
 from detectron2.structures import BitMasks, Instances
-from freeseg.data.annotation_files import read_annotation, read_class_map
+from freeseg.data.annotation_files import read_annotation, read_class_map, read_ignored_pixels
 from freeseg.data.datasets.catalog import IGNORE_LABEL
 from freeseg.data.mapper_registry import Mapper, Record
 from freeseg.structures import JUDGED_TASKS
@@ -25,7 +25,8 @@ class TruthMapper:
     """Adds what is annotated to the inputs of a test mapper, at the size of the photo.
 
     The image may have been resized; "instances" [N of H, W] and "sem_seg" [H, W] are not: prompts
-    that are made of them, and results, are in photo pixels.
+    that are made of them, and results, are in photo pixels. So is "ignored", bool [H, W], where a
+    record has pixels that are not judged.
 
     Attributes:
         mapper: Of test inputs; its outputs have the photo's "height" and "width".
@@ -66,4 +67,8 @@ class TruthMapper:
         else:
             labels = annotation.class_map(self.ignore_label)
         sem_seg = torch.from_numpy(labels.astype(np.int64))  # [H, W]
-        return {**output, "instances": instances, "sem_seg": sem_seg}
+        truth = {"instances": instances, "sem_seg": sem_seg}
+        ignored = read_ignored_pixels(record, size)
+        if ignored is not None:
+            truth["ignored"] = torch.from_numpy(ignored)  # [H, W]
+        return {**output, **truth}

@@ -29,18 +29,19 @@ from detectron2.utils import comm
 from freeseg.classes import (
     check_same_classes,
     fill_num_classes,
+    knows_classes,
     model_vocabulary,
     order_warning,
     write_class_list,
 )
-from freeseg.config import completed, sliding_window_arguments
+from freeseg.config import completed
 from freeseg.data import build_test_loader, build_train_loader, register_custom
 from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
 from freeseg.engine.dataset_checks import check_datasets
-from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.engine.disk import is_stopping, one_line_if_full, stopping
+from freeseg.engine.evaluated_model import evaluated_model
 from freeseg.engine.guard import LossGuard
 from freeseg.engine.hooks import (
     BestCheckpointer,
@@ -67,9 +68,8 @@ from freeseg.engine.sharding import (
     takes_whole_states,
     whole,
 )
-from freeseg.evaluation import best_metric, build_evaluators, require_known_metric
+from freeseg.evaluation import best_metric, build_evaluators, require_known_metric, truth_task
 from freeseg.evaluation.truth import Truth
-from freeseg.inference import SlidingWindow
 from freeseg.names import build_model
 from freeseg.structures import class_rows
 
@@ -99,7 +99,8 @@ class Trainer(DefaultTrainer):
         logger.info("Seed of this run: %d", self.seed)
         seed_generators(self.seed)
         model = self.build_model(self.cfg)
-        self._class_rows = class_rows(model_vocabulary(model, self.cfg))  # as classes.json has them
+        known = model_vocabulary(model, self.cfg) if knows_classes(self.cfg) else ()
+        self._class_rows = class_rows(known) if known else []  # as classes.json has them
         model = distribute(self.cfg, model)
         optimizer = self.build_optimizer(self.cfg, model)
         if is_sharded(model):
@@ -112,7 +113,10 @@ class Trainer(DefaultTrainer):
         self._trainer = _step_runner(self.cfg)(model, loader, optimizer)
         self.scheduler = self.build_lr_scheduler(self.cfg, optimizer)
         self.checkpointer = AtomicCheckpointer(
-            model, self.cfg.OUTPUT_DIR, classes=self._class_rows, trainer=weakref.proxy(self)
+            model,
+            self.cfg.OUTPUT_DIR,
+            classes=self._class_rows or None,
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.max_iter = self.cfg.SOLVER.MAX_ITER
@@ -145,7 +149,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        return build_test_loader(cfg, dataset_name)
+        return build_test_loader(cfg, dataset_name, truth_task=truth_task(cfg, dataset_name))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
@@ -153,12 +157,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> dict[str, Any]:
-        """Evaluates on DATASETS.TEST, with sliding windows where TEST.AUG.IS_SLIDE."""
-        model = tuned_over_dataset(cfg, model)
-        windows = sliding_window_arguments(cfg)
-        if windows is not None:
-            model = SlidingWindow(model, **windows)
-        return super().test(cfg, model, evaluators)
+        """Evaluates on DATASETS.TEST what `evaluated_model` makes of the model."""
+        return super().test(cfg, evaluated_model(cfg, model), evaluators)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Detectron2's default hooks and this package's, checkpoints last.
@@ -244,7 +244,8 @@ class Trainer(DefaultTrainer):
             if self.iter == self.start_iter and comm.is_main_process():
                 # only now, as a step that fails must not break the model that the folder may hold
                 write_config(self._given_cfg)
-                write_class_list(self._class_rows, Path(self.cfg.OUTPUT_DIR))
+                if self._class_rows:
+                    write_class_list(self._class_rows, Path(self.cfg.OUTPUT_DIR))
             super().after_step()
 
     def after_train(self) -> None:
@@ -329,7 +330,7 @@ class Trainer(DefaultTrainer):
         if not self._has_own_evaluation():
             require_known_metric(self.cfg)
         checkpointer = AtomicCheckpointer(
-            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._class_rows
+            self.model, self.cfg.OUTPUT_DIR, is_resumable=False, classes=self._class_rows or None
         )
         folder = Path(self.cfg.OUTPUT_DIR)
         return BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric, folder)

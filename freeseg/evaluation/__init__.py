@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freeseg.evaluation.best_metric import best_metric, require_known_metric
-from freeseg.evaluation.builder import build_evaluators, judges, wanted_tasks
+from freeseg.evaluation.builder import build_evaluators, judges, truth_task, wanted_tasks
 from freeseg.evaluation.table import results_table
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "judges",
     "require_known_metric",
     "results_table",
+    "truth_task",
     "wanted_tasks",
 ]

@@ -6,6 +6,10 @@ from typing import Any
 
 from freeseg.config import completed, default_tasks, inference_section
 from freeseg.evaluation.builder import judges
+from freeseg.evaluation.pointing import pointing_settings
+from freeseg.evaluation.pointing.clicks import REPORTED
+from freeseg.evaluation.pointing.proposals import NUMBERS
+from freeseg.evaluation.pointing.proposals import SIZES as PROPOSAL_SIZES
 
 AUTO = "auto"
 # Task -> group of its results and the names in it, the main one first; tasks by what they tell.
@@ -17,6 +21,15 @@ _METRICS = {
     "instance": ("segm", ("AP", "AP50", "AP75", "APs", "APm", "APl")),
     "semantic": ("sem_seg", ("mIoU", "fwIoU", "mACC", "pACC")),
 }
+# protocol of TEST.POINTING -> the names in it, likewise
+_POINTING = {
+    "clicks": ("mIoU@1", *(f"mIoU@{count}" for count in REPORTED[1:]), "oracle@1"),
+    "boxes": ("mIoU", "mIoUs", "mIoUm", "mIoUl", "AP", "AP50", "AP75", "APs", "APm", "APl"),
+    "proposals": tuple(
+        f"AR{size}@{number}" for number in reversed(NUMBERS) for size in PROPOSAL_SIZES
+    ),
+}
+_LESS_IS_BETTER = ("NoC@", "failures@")
 _SEEN_UNSEEN = ("hPQ", "hAP", "hIoU")  # beside the names that end in _seen and _unseen
 
 
@@ -24,7 +37,8 @@ def best_metric(cfg: Any) -> str:
     """The name under which the metric is among the results; "" where none is asked for or judged.
 
     "auto" is the main metric of the first task, of panoptic, instance and semantic, that the first
-    test set judges and the configuration has on. Results of several sets are kept by name: a
+    test set judges and the configuration has on; of a system that knows no classes, that of the
+    first of TEST.POINTING.KINDS. Results of several sets are kept by name: a
     metric without one is the first set's.
     """
     cfg = completed(cfg)
@@ -33,8 +47,8 @@ def best_metric(cfg: Any) -> str:
         return ""
     dataset, metric = _dataset_and_metric(cfg)
     if metric == AUTO:
-        tasks = _judged_and_on(cfg, dataset)
-        metric = next((f"{_METRICS[task][0]}/{_METRICS[task][1][0]}" for task in tasks), "")
+        known = _known_metrics(cfg, dataset)
+        metric = next((f"{group}/{names[0]}" for group, names in known.items()), "")
     return f"{dataset}/{metric}" if metric and len(names) > 1 else metric
 
 
@@ -52,6 +66,11 @@ def require_known_metric(cfg: Any) -> None:
     known = _known_metrics(cfg, dataset)
     if metric == AUTO or not known or group.endswith("_cityscapes"):
         return
+    if name.startswith(_LESS_IS_BETTER):
+        raise ValueError(
+            f"TEST.BEST_METRIC is {cfg.TEST.BEST_METRIC}, of which less is better: name one of "
+            f"which more is, such as {group}/{known.get(group, ('mIoU@1',))[0]}"
+        )
     of_classes = "-" in name or name.endswith(("_seen", "_unseen")) or name in _SEEN_UNSEEN
     if name not in known.get(group, ()) and not (group in known and of_classes):
         listed = ", ".join(f"{group}/{name}" for group, names in known.items() for name in names)
@@ -79,6 +98,9 @@ def _judged_and_on(cfg: Any, dataset: str) -> list[str]:
 
 
 def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
+    settings = pointing_settings(cfg)
+    if settings is not None:
+        return {kind: _POINTING[kind] for kind in settings.kinds}
     tasks = _judged_and_on(cfg, dataset)
     known = {_METRICS[task][0]: _METRICS[task][1] for task in tasks}
     if "instance" in tasks:

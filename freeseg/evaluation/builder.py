@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,20 @@ from detectron2.evaluation import DatasetEvaluator
 from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.config import completed, default_tasks, inference_section
 from freeseg.data.datasets.custom import register_custom
+from freeseg.data.datasets.edges import EDGES
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
+from freeseg.evaluation.edges import EdgeEvaluator, has_edges
 from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
 from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
+from freeseg.evaluation.pointing import (
+    BoxEvaluator,
+    ClickEvaluator,
+    PointingSettings,
+    ProposalEvaluator,
+    listed_objects,
+    pointing_settings,
+)
 from freeseg.evaluation.seen_unseen import (
     SeenUnseen,
     SeenUnseenEvaluator,
@@ -24,6 +34,8 @@ from freeseg.evaluation.seen_unseen import (
 from freeseg.evaluation.semantic import SemanticEvaluator
 from freeseg.evaluation.truth import Truth
 from freeseg.structures import JUDGED_TASKS
+
+OBJECTS_TASK = "instance"  # whose truth has the objects that are pointed at
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +50,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
     "cityscapes_instance": ("instance",),
+    EDGES: (),  # judged by what is found without a task
 }
 
 
@@ -46,7 +59,8 @@ def build_evaluators(
 ) -> list[DatasetEvaluator]:
     """Evaluators for the tasks that the model is asked for and the dataset can judge.
 
-    Where the dataset's metadata flags classes as seen and unseen, both have their own results,
+    Those of a system that knows no classes are of TEST.POINTING, for `ObjectPointing`. Where the
+    dataset's metadata flags classes as seen and unseen, both have their own results,
     unless TEST.SEEN_UNSEEN is off.
 
     Args:
@@ -56,9 +70,14 @@ def build_evaluators(
     """
     cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
+    if has_edges(dataset_name):
+        return [EdgeEvaluator(cfg.TEST.EDGES.THRESHOLDS)]
     wanted = wanted_tasks(cfg, dataset_name)
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     truth = Truth.of(cfg, dataset_name)
+    settings = pointing_settings(cfg)
+    if settings is not None:
+        return _pointing_evaluators(settings, cfg, truth, folder)
     classes = SeenUnseen.of(truth.vocabulary) if cfg.TEST.SEEN_UNSEEN else None
     evaluators = [
         evaluator
@@ -93,15 +112,53 @@ def _evaluators_of(
     return evaluators
 
 
+def _pointing_evaluators(
+    settings: PointingSettings, cfg: Any, truth: Truth, folder: Path
+) -> list[DatasetEvaluator]:
+    """Those of a system that is pointed at the objects of a dataset, whatever their classes."""
+    if not truth.things:
+        raise ValueError(f"dataset {truth.name} lists no things: there are no objects to point at")
+    listed = listed_objects(truth.records)
+    from_panoptic = any("pan_seg_file_name" in record for record in truth.records)
+
+    def precision() -> ThingEvaluator:
+        limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
+        return ThingEvaluator(truth, folder, from_panoptic=from_panoptic, limit=limit)
+
+    builders: dict[str, Callable[[], DatasetEvaluator]] = {
+        "clicks": lambda: ClickEvaluator(num_listed=listed, max_clicks=settings.max_clicks),
+        "boxes": lambda: BoxEvaluator(precision(), num_listed=listed),
+        "proposals": lambda: ProposalEvaluator(truth, from_panoptic=from_panoptic),
+    }
+    return [builders[kind]() for kind in settings.kinds]
+
+
+def truth_task(cfg: Any, dataset_name: str) -> str:
+    """The task whose truth test inputs need, see `freeseg.data.build_test_loader`; "": none."""
+    is_pointed = pointing_settings(cfg) is not None and not has_edges(dataset_name)
+    return OBJECTS_TASK if is_pointed else ""
+
+
 def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
     """Tasks that the configuration has on and the dataset can judge.
 
-    What is on and cannot be judged is said in a line.
+    What is on and cannot be judged is said in a line. A system that knows no classes is pointed at
+    the objects of instance annotation.
 
     Raises:
         ValueError: There is none.
     """
-    tasks, judged = default_tasks(cfg), judges(dataset_name)
+    judged = judges(dataset_name)
+    if has_edges(dataset_name):
+        return []
+    if pointing_settings(cfg) is not None:
+        if OBJECTS_TASK not in judged:
+            raise ValueError(
+                f"dataset {dataset_name} has {', '.join(judged)} annotation: there are no objects "
+                "to point at"
+            )
+        return [OBJECTS_TASK]
+    tasks = default_tasks(cfg)
     wanted = [task for task in judged if task in tasks]
     if not wanted:
         raise ValueError(

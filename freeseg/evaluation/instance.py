@@ -66,7 +66,7 @@ class ThingEvaluator(COCOEvaluator):
         self._number_of_class[things] = torch.arange(len(things))
         self._suffix = "_panoptic" if from_panoptic else ""
         self._limit = limit
-        self._image_ids = _numbers_of_images(truth)
+        self._image_ids = numbers_of_images(truth)
         view = f"{truth.name}/things{self._suffix}"
         path = folder / f"instances{self._suffix}_ground_truth.json"
         values = {
@@ -134,7 +134,7 @@ class ThingEvaluator(COCOEvaluator):
         write_json(path, [{**row, "image_id": original[row["image_id"]]} for row in rows])
 
 
-def _numbers_of_images(truth: Truth) -> dict[Any, int]:
+def numbers_of_images(truth: Truth) -> dict[Any, int]:
     """The image ids that COCO's tools get: the dataset's where they are whole numbers from 1."""
     ids = [record["image_id"] for record in truth.records]
     are_numbers = all(type(each) is int and each > 0 for each in ids)

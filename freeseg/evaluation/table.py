@@ -17,8 +17,12 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "segm": ("instance", ("AP", "AP50", "AP75")),
     "segm_panoptic": ("instance, panoptic truth", ("AP", "AP50", "AP75")),
     "bbox": ("boxes", ("AP", "AP50", "AP75")),
+    "clicks": ("clicks", ("mIoU@1", "oracle@1", "mIoU@5", "NoC@85", "NoC@90")),
+    "boxes": ("masks in given boxes", ("mIoU", "AP", "AP50", "AP75")),
+    "proposals": ("proposals", ("AR@10", "AR@100", "AR@1000")),
     "sem_seg_cityscapes": ("semantic, Cityscapes", CITYSCAPES_METRICS),
     "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
+    "edges": ("edges", ("ODS", "OIS", "AP", "R50")),
     "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
 }
 

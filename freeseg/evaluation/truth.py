@@ -17,7 +17,8 @@ from detectron2.config import CfgNode
 from detectron2.data import Metadata
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata, listed_vocabulary
-from freeseg.classes import fixed_vocabulary, with_dataset_ids
+from freeseg.class_matching import with_dataset_ids
+from freeseg.classes import fixed_vocabulary
 from freeseg.data.categories import Category, palette
 from freeseg.data.categories import metadata as categories_metadata
 from freeseg.data.coco_writer import write_json

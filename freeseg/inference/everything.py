@@ -39,6 +39,34 @@ class Candidates:
     logits: Callable[[Tensor], Iterator[Tensor]]
 
 
+@dataclass(frozen=True, eq=False)
+class PointedWindow:
+    """A window of a photo that a system has encoded, and that can be pointed at.
+
+    Attributes:
+        frame: How the window lies in the photo.
+        decode: Of points float64 [P, 2] in photo pixels.
+        enlarge: Logits [N, h, w] at the size [N, H, W] of the window.
+        points_at_once: Decoded together where the settings allow as many; None: as they say.
+    """
+
+    frame: Frame
+    decode: Callable[[Tensor], Candidates]
+    enlarge: Callable[[Tensor], Tensor]
+    points_at_once: int | None = None
+
+    def points(self, settings: EverythingSettings) -> Sequence[Tensor]:
+        """The grid of a layer, in parts that are decoded together."""
+        most = settings.points_per_batch
+        grid = grid_points(settings, self.frame.window)
+        return grid.split(min(self.points_at_once or most, most))
+
+    def enlarged_at_once(self) -> int:
+        """Masks whose logits may exist together at the size of the window."""
+        left, top, right, bottom = self.frame.window
+        return max(_PIXELS_AT_ONCE // ((right - left) * (bottom - top)), 1)
+
+
 def windows_of(size: Size, settings: EverythingSettings) -> list[tuple[int, Window]]:
     """Layer and place of every window that is looked at, the whole photo first.
 
@@ -79,29 +107,19 @@ def grid_points(settings: EverythingSettings, window: Window) -> Tensor:
     return grid * grid.new_tensor([right - left, bottom - top]) + grid.new_tensor([left, top])
 
 
-def look_at_window(
-    decode: Callable[[Tensor], Candidates],
-    enlarge: Callable[[Tensor], Tensor],
-    frame: Frame,
-    settings: EverythingSettings,
-    points_at_once: int,
-) -> InstanceSet:
+def look_at_window(window: PointedWindow, settings: EverythingSettings) -> InstanceSet:
     """The masks of one window of a photo that no better one of it overlaps, best quality first.
 
     Args:
-        decode: Of points float64 [P, 2] in photo pixels.
-        enlarge: Logits [N, h, w] at the size [N, H, W] of the window.
-        frame: Of the window.
+        window: That was encoded.
         settings: Those of its layer.
-        points_at_once: Decoded together where the settings allow as many.
 
     Returns:
         Masks as `Runs` on the photo's grid; with their qualities, stabilities, points and windows.
     """
     found: list[InstanceSet] = []
-    grid = grid_points(settings, frame.window)
-    for points in grid.split(min(points_at_once, settings.points_per_batch)):
-        candidates = decode(points)
+    for points in window.points(settings):
+        candidates = window.decode(points)
         qualities = candidates.qualities
         passed = torch.ones_like(qualities, dtype=torch.bool)
         if settings.min_quality > 0:
@@ -113,11 +131,9 @@ def look_at_window(
         for logits in candidates.logits(passed):
             stop = start + len(logits)
             its = slice(start, stop)
-            found += _reduced(
-                logits, enlarge, qualities[passed][its], points[places[its]], frame, settings
-            )
+            found += _reduced(logits, window, qualities[passed][its], points[places[its]], settings)
             start = stop
-    joined = join_instances(found, frame.photo_size)
+    joined = join_instances(found, window.frame.photo_size)
     assert joined.qualities is not None
     kept = nms(inclusive(joined.boxes), joined.qualities, settings.max_overlap)
     return select_instances(joined, kept)
@@ -125,19 +141,17 @@ def look_at_window(
 
 def _reduced(
     logits: Tensor,
-    enlarge: Callable[[Tensor], Tensor],
+    window: PointedWindow,
     qualities: Tensor,
     points: Tensor,
-    frame: Frame,
     settings: EverythingSettings,
 ) -> Iterator[InstanceSet]:
     """The stable masks of logits [N, h, w] that the window does not cut off, a few at a time."""
-    left, top, right, bottom = frame.window
-    at_once = max(_PIXELS_AT_ONCE // ((right - left) * (bottom - top)), 1)
+    frame, at_once = window.frame, window.enlarged_at_once()
     for low, its_qualities, its_points in zip(
         logits.split(at_once), qualities.split(at_once), points.split(at_once)
     ):
-        full = enlarge(low)
+        full = window.enlarge(low)
         stabilities = stability_of(full, settings.stability_margin)
         stable = torch.ones_like(stabilities, dtype=torch.bool)
         if settings.min_stability > 0:

@@ -86,6 +86,16 @@ class Marks:
         )
 
     @classmethod
+    def of_nothing(cls, size: tuple[int, int], count: int) -> Marks:
+        """Of objects of which nothing is said in a photo of (height, width)."""
+        return cls(
+            size,
+            torch.zeros(count, 0, 2),
+            torch.zeros(count, 0, dtype=torch.int64),
+            torch.full((count, 4), torch.nan),
+        )
+
+    @classmethod
     def read(
         cls,
         size: tuple[int, int],

@@ -119,6 +119,8 @@ class Prompt:
         if self.everything is not None and rows:
             raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
         for number, phrase in enumerate(self.phrases or ()):
+            if phrase is not None and not isinstance(phrase, str):
+                raise TypeError(f"phrase {number} must be text or None, got {phrase!r}")
             if phrase is not None and not phrase.strip():
                 raise ValueError(f"phrase {number} is empty")
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from detectron2.structures import ImageList
 from freeseg.inference import PhotoInput, groups_by_size
+from freeseg.inference.everything import PointedWindow
 from freeseg.structures import (
+    EverythingSettings,
     Frame,
     ImageFeatures,
     PyramidFeatures,
@@ -63,6 +65,7 @@ class SegmentationSystem(nn.Module, Generic[Features]):
     vocabulary: Vocabulary | None = None  # what it was trained on; None: it knows no classes
 
     answers: Mapping[Task, Takes] = {}  # what a prompt may say for every task that it has
+    everything_settings = EverythingSettings()  # of those that take `everything`
     sees_windows = False  # whether its results of a part of a photo lie where the part does
 
     def __init__(
@@ -130,6 +133,10 @@ class SegmentationSystem(nn.Module, Generic[Features]):
 
         The requests are such as `check` lets pass; who calls this has to ask it.
         """
+        raise NotImplementedError
+
+    def pointed(self, features: Features, row: int) -> PointedWindow:
+        """An encoded image that is pointed at everywhere, of systems that take `everything`."""
         raise NotImplementedError
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.layers import MultiheadAttention
+from freeseg.text.class_token import class_token_sees
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder, TextEncoder
 from freeseg.text.spans import Span, byte_pair_spans
 from freeseg.text.weights import read_state_dict
@@ -177,6 +178,10 @@ class CLIP(_TextTower, ImageTextEncoder):
     def encode_image(self, images: Tensor) -> Tensor:
         return self.visual(images)
 
+    def encode_inside(self, images: Tensor, masks: Tensor) -> Tensor:
+        patch_size = self.visual.conv1.kernel_size[0]
+        return self.visual(images, class_token_sees(masks, patch_size))
+
 
 class ClipText(_TextTower):
     """The text half of a CLIP alone, whatever its image half is."""
@@ -208,8 +213,13 @@ class VisionTransformer(nn.Module):
         self.ln_post = nn.LayerNorm(width)
         self.proj = _random(width**-0.5, width, spec.embed_dim)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features [N, D] of images [N, 3, image_size, image_size]."""
+    def forward(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Features [N, D] of images [N, 3, image_size, image_size].
+
+        Args:
+            images: Normalised.
+            visible: Bool [N, P+1, P+1], where tokens look in the last block; None: everywhere.
+        """
         if tuple(images.shape[-2:]) != self.image_size:
             raise ValueError(
                 f"wanted images of {self.image_size} pixels, got {tuple(images.shape[-2:])}"
@@ -217,7 +227,11 @@ class VisionTransformer(nn.Module):
         patches = self.conv1(images).flatten(2).mT  # [N, P, W]
         first = self.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([first, patches], dim=1) + self.positional_embedding  # [N, P+1, W]
-        return self.ln_post(self.transformer(self.ln_pre(tokens))[:, 0]) @ self.proj
+        tokens = self.ln_pre(tokens)
+        *earlier, last = self.transformer.resblocks
+        for block in earlier:
+            tokens = block(tokens, None)
+        return self.ln_post(last(tokens, visible)[:, 0]) @ self.proj
 
 
 class Transformer(nn.Module):

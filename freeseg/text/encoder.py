@@ -212,3 +212,16 @@ class ImageTextEncoder(TextEncoder):
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
         """Features [N, D], not normalised, of normalised RGB images [N, 3, height, width]."""
+
+    def encode_inside(self, images: Tensor, masks: Tensor) -> Tensor:
+        """As `encode_image`, of what masks show of images.
+
+        In the last layer of a ViT its class token looks at patches of the mask alone (SAM, arXiv
+        2304.02643, appendix D.5). A tower without class token sees all of the image.
+
+        Args:
+            images: See above.
+            masks: Bool [N, height, width].
+        """
+        del masks
+        return self.encode_image(images)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from freeseg.text.class_token import class_token_sees
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY, ImageTextEncoder
 from freeseg.text.spans import Span, byte_pair_spans, hugging_face_spans
 from freeseg.text.weights import is_openai_format, read_state_dict
@@ -102,6 +103,22 @@ class OpenClipEncoder(ImageTextEncoder):
     def encode_image(self, images: Tensor) -> Tensor:
         features: Tensor = self.model.encode_image(images, normalize=False)
         return features
+
+    def encode_inside(self, images: Tensor, masks: Tensor) -> Tensor:
+        visual: Any = self.model.visual
+        if getattr(visual, "pool_type", "") != "tok" or visual.attn_pool is not None:
+            return self.encode_image(images)  # no class token of open_clip's own ViTs
+        last = visual.transformer.resblocks[-1]
+        hidden = ~class_token_sees(masks, visual.patch_size[0])  # [N, P+1, P+1]
+        heads = hidden.repeat_interleave(last.attn.num_heads, dim=0)
+        attn_mask = torch.zeros_like(heads, dtype=images.dtype).masked_fill(heads, -torch.inf)
+        hook = last.register_forward_pre_hook(
+            lambda _, given, named: (given, {**named, "attn_mask": attn_mask}), with_kwargs=True
+        )
+        try:
+            return self.encode_image(images)
+        finally:
+            hook.remove()
 
     @property
     def logit_scale(self) -> Tensor:  # type: ignore[override]

@@ -16,6 +16,7 @@ import numpy as np
 
 from freeseg.images import RgbImage
 from freeseg.visualization.drawing import draw_segments
+from freeseg.visualization.drawn_marks import draw_marks
 from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, segments_of_map
 from freeseg.visualization.legend import LegendRow, add_legend
 from freeseg.visualization.palette import Color, class_colors
@@ -40,15 +41,17 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     photo = enlarge(result.image, factor)
     font_size = _font_size(photo)
     picture = draw_segments(photo, [segment.enlarged(factor) for segment in segments], font_size)
+    if result.marks is not None:
+        picture = draw_marks(picture, result.marks, factor)
     rows = _legend_rows(result, task, segments)
     return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
 
 
 def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     """Returns the photo, at its own size, with a task's segments and no legend."""
-    return draw_segments(
-        result.image, segments_of(result, task, min_score), _font_size(result.image)
-    )
+    segments = segments_of(result, task, min_score)
+    picture = draw_segments(result.image, segments, _font_size(result.image))
+    return picture if result.marks is None else draw_marks(picture, result.marks)
 
 
 def draw_labels(result: PhotoResult, task: str) -> RgbImage:

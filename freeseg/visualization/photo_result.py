@@ -16,6 +16,7 @@ from torch import Tensor
 from freeseg.images import RgbImage
 from freeseg.structures import (
     InstanceSet,
+    Marks,
     PanopticMap,
     Runs,
     SegmentationResult,
@@ -175,6 +176,11 @@ class PhotoResult:
         """The same of any Detectron2 model's output for one image."""
         result = read_output(output)
         return cls.from_result(image, result, vocabulary, category_ids, file_name, **about_model)
+
+    @property
+    def marks(self) -> Marks | None:
+        """What was pointed at, in pixels of the photo; None where nothing was."""
+        return None
 
     @property
     def is_unsure(self) -> bool:

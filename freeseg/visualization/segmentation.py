@@ -17,7 +17,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from freeseg.images import RgbImage
-from freeseg.structures import Prompt
+from freeseg.structures import Marks, Prompt
 from freeseg.visualization.export import (
     coco_content,
     png_bytes,
@@ -56,6 +56,11 @@ class Segmentation(PhotoResult):
     """
 
     answer: Answer | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def marks(self) -> Marks | None:
+        """What was pointed at."""
+        return None if self.answer is None else self.answer.prompt.marks
 
     @property
     def previous(self) -> Segmentation | None:

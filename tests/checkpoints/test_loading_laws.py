@@ -120,6 +120,16 @@ def test_names_that_are_matched_by_their_ends_are_of_no_release(tmp_path):
         assert names == [key if heuristics else key.replace("static_query", "query_feat")]
 
 
+@pytest.mark.parametrize("file", ["a.safetensors", "a.pth"])
+def test_an_address_asks_for_matching_by_ends_whatever_the_file(tmp_path, file):
+    write_checkpoint({"backbone.0.weight": torch.ones(1, 1)}, tmp_path / file)
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(1, 1))})})
+    checkpointer = StrictCheckpointer(model)
+    checkpointer.load(f"{tmp_path / file}?matching_heuristics=True")
+    assert model["encoder"]["backbone"][0].weight.item() == 1
+    assert (checkpointer.unused, checkpointer.missing) == ([], ["encoder.backbone.0.bias"])
+
+
 def test_weights_that_are_no_numbers_are_counted_and_the_first_is_named():
     nan = float("nan")
     state = {"a": torch.ones(2), "b": torch.tensor([1, nan]), "c": torch.tensor([nan]), "n": 3}

@@ -35,6 +35,12 @@ NAMES = {
     "voc_sem_seg_test": (20, 20, "sem_seg"),
     "camvid_val_panoptic": (11, 3, "coco_panoptic_seg"),
     "shapes_val_panoptic": (53, 48, "coco_panoptic_seg"),
+    "grabcut": (1, 1, "coco"),
+    "berkeley_interactive": (1, 1, "coco"),
+    "davis_interactive": (1, 1, "coco"),
+    "sbd_train_interactive": (1, 1, "coco"),
+    "sbd_val_interactive": (1, 1, "coco"),
+    "gsc_interactive": (1, 1, "coco"),
 }
 
 

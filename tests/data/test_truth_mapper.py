@@ -98,6 +98,19 @@ def test_void_is_of_the_set(cfg, records):
     assert output["sem_seg"][0].unique().tolist() == [77]
 
 
+def test_ignored_pixels_lie_on_the_photo(cfg, records):
+    ignored = np.zeros(SIZE, dtype=bool)
+    ignored[2:4, 5:9] = True
+    counts = np.diff(np.flatnonzero(np.diff(ignored.T.ravel(), prepend=0, append=0)), prepend=0)
+    code = {"size": list(SIZE), "counts": [*counts.tolist(), ignored.size - int(counts.sum())]}
+    output = TruthMapper(enlarging(cfg))({**records["objects"], "ignored_pixels": code})
+    assert (output["ignored"].numpy() == ignored).all()
+    assert "ignored_pixels" not in output
+    wrong = {"size": [20, 31], "counts": [20 * 31]}
+    with pytest.raises(ValueError, match=r"ignored pixels of .*photo.png: "):
+        TruthMapper(enlarging(cfg))({**records["objects"], "ignored_pixels": wrong})
+
+
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="one of semantic, instance, panoptic, got 'object'"):
         TruthMapper(dict, "object")

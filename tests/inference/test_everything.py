@@ -10,6 +10,7 @@ import torch
 
 from freeseg.inference.everything import (
     Candidates,
+    PointedWindow,
     grid_points,
     inclusive,
     is_cut_off,
@@ -56,7 +57,8 @@ class Discs:
 def found_in(window, settings, points_at_once=7):
     discs = Discs(window)
     frame = frame_of(window)
-    found = look_at_window(discs.candidates, lambda x: x, frame, settings, points_at_once)
+    pointed = PointedWindow(frame, discs.candidates, lambda x: x, points_at_once)
+    found = look_at_window(pointed, settings)
     return found, discs
 
 

@@ -55,7 +55,42 @@ def test_timm_backbone_from_config():
     assert backbone.size_divisibility == 16
 
 
+def test_frozen_norms_keep_statistics_and_factors():
+    plain = TimmBackbone(name="test_efficientnet", out_features=["res3"])
+    frozen = TimmBackbone(name="test_efficientnet", out_features=["res3"], norm="FrozenBN")
+    frozen.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.randn(2, 3, 32, 32)
+    expected = plain.eval()(images)["res3"]
+    before = {key: value.clone() for key, value in frozen.state_dict().items()}
+    found = frozen.train()(images)["res3"]
+    torch.testing.assert_close(found, expected)
+    assert all(torch.equal(value, before[key]) for key, value in frozen.state_dict().items())
+    assert not [name for name, _ in frozen.named_parameters() if "bn" in name]
+
+
+def test_nothing_up_to_a_map_is_trained():
+    maps = ["res2", "res3"]
+    backbone = TimmBackbone(name="test_efficientnet", out_features=maps, freeze_at="res2")
+    found = backbone(torch.randn(2, 3, 64, 64))
+    coarse, fine = found["res3"], found["res2"]
+    assert not fine.requires_grad
+    coarse.sum().backward()
+    learning = {name for name, weight in backbone.named_parameters() if weight.grad is not None}
+    assert learning
+    frozen = {name for name, weight in backbone.named_parameters() if not weight.requires_grad}
+    assert frozen
+    assert not learning & frozen
+    free = TimmBackbone(name="test_efficientnet", out_features=maps)
+    free(torch.randn(2, 3, 64, 64))["res2"].sum().backward()
+    read = {name for name, weight in free.named_parameters() if weight.grad is not None}
+    assert frozen == read
+
+
 def test_unknown_timm_models_and_maps_are_refused():
+    with pytest.raises(ValueError, match="has no map \\['res9'\\]"):
+        TimmBackbone(name="resnet18", out_features=["res2"], freeze_at="res9")
+    with pytest.raises(ValueError, match="NORM is empty or FrozenBN, got 'GN'"):
+        TimmBackbone(name="resnet18", out_features=["res2"], norm="GN")
     with pytest.raises(ValueError, match=r"no model named 'resnet_18'; close ones: .*resnet"):
         TimmBackbone(name="resnet_18", out_features=["res5"])
     with pytest.raises(ValueError, match=r"resnet18 has no map \['res9'\]; it has .*'res5'"):

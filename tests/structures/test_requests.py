@@ -90,6 +90,11 @@ def test_empty_phrases_are_refused_by_number(blank):
         Prompt(phrases=("the cat", blank))
 
 
+def test_phrases_that_are_no_text_are_refused_by_number():
+    with pytest.raises(TypeError, match="phrase 1 must be text or None, got 3"):
+        Prompt(phrases=(None, 3))
+
+
 def test_an_empty_class_list_is_refused_and_none_is_the_models_own():
     with pytest.raises(ValueError, match="vocabulary is empty; name a class, or leave it out"):
         Prompt(vocabulary=CLASSES.select([]))

@@ -6,11 +6,16 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from detectron2.config import get_cfg
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.structures import Instances
 from freeseg import add_freeseg_config
 from freeseg.config import default_tasks
 from freeseg.data import SegmentationMapper
+from freeseg.engine.ablation import read_metric
+from freeseg.evaluation.pointing import BoxedObjects, BoxEvaluator, ClickedObjects, ClickEvaluator
 from freeseg.structures import JUDGED_TASKS
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
@@ -41,7 +46,7 @@ MULTI_TASK = ["freeseg", "oneformer", "oneformer_camvid"]
 
 
 def test_every_study_has_one_task_or_all():
-    assert set(STUDIES) == {*MULTI_TASK, "lseg"}
+    assert set(STUDIES) == {*MULTI_TASK, "lseg", "sam"}
     folders = {variant.folder for variant in STUDIES["lseg"]().variants}
     assert folders.isdisjoint(JUDGED_TASKS), "LSeg has one task alone"
 
@@ -55,3 +60,39 @@ def test_a_single_task_is_trained_and_evaluated_alone(name):
         is_drawn_alone = drawn == tuple(float(task == each) for each in JUDGED_TASKS)
         assert is_drawn_alone or [f"{task} segmentation."] == rows[task].INPUT.TASK_NAME
     assert list(default_tasks(rows[next(iter(rows))])) == list(JUDGED_TASKS)
+
+
+def test_sam_is_compared_with_one_mask_and_with_its_plain_decoder():
+    rows = {variant.folder: cfg.MODEL.SAM for variant, cfg in configurations(STUDIES["sam"]())}
+    settings = [(row.MANY_PROMPTS, row.PROMPT_MAPS, row.POINT_CONTENT) for row in rows.values()]
+    assert settings == [(3, True, True), (0, True, True), (3, False, False)]
+
+
+def test_columns_of_sam_are_results_of_its_evaluations():
+    clicks, boxes = ClickEvaluator(), BoxEvaluator(NoPrecision())
+    overlaps = torch.tensor([[0.5] * 4 + [0.9] * 16], dtype=torch.float64)
+    clicked = ClickedObjects(overlaps, torch.tensor([0.7], dtype=torch.float64))
+    clicks.process([{}], [{"clicks": clicked}])
+    boxed = BoxedObjects(Instances((8, 8)), torch.tensor([0.6]), torch.tensor([9]))
+    boxes.process([{}], [{"boxes": boxed}])
+    results = {"shapes": {**clicks.evaluate(), **boxes.evaluate()}}
+    found = {each.name: read_metric(results, each) for each in STUDIES["sam"]().metrics}
+    assert found == pytest.approx(
+        {
+            **{"mIoU@1": 50, "oracle@1": 70, "mIoU@2": 50, "mIoU@3": 50, "mIoU@5": 90},
+            **{"mIoU@9": 90, "NoC@85": 5, "mIoU in boxes": 60},
+        }
+    )
+
+
+class NoPrecision(DatasetEvaluator):
+    """Stands for AP."""
+
+    def reset(self):
+        pass
+
+    def process(self, inputs, outputs):
+        pass
+
+    def evaluate(self):
+        return {"segm": {}}

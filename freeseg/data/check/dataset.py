@@ -13,9 +13,10 @@ from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
 from freeseg.data.datasets.catalog import ignore_label_of
+from freeseg.data.datasets.edges import BOUNDARIES_KEY, read_boundaries
 from freeseg.data.datasets.json_rows import MissingDataError
 from freeseg.data.problems import Problems
-from freeseg.data.records import dataset_records, identity_of, merged
+from freeseg.data.records import dataset_records, identity_of, merged, photo_of
 from freeseg.images import FULL_WHITE
 from freeseg.structures import Vocabulary
 
@@ -84,6 +85,8 @@ def _check(
     if not records and not problems.errors:
         problems.error("records", f"{name}: has no images")
     records = _with_all_keys(name, records, problems)
+    if any(BOUNDARIES_KEY in record for record in records):
+        return _check_boundaries(name, records, settings, problems)
     _check_tasks(name, records, settings.tasks, problems)
     if settings.merge_twins:
         with problems.collecting("photos listed twice"):
@@ -114,6 +117,25 @@ def _check(
             f"{settings.max_objects_key}",
         )
     return DatasetSummary(name, photos, counts.objects, len(classes))
+
+
+def _check_boundaries(
+    name: str, records: Sequence[Record], settings: CheckSettings, problems: Problems
+) -> DatasetSummary:
+    """Looks at a set of drawn boundaries, which has no classes."""
+    frame, white_level = settings.frame, settings.white_level
+    headers = check_photos(name, records, problems, frame=frame, white_level=white_level)
+    collecting = problems.collecting("boundaries")
+    for record in records:
+        with collecting:
+            height, width = read_boundaries(record).shape[1:]
+            header = headers.get(photo_of(record))
+            if header is not None and (height, width) != header.upright_size:
+                raise ValueError(
+                    f"{record[BOUNDARIES_KEY]} is {width}x{height} pixels, its photo is "
+                    f"{header.upright_size[1]}x{header.upright_size[0]}"
+                )
+    return DatasetSummary(name, frozenset(identity_of(record) for record in records), 0, 0)
 
 
 def _check_names(name: str, metadata: Any) -> None:
@@ -172,7 +194,7 @@ def _check_has_truth(name: str, record: Record) -> None:
     Raises:
         ValueError: Names it and what is wanted.
     """
-    if not any(key in record for key in ("annotations", *MAP_KEYS)):
+    if not any(key in record for key in ("annotations", *MAP_KEYS, BOUNDARIES_KEY)):
         raise ValueError(
             f"{name}: {record['file_name']} has no ground truth: a record needs "
             "pan_seg_file_name, annotations or sem_seg_file_name"

@@ -34,6 +34,7 @@ LABEL_DIVISOR = 1000
 # keys of records beyond Detectron2's
 STUFF_KEY = "stuff_file_name"  # a semantic PNG for the pixels that no segment has
 IGNORED_KEY = "ignored_classes"  # classes of the semantic PNG whose pixels are void
+IGNORED_PIXELS_KEY = "ignored_pixels"  # a run-length code of pixels that are not judged
 LABELS_KEY = "class_of_label"  # what the values of the semantic PNG mean, where not class numbers
 
 

@@ -12,7 +12,9 @@ from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
 from freeseg.data.datasets.coco import register_coco
+from freeseg.data.datasets.edges import register_edges
 from freeseg.data.datasets.few_shot import register_fold_training_sets
+from freeseg.data.datasets.interactive import register_interactive
 from freeseg.data.datasets.mapillary import register_mapillary
 from freeseg.data.datasets.roots import datasets_root, generated_root
 from freeseg.data.datasets.seen import register_published_splits
@@ -35,6 +37,8 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
         register_mapillary(folder)
         register_voc(folder)
         register_published_splits()
+        register_interactive(folder)
+        register_edges(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
     register_fold_training_sets()

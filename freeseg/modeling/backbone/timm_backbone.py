@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import timm
+import torch
+from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
@@ -28,6 +30,8 @@ class TimmBackbone(Backbone):
         out_features: Sequence[str],
         pretrained: bool = False,
         drop_path_rate: float = 0.0,
+        norm: str = "",
+        freeze_at: str = "",
     ) -> None:
         """Builds the model.
 
@@ -36,9 +40,11 @@ class TimmBackbone(Backbone):
             out_features: Maps to return, by the names above.
             pretrained: Whether timm loads its published weights (needs the network once).
             drop_path_rate: Stochastic depth; models without it take 0 only.
+            norm: "FrozenBN": batch norms keep the statistics and factors of their weights.
+            freeze_at: Map up to which no weight is trained; "": all are.
 
         Raises:
-            ValueError: On an unknown model, or a map that it does not have.
+            ValueError: On an unknown model or kind of norms, or a map that it does not have.
         """
         super().__init__()
         if not timm.is_model(name):
@@ -51,9 +57,15 @@ class TimmBackbone(Backbone):
         strides = self.body.feature_info.reduction()
         channels = self.body.feature_info.channels()
         self._names = _feature_names(strides)
-        unknown = set(out_features) - set(self._names)
+        unknown = {*out_features, *filter(None, [freeze_at])} - set(self._names)
         if unknown:
             raise ValueError(f"{name} has no map {sorted(unknown)}; it has {self._names}")
+        if norm not in ("", "FrozenBN"):
+            raise ValueError(f"MODEL.TIMM.NORM is empty or FrozenBN, got {norm!r}")
+        if norm:
+            self.body = freeze_batch_norm_2d(self.body)
+        if freeze_at:
+            self._freeze(self._names.index(freeze_at), max(strides))
         self._out_features = list(out_features)
         self._out_feature_channels = dict(zip(self._names, channels))
         self._out_feature_strides = dict(zip(self._names, strides))
@@ -66,7 +78,19 @@ class TimmBackbone(Backbone):
             "out_features": node.OUT_FEATURES,
             "pretrained": node.PRETRAINED,
             "drop_path_rate": node.DROP_PATH_RATE,
+            "norm": node.NORM,
+            "freeze_at": node.FREEZE_AT,
         }
+
+    def _freeze(self, number: int, side: int) -> None:
+        """Trains nothing that a map, by its number, depends on; asked of its gradients."""
+        was_training = self.body.training
+        found = self.body.eval()(torch.zeros(1, 3, side, side))[number]
+        self.body.train(was_training)
+        parameters = list(self.body.parameters())
+        gradients = torch.autograd.grad(found.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.requires_grad_(gradient is None)
 
     @property
     def size_divisibility(self) -> int:

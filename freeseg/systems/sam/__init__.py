@@ -12,7 +12,11 @@ register_system(
     "sam",
     SAM,
     keys=add_sam_keys,
-    key_maps={"hf-sam": weights.PORT, "sam": weights.RELEASE},
+    key_maps={
+        "hf-sam": weights.PORT,
+        "sam": weights.RELEASE,
+        "efficientnet-lite": weights.LITE,
+    },
     parity=Comparison(run_sam, NOT_COMPARED),
 )
 register_port("sam", weights.port_settings)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from freeseg.ops import mask_boxes
 from freeseg.structures import Frame, InstanceSet
-from freeseg.systems.sam.mask_decoder import DecodedMasks, choose
+from freeseg.systems.sam.mask_decoder import MANY_PROMPTS, DecodedMasks, choose
 
 THRESHOLD = 0.0  # of logits; above is the object
 AT_ONCE = 4  # masks that are enlarged together: one takes 50 MB at 12 megapixels
@@ -46,21 +46,27 @@ def photo_masks(mask_logits: Tensor, frame: Frame) -> Tensor:
 
 
 def found_objects(
-    decoded: DecodedMasks, num_tokens: Tensor, frame: Frame, *, wants_alternatives: bool
+    decoded: DecodedMasks,
+    num_tokens: Tensor,
+    frame: Frame,
+    *,
+    wants_alternatives: bool,
+    many_prompts: int = MANY_PROMPTS,
 ) -> InstanceSet:
     """What N objects are: for each its answer, then its other readings, best first.
 
     Readings are the three masks of a single prompt; where the answer is the one for several
-    prompts, there are three beside it.
+    prompts, there are three beside it, if there are any at all.
 
     Args:
         decoded: Of the N objects.
         num_tokens: int64 [N], see `choose`.
         frame: How what the model saw lies in the photo.
         wants_alternatives: False: answers alone.
+        many_prompts: As of `choose`; 0: answers alone, too.
     """
-    places = _places(decoded.qualities, num_tokens)
-    if not wants_alternatives:
+    places = _places(decoded.qualities, num_tokens, many_prompts)
+    if not (wants_alternatives and many_prompts):
         places = [each for each in places if each[2] == 0]
     owners, numbers, choices = (
         torch.tensor(column, dtype=torch.int64, device=decoded.qualities.device)
@@ -81,9 +87,9 @@ def found_objects(
     )
 
 
-def _places(qualities: Tensor, num_tokens: Tensor) -> list[tuple[int, int, int]]:
+def _places(qualities: Tensor, num_tokens: Tensor, many_prompts: int) -> list[tuple[int, int, int]]:
     """(owner, number of the mask, choice) of all results in order."""
-    chosen = choose(qualities, num_tokens).tolist()
+    chosen = choose(qualities, num_tokens, many_prompts).tolist()
     ranked = (qualities[:, 1:].argsort(dim=1, descending=True, stable=True) + 1).tolist()
     return [
         (owner, number, choice)

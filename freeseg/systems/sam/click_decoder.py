@@ -11,7 +11,7 @@ M heads, K masks of a click, g side of the map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,12 @@ class ClickDecoder:
     """A `MaskDecoder` for clicks about one photo; its masks but for roundings."""
 
     def __init__(
-        self, decoder: MaskDecoder, embedding: Tensor, positions: Tensor, dense: Tensor
+        self,
+        decoder: MaskDecoder,
+        embedding: Tensor,
+        positions: Tensor,
+        dense: Tensor,
+        details: Sequence[Tensor] = (),
     ) -> None:
         """Computes what all clicks share.
 
@@ -52,8 +57,9 @@ class ClickDecoder:
             embedding: Of the photo, [1, C, g, g].
             positions: Of its pixels, [1, C, g, g].
             dense: What there is where no mask is given, [1, C, 1, 1].
+            details: Of the photo, see `MaskDecoder.upscale`.
         """
-        self.decoder = decoder
+        self.decoder, self.details = decoder, details
         self.grid = embedding.shape[-2:]
         self.first = (embedding + dense).flatten(2)[0].T.contiguous()  # [S, C]
         places = positions.flatten(2)[0].T.contiguous()  # [S, C]
@@ -82,20 +88,21 @@ class ClickDecoder:
         tokens = transformer.norm_final_attn(tokens + read)
         assert pixels is not None
         qualities = decoder.iou_prediction_head(tokens[:, 0])
-        return DecodedClicks(qualities[:, 1:], tokens[:, 2 : 1 + NUM_MASKS], pixels)
+        used, masks = decoder.for_one, tokens[:, 1 : 1 + NUM_MASKS]
+        return DecodedClicks(qualities[:, used], masks[:, used], pixels)
 
     def masks(self, found: DecodedClicks, chosen: Tensor) -> Iterator[Tensor]:
         """Logits [n, 4g, 4g] of what a bool mask [P, K] chooses, in its order, in parts.
 
         Only the maps of clicks that have such a mask are made larger.
         """
-        heads = list(self.decoder.output_hypernetworks_mlps)[1:]
+        heads = list(self.decoder.output_hypernetworks_mlps)[self.decoder.for_one]
         filters = torch.stack(
             [head(token) for head, token in zip(heads, found.tokens.unbind(1))], dim=1
         )  # [P, K, C/8]
         for clicks in torch.nonzero(chosen.any(1))[:, 0].split(UPSCALED_AT_ONCE):
             maps = found.pixels[clicks].mT.unflatten(2, self.grid)
-            upscaled = self.decoder.output_upscaling(maps).flatten(2)  # [n, C/8, 16 * S]
+            upscaled = self.decoder.upscale(maps, self.details).flatten(2)  # [n, C/8, 16 * S]
             logits = filters[clicks] @ upscaled
             yield logits[chosen[clicks]].unflatten(1, tuple(4 * side for side in self.grid))
 

@@ -5,6 +5,7 @@ Shapes: N objects, P prompt tokens, C channels, g side of the grid of patches, M
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from freeseg.modeling.decoder.two_way import TwoWayTransformer
 from freeseg.systems.sam.prompt_encoder import NORM_EPS, EncodedPrompts
 
 NUM_MASKS = 4  # one for several prompts, and three for a single one
-MANY_PROMPTS = 3  # tokens from which on the first mask is the answer
+MANY_PROMPTS = 3  # the release's tokens from which on the first mask is the answer
 
 
 class DecodedMasks(NamedTuple):
@@ -33,6 +34,11 @@ class MaskDecoder(nn.Module):
         channels: C, a multiple of eight.
         quality_layers: Of the quality head.
         quality_channels: Inside it.
+        many_prompts: Tokens from which on the first mask is the answer; 0: always, and the other
+            three are not used.
+
+    Raises:
+        ValueError: `many_prompts` would take the three from a single click or box alone.
     """
 
     def __init__(
@@ -42,10 +48,17 @@ class MaskDecoder(nn.Module):
         channels: int,
         quality_layers: int,
         quality_channels: int,
+        many_prompts: int = MANY_PROMPTS,
     ) -> None:
         from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
 
         super().__init__()
+        if many_prompts != 0 and many_prompts < MANY_PROMPTS:
+            raise ValueError(
+                f"a click or a box has {MANY_PROMPTS - 1} tokens: many_prompts is 0 or from "
+                f"{MANY_PROMPTS} on, got {many_prompts}"
+            )
+        self.many_prompts = many_prompts
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(NUM_MASKS, channels)
@@ -72,8 +85,17 @@ class MaskDecoder(nn.Module):
             num_layers=quality_layers,
         )
 
+    @property
+    def for_one(self) -> slice:
+        """Which of the masks are for a single prompt."""
+        return slice(1, None) if self.many_prompts else slice(1)
+
     def forward(
-        self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts
+        self,
+        embedding: Tensor,
+        positions: Tensor,
+        prompts: EncodedPrompts,
+        details: Sequence[Tensor] = (),
     ) -> DecodedMasks:
         """Decodes.
 
@@ -81,13 +103,29 @@ class MaskDecoder(nn.Module):
             embedding: [N, C, g, g].
             positions: Of its pixels, [1, C, g, g].
             prompts: Of the N objects.
+            details: See `upscale`.
         """
         tokens, pixels = self.transform(embedding, positions, prompts)
-        upscaled = self.output_upscaling(pixels.mT.unflatten(2, embedding.shape[-2:]))
+        upscaled = self.upscale(pixels.mT.unflatten(2, embedding.shape[-2:]), details, prompts.fine)
         heads = zip(self.output_hypernetworks_mlps, tokens[:, 1 : 1 + NUM_MASKS].unbind(1))
         filters = torch.stack([head(token) for head, token in heads], dim=1)  # [N, M, C/8]
         mask_logits = torch.einsum("nmc,nchw->nmhw", filters, upscaled)
         return DecodedMasks(mask_logits, self.iou_prediction_head(tokens[:, 0]))
+
+    def upscale(
+        self, pixels: Tensor, details: Sequence[Tensor], fine: Tensor | float = 0.0
+    ) -> Tensor:
+        """What masks are products with, [N, C/8, 4g, 4g], of decoded pixels [N, C, g, g].
+
+        Args:
+            pixels: See above.
+            details: None, or what is added on the way, [N, C/4, 2g, 2g] and [N, C/8, 4g, 4g].
+            fine: Likewise, of prompts, see `EncodedPrompts`.
+        """
+        half, norm, act, quarter, last = self.output_upscaling
+        finer, finest = details or (0.0, 0.0)
+        upscaled: Tensor = last(quarter(act(norm(half(pixels) + finer))) + finest + fine)
+        return upscaled
 
     def transform(
         self, embedding: Tensor, positions: Tensor, prompts: EncodedPrompts
@@ -105,7 +143,7 @@ class MaskDecoder(nn.Module):
         return found
 
 
-def choose(qualities: Tensor, num_tokens: Tensor) -> Tensor:
+def choose(qualities: Tensor, num_tokens: Tensor, many_prompts: int = MANY_PROMPTS) -> Tensor:
     """Which of the four masks answers, int64 [N], by the release's rule.
 
     Parity: that of its exported decoder: one click or one box has several readings, of which the
@@ -114,6 +152,7 @@ def choose(qualities: Tensor, num_tokens: Tensor) -> Tensor:
     Args:
         qualities: [N, M].
         num_tokens: int64 [N], of the sparse tokens, the one that says "no box" among them.
+        many_prompts: As of `MaskDecoder`.
     """
     best = qualities[:, 1:].argmax(1) + 1
-    return torch.where(num_tokens >= MANY_PROMPTS, 0, best)
+    return torch.where(num_tokens >= many_prompts, 0, best)

@@ -167,7 +167,7 @@ def _case(
 ) -> dict[str, Tensor]:
     prompts = _prompts(stored, name)
     decoded = _decode(model, features, prompts)
-    encoded = model.prompt_encoder(prompts, features.padded_size[0])
+    encoded = model.prompt_encoder(prompts, features.padded_size[0], features.maps)
     is_token = (prompts.labels != PADDING).all(0)  # alike in all objects
     tokens, pixels = model.mask_decoder.transform(
         features.embedding.expand(len(prompts), -1, -1, -1),

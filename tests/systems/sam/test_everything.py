@@ -14,10 +14,10 @@ from pycocotools import mask as rle_codec
 from safetensors.torch import load_file
 
 from freeseg import Segmenter
+from freeseg.inference.everything import look_at_window
 from freeseg.names import build_model
 from freeseg.structures import PROMPT_KEY, EverythingSettings, Prompt, Request, Task
 from freeseg.systems.sam.click_decoder import ClickDecoder
-from freeseg.systems.sam.everything import everything_in
 from freeseg.systems.sam.parity import config_of
 from freeseg.systems.sam.prompts import PADDING, PointPrompts
 
@@ -166,7 +166,9 @@ def tiny(model, seed=0, size=(64, 96)):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
+@pytest.mark.parametrize(("many", "used"), [(3, slice(1, 4)), (0, slice(1))], ids=["three", "one"])
+def test_clicks_are_decoded_as_by_the_decoder(untrained, monkeypatch, count, many, used):
+    monkeypatch.setattr(untrained.mask_decoder, "many_prompts", many)
     features, generator = tiny(untrained)
     points = torch.rand(count, 1, 2, generator=generator) * 96
     prompts = PointPrompts.of_marks(
@@ -174,17 +176,18 @@ def test_clicks_are_decoded_as_by_the_decoder(untrained, count):
     )
     chosen = torch.rand(count, 3, generator=generator) < 0.6
     chosen[0] = torch.tensor([True, False, True])
+    chosen = chosen[:, : 3 if many else 1]
     encoder = untrained.prompt_encoder
     with torch.inference_mode():
         expected = untrained.decode(features, [0] * count, prompts)
-        encoded = encoder(prompts, features.padded_size[0])
+        encoded = encoder(prompts, features.padded_size[0], features.maps)
         is_token = (prompts.labels != PADDING).all(0)
         positions = encoder.positions(features.embedding.shape[-2:])
         decoder = ClickDecoder(untrained.mask_decoder, features.embedding, positions, encoded.dense)
         found = decoder(encoded.tokens[:, is_token])
         logits = torch.cat(list(decoder.masks(found, chosen)))
-    torch.testing.assert_close(found.qualities, expected.qualities[:, 1:], atol=1e-5, rtol=1e-5)
-    wanted = expected.mask_logits[:, 1:][chosen]
+    torch.testing.assert_close(found.qualities, expected.qualities[:, used], atol=1e-5, rtol=1e-5)
+    wanted = expected.mask_logits[:, used][chosen]
     torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-4)
 
 
@@ -194,8 +197,7 @@ def test_an_answer_looks_at_what_was_encoded_alone(untrained):
     request = Request(0, (Task.OBJECT,), Prompt(everything=settings))
     with torch.inference_mode():
         (result,) = untrained.answer(features, [request])
-        parts = untrained.prompt_encoder, untrained.mask_decoder
-        direct = everything_in(features, 0, *parts, settings)
+        direct = look_at_window(untrained.pointed(features, 0), settings)
     assert len(result.objects) == len(direct) > 0
     assert torch.equal(result.objects.masks.spans, direct.masks.spans)
     crops = replace(settings, crop_layers=1)

@@ -177,6 +177,27 @@ def test_one_prompt_has_the_best_reading_and_several_have_the_first_mask(tokens,
     assert choose(qualities, torch.tensor([tokens])).tolist() == [chosen]
 
 
+@pytest.mark.parametrize(("many", "chosen"), [(0, [0, 0, 0]), (3, [2, 0, 0]), (4, [2, 2, 0])])
+def test_several_prompts_are_what_is_said_to_be_many(many, chosen):
+    qualities = torch.tensor([[0.1, 0.2, 0.7, 0.5]]).expand(3, -1)
+    assert choose(qualities, torch.tensor([2, 3, 4]), many).tolist() == chosen
+
+
+def test_three_masks_for_less_than_a_click_are_refused():
+    with pytest.raises(ValueError, match="many_prompts is 0 or from 3 on, got 2"):
+        tiny_sam(opts=["MODEL.SAM.MANY_PROMPTS", 2])
+
+
+def test_a_model_of_one_mask_answers_with_the_first_and_has_no_other_reading(features):
+    one = tiny_sam(3, opts=["MODEL.SAM.MANY_PROMPTS", 0])
+    for marks in ({"points": [(20, 30)]}, {"boxes": [10, 20, 40, 50]}):
+        decoded = decode(one, features, **marks)
+        found = objects(one, features, Prompt(marks=Marks.read(PHOTO_SIZE, **marks)))
+        assert found.choices.tolist() == [0]
+        assert torch.equal(found.mask_logits, decoded.mask_logits[:, 0])
+        assert torch.equal(found.qualities, decoded.qualities[:, 0])
+
+
 def test_masks_are_enlarged_in_two_steps_and_a_step_to_the_same_size_is_none():
     logits = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     frame = Frame.of_whole((50, 75), (43, 64), (64, 64))
@@ -273,5 +294,5 @@ def test_an_unknown_encoder_is_refused():
     cfg = get_cfg()
     add_freeseg_config(cfg)
     cfg.MODEL.SAM.ENCODER = "hiera"
-    with pytest.raises(ValueError, match="ENCODER is vit or tiny_vit, got 'hiera'"):
+    with pytest.raises(ValueError, match="ENCODER is vit, tiny_vit or pyramid, got 'hiera'"):
         sam_parts(cfg)

@@ -1,0 +1,31 @@
+"""A model as a configuration's TEST has it evaluated."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from detectron2.config import CfgNode
+from freeseg.config import sliding_window_arguments
+from freeseg.engine.dataset_tuning import tuned_over_dataset
+from freeseg.evaluation.edges import edge_model
+from freeseg.evaluation.pointing import ObjectPointing, pointing_settings
+from freeseg.inference import SlidingWindow
+
+
+def evaluated_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    """The model with what TEST puts around it.
+
+    One that knows no classes is pointed at objects, as TEST.POINTING says; another has its prompts
+    tuned, and sliding windows where TEST.AUG.IS_SLIDE. Photos with boundaries are looked at for
+    edges.
+    """
+    return edge_model(cfg, model, _answering(cfg, model))
+
+
+def _answering(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    settings = pointing_settings(cfg)
+    if settings is not None:
+        return ObjectPointing(model, settings)
+    model = tuned_over_dataset(cfg, model)
+    windows = sliding_window_arguments(cfg)
+    return model if windows is None else SlidingWindow(model, **windows)
