@@ -9,7 +9,7 @@ Shapes: N objects, H W photo size.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from detectron2.structures import BoxMode
 from freeseg.data.annotation_files import read_picture
 from freeseg.data.categories import Category, metadata
 from freeseg.data.coco_writer import encode_rle
-from freeseg.data.datasets.catalog import Records, register
+from freeseg.data.datasets.catalog import IGNORED_PIXELS_KEY, Records, register
 from freeseg.data.datasets.json_rows import MissingDataError, require_file
 from freeseg.data.label_table import one_channel
 from freeseg.data.matlab import read_matlab
@@ -30,7 +30,6 @@ from freeseg.data.problems import Problems
 from freeseg.image_headers import read_header
 from freeseg.images import IMAGE_SUFFIXES
 
-IGNORED_PIXELS_KEY = "ignored_pixels"  # of a record: runs of what is not judged
 OBJECT = Category(1, "object", is_thing=True, color=(220, 20, 60))
 HINT = "see interactive segmentation under 'Datasets' in the documentation"
 
@@ -187,13 +186,6 @@ def _annotation(mask: Mask) -> dict[str, Any]:
         "bbox": [float(side) for side in rle_codec.toBbox(runs)],
         "bbox_mode": BoxMode.XYWH_ABS,
     }
-
-
-def ignored_pixels(record: Mapping[str, Any]) -> Mask:
-    """Bool [H, W] of a record of any set: pixels that are not judged."""
-    if IGNORED_PIXELS_KEY not in record:
-        return np.zeros((record["height"], record["width"]), dtype=np.bool_)
-    return np.asarray(rle_codec.decode(record[IGNORED_PIXELS_KEY]), dtype=np.bool_)
 
 
 def read_trimap(file: Path) -> ObjectMasks:

@@ -10,8 +10,8 @@ from scipy.io import savemat
 from detectron2.structures import BoxMode
 from freeseg.catalog import dataset_metadata, kept
 from freeseg.cli import main
+from freeseg.data.annotation_files import read_ignored_pixels
 from freeseg.data.datasets.catalog import load_kept
-from freeseg.data.datasets.interactive import ignored_pixels
 from freeseg.data.problems import DataError, Problems
 
 SIZE = (24, 32)
@@ -38,6 +38,12 @@ def pixels_of(name, mask, border):
         return np.where(mask[..., None], [0, 0, 7], [0, 0, 0])
     inside, outside = (1, 255) if name == "gsc_interactive" else (255, 128)
     return np.where(mask, inside, np.where(border, outside, 0))
+
+
+def ignored_pixels(record):
+    size = record["height"], record["width"]
+    found = read_ignored_pixels(record, size)
+    return np.zeros(size, dtype=bool) if found is None else found
 
 
 @pytest.fixture
