@@ -32,6 +32,7 @@ def add_sam_keys(cfg: CfgNode) -> None:
     node.QUALITY_LAYERS = 3
     node.QUALITY_DIM = 256
     node.MANY_PROMPTS = 3  # tokens from which on one mask answers; 0: always, none of three
+    node.MIXING = False  # decoded pixels see their neighbours before masks are made of them
     node.POINT_CONTENT = False  # points say what the image is like where they are
     node.PROMPT_MAPS = False  # points and boxes are also drawn as maps, like a rough mask
     node.VIT = vit = CfgNode()
@@ -111,6 +112,7 @@ def sam_parts(cfg: CfgNode) -> dict[str, nn.Module | None]:
             quality_layers=node.QUALITY_LAYERS,
             quality_channels=node.QUALITY_DIM,
             many_prompts=node.MANY_PROMPTS,
+            mixes=node.MIXING,
         ),
         "text": text,
     }

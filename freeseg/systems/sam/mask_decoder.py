@@ -17,6 +17,7 @@ from freeseg.systems.sam.prompt_encoder import NORM_EPS, EncodedPrompts
 
 NUM_MASKS = 4  # one for several prompts, and three for a single one
 MANY_PROMPTS = 3  # the release's tokens from which on the first mask is the answer
+NEIGHBOURS = 7  # side of what a place is told about
 
 
 class DecodedMasks(NamedTuple):
@@ -36,6 +37,8 @@ class MaskDecoder(nn.Module):
         quality_channels: Inside it.
         many_prompts: Tokens from which on the first mask is the answer; 0: always, and the other
             three are not used.
+        mixes: Whether decoded pixels also see their neighbours, by a `Neighbourhood` at each of the
+            three strides; a release's see only the prompts.
 
     Raises:
         ValueError: `many_prompts` would take the three from a single click or box alone.
@@ -49,6 +52,7 @@ class MaskDecoder(nn.Module):
         quality_layers: int,
         quality_channels: int,
         many_prompts: int = MANY_PROMPTS,
+        mixes: bool = False,
     ) -> None:
         from timm.layers import LayerNorm2d  # timm takes longer than the rest of this package
 
@@ -69,6 +73,8 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(channels // 4, channels // 8, 2, stride=2),
             nn.GELU(),
         )
+        widths = (channels, channels // 4, channels // 8) if mixes else ()
+        self.mixing = nn.ModuleList(Neighbourhood(width) for width in widths)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(
                 in_channels=channels,
@@ -124,7 +130,9 @@ class MaskDecoder(nn.Module):
         """
         half, norm, act, quarter, last = self.output_upscaling
         finer, finest = details or (0.0, 0.0)
-        upscaled: Tensor = last(quarter(act(norm(half(pixels) + finer))) + finest + fine)
+        mixing = self.mixing or [nn.Identity()] * 3
+        doubled = mixing[1](act(norm(half(mixing[0](pixels)) + finer)))
+        upscaled: Tensor = mixing[2](last(quarter(doubled) + finest + fine))
         return upscaled
 
     def transform(
@@ -141,6 +149,31 @@ class MaskDecoder(nn.Module):
             tokens, pixels, positions.flatten(2).mT, there
         )
         return found
+
+
+class Neighbourhood(nn.Module):
+    """Tells every place of a map about those around it; in the beginning it tells nothing.
+
+    A separable convolution beside the map, as in MobileNets and ConvNeXt.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(
+            channels, channels, NEIGHBOURS, padding=NEIGHBOURS // 2, groups=channels
+        )
+        self.act = nn.GELU()
+        self.across = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.across.weight)
+        nn.init.zeros_(self.across.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [N, C, h, w] of such."""
+        told: Tensor = maps + self.across(self.act(self.around(maps)))
+        return told
 
 
 def choose(qualities: Tensor, num_tokens: Tensor, many_prompts: int = MANY_PROMPTS) -> Tensor:

@@ -17,6 +17,7 @@ from freeseg import Segmenter, build_model
 from freeseg.checkpoints import KEY_MAPS, StrictCheckpointer, detect_system, read_checkpoint
 from freeseg.config import add_freeseg_config
 from freeseg.structures import EverythingSettings
+from freeseg.systems.sam.mask_decoder import NEIGHBOURS, Neighbourhood
 from freeseg.systems.sam.prompt_encoder import REACH, PromptEncoder, drawn_maps
 from freeseg.systems.sam.prompts import NO_POINT, PADDING, PointPrompts
 from freeseg.systems.sam.pyramid_encoder import PyramidEncoder
@@ -273,3 +274,28 @@ def test_the_configuration_builds_what_it_says():
     count = sum(each.numel() for each in model.state_dict().values())
     assert 2 * count < 15e6  # bytes in half precision
     assert model.size_divisibility == cfg.INPUT.TEST_RESIZE.LONG_SIDE == 384
+
+
+def test_pixels_are_told_about_their_neighbours_alone_and_in_the_beginning_nothing():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 8, 20, 20, generator=generator, requires_grad=True)
+    layer = Neighbourhood(8)
+    assert torch.equal(layer(maps), maps)
+    torch.nn.init.normal_(layer.across.weight, generator=generator)
+    layer(maps)[0, :, 10, 10].sum().backward()
+    reached = torch.nonzero(maps.grad.abs().sum(1))
+    half = NEIGHBOURS // 2
+    assert reached.amin(0).tolist() == [0, 10 - half, 10 - half]
+    assert reached.amax(0).tolist() == [0, 10 + half, 10 + half]
+
+
+def test_masks_are_made_of_mixed_pixels_at_every_stride(model):
+    prompt = prompts([[[60, 50]]], [[1]])
+    with torch.inference_mode():
+        features = model.encode(model.prepare([torch.rand(3, 96, 128) * 255]))
+        found = model.decode(features, [0], prompt).mask_logits
+        for layer in model.mask_decoder.mixing:
+            told = layer.across.bias.clone()
+            layer.across.bias += 1.0
+            assert (model.decode(features, [0], prompt).mask_logits - found).abs().max() > 1e-3
+            layer.across.bias.copy_(told)
