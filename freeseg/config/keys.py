@@ -26,6 +26,7 @@ def add_input_keys(cfg: CfgNode) -> None:
     resize.DIVISOR = 0  # sides are stretched to multiples of it; 0: not
     resize.FILTER = "bilinear"  # PIL's: nearest, bilinear, bicubic, lanczos, box, hamming
     resize.ROUNDS_DOWN = False  # cut sides off as the processors of Hugging Face do
+    resize.AS_DETR = False  # likewise, the long side from the rounded short one
     node.TASK_NAME = ["semantic segmentation."]  # tasks drawn from, one per step
     node.TASK_PROB = CfgNode()  # cumulative, for TASK "random": the rest is panoptic
     node.TASK_PROB.SEMANTIC = 0.33
@@ -95,11 +96,17 @@ def add_mask_former_keys(cfg: CfgNode) -> None:
 def add_text_keys(cfg: CfgNode) -> None:
     """Adds the section of the text encoder."""
     cfg.MODEL.TEXT_ENCODER = node = CfgNode()
-    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm, bert or toy_clip
+    node.NAME = "open_clip"  # open_clip, clip, clip_text, minilm, bert, bert_untrained or toy_clip
     node.MODEL = "ViT-B-16-quickgelu"  # open_clip: any of its models, hf-hub:..., local-dir:...
     node.WEIGHTS = ""  # a file, or what open_clip calls a pretraining; "": random, or as shipped
     node.SAVE = True  # keep the frozen encoder in checkpoints; they load with and without
     node.CACHE = True  # keep text features on the disk: $FREESEG_CACHE or the user's cache folder
+    node.BERT = bert = CfgNode()  # sizes of bert_untrained, here those of bert-base-uncased
+    bert.WIDTH = 768
+    bert.DEPTH = 12
+    bert.NHEADS = 12
+    bert.DIM_FEEDFORWARD = 3072
+    bert.POSITIONS = 512
 
 
 def add_backbone_keys(cfg: CfgNode) -> None:

@@ -29,6 +29,8 @@ class InputSize:
         fixed: (h, w) whatever the image's shape, in place of both; None: they count.
         divisor: Both sides are stretched to multiples of it; 0: not.
         rounds_down: Parity: the image processors of transformers cut off where Detectron2 rounds.
+        as_detr: Parity: likewise, and the long side follows from the rounded short one, as in DETR
+            and Grounding DINO.
         resampling: PIL's filter.
         long_side: Of all images, in place of the first two; 0: they count. Parity: SAM's release
             rounds the other side in double precision, half a pixel up.
@@ -41,6 +43,7 @@ class InputSize:
     rounds_down: bool = False
     resampling: Resampling = Resampling.BILINEAR
     long_side: int = 0
+    as_detr: bool = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> InputSize:
@@ -63,6 +66,7 @@ class InputSize:
             rounds_down=node.ROUNDS_DOWN,
             resampling=Resampling[node.FILTER.upper()],
             long_side=node.LONG_SIDE,
+            as_detr=node.AS_DETR,
         )
 
     def __str__(self) -> str:
@@ -85,8 +89,8 @@ class InputSize:
             size = int(height * scale + 0.5), int(width * scale + 0.5)
         elif not self.shortest:
             return height, width
-        elif self.rounds_down:
-            size = _rounded_down(height, width, self.shortest, self.longest)
+        elif self.rounds_down or self.as_detr:
+            size = _rounded_down(height, width, self.shortest, self.longest, self.as_detr)
         else:
             size = T.ResizeShortestEdge.get_output_shape(height, width, self.shortest, self.longest)
         step = max(self.divisor, 1)
@@ -108,11 +112,14 @@ class ResizeTestImage(T.Augmentation):
         return T.ResizeTransform(height, width, new_height, new_width, self.size.resampling)
 
 
-def _rounded_down(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+def _rounded_down(
+    height: int, width: int, shortest: int, longest: int, rounds_first: bool
+) -> tuple[int, int]:
     """Parity: `get_size_with_aspect_ratio` of transformers, by the same steps in float64.
 
     The short side is rounded to the nearest even, the long one is cut off, and where the limit of
     the long side decides, it follows from the short side before rounding: 1333 may become 1332.
+    With `rounds_first` it follows from the rounded one: 1333 may become 1326.
     """
     short, long = float(min(height, width)), float(max(height, width))
     wanted: float = shortest
@@ -120,6 +127,7 @@ def _rounded_down(height: int, width: int, shortest: int, longest: int) -> tuple
     if long / short * shortest > longest:
         wanted = longest * short / long
         new_short = round(wanted)
+        wanted = new_short if rounds_first else wanted
     if new_short == short:
         return height, width
     if width < height:
@@ -131,7 +139,7 @@ def build_resize(cfg: CfgNode) -> Any:
     """The augmentation of a test image: Detectron2's own where nothing else is asked for."""
     size = InputSize.from_config(cfg)
     has_sides = size.fixed or size.long_side
-    is_plain = not has_sides and size.divisor < 2 and not size.rounds_down
+    is_plain = not (has_sides or size.divisor > 1 or size.rounds_down or size.as_detr)
     if is_plain and size.resampling is Resampling.BILINEAR:
         return T.ResizeShortestEdge([size.shortest, size.shortest], size.longest)
     return ResizeTestImage(size)

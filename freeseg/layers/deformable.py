@@ -154,9 +154,11 @@ class DeformableEncoderLayer(nn.Module):
         reference_points: Tensor,
         spatial_shapes: Tensor,
         level_start_index: Tensor,
+        padding: Tensor | None = None,
     ) -> Tensor:
+        """Refines `source` [B, S, C] at positions [B, S, C]; the rest as of `MSDeformAttn`."""
         attended = self.self_attn(
-            source + position, reference_points, source, spatial_shapes, level_start_index
+            source + position, reference_points, source, spatial_shapes, level_start_index, padding
         )
         source = self.norm1(source + self.dropout(attended))
         hidden = self.dropout(self.linear1(source).relu_())

