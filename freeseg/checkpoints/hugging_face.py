@@ -14,9 +14,9 @@ from torch import Tensor
 
 from freeseg.checkpoints.key_map import KeyMap, Renaming
 
-# The backbone. Swin: files first, then the names of transformers 5 become the release's.
-_SWIN: tuple[Renaming, ...] = (
-    (r"^model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?", "backbone."),
+_BACKBONE: Renaming = (r"^model\.pixel_level_module\.encoder\.(?:model\.|swin\.)?", "backbone.")
+# Swin behind "backbone.": files first, then the names of transformers 5 become the release's.
+SWIN_RENAMES: tuple[Renaming, ...] = (
     (r"hidden_states_norms\.stage(\d)", lambda match: f"norm{int(match[1]) - 1}"),
     (r"embeddings\.patch_embeddings\.projection", "patch_embed.proj"),
     (r"backbone\.embeddings\.norm", "backbone.patch_embed.norm"),
@@ -66,7 +66,7 @@ _DROPS = (
 _PART = re.compile(r"\.([qkv])_proj\.(weight|bias)$")
 
 
-def _fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fuse_projections(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stacks the three projections of every attention that has them apart.
 
     Raises:
@@ -99,9 +99,9 @@ def port_key_map(source: str, decoder: tuple[Renaming, ...], mark: str, rank: in
     """
     return KeyMap(
         source,
-        renames=(*_SWIN, *_RESNET, *_PIXEL_DECODER, *decoder),
+        renames=(_BACKBONE, *SWIN_RENAMES, *_RESNET, *_PIXEL_DECODER, *decoder),
         drops=_DROPS,
-        combine=_fuse,
+        combine=fuse_projections,
         mark=mark,
         rank=rank,
     )

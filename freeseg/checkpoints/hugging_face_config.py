@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 _ports: dict[str, tuple[Settings, str]] = {}
+_WORDS = ("tokenizer.json", "vocab.txt")
 
 _RESNET_DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
@@ -57,6 +58,8 @@ def config_from_hugging_face(folder: Path) -> CfgNode:
     if not test_section:
         cfg = _config_of(file, port, lambda: settings(port))
         cfg.MODEL.WEIGHTS = str(folder)
+        if any((folder / name).is_file() for name in _WORDS):
+            cfg.MODEL.TEXT_ENCODER.WEIGHTS = str(folder)  # of systems that read texts
         return cfg
     processor = read_processor(folder, kind)
     labels = read_labels(folder, port, processor)

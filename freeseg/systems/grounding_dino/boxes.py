@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-EPSILON = 1e-3  # of the inverse sigmoid; Hugging Face's port has 1e-5, which moves boxes at edges
+EPSILON = 1e-3  # Hugging Face's port of Grounding DINO has 1e-5, which moves boxes at edges
 
 
-def inverse_sigmoid(shares: Tensor) -> Tensor:
-    """Logits of shares, neither they nor what is missing to 1 smaller than `EPSILON`."""
+def inverse_sigmoid(shares: Tensor, epsilon: float) -> Tensor:
+    """Logits of shares, neither they nor what is missing to 1 smaller than `epsilon`."""
     shares = shares.clamp(0, 1)
-    return (shares.clamp(min=EPSILON) / (1 - shares).clamp(min=EPSILON)).log()
+    return (shares.clamp(min=epsilon) / (1 - shares).clamp(min=epsilon)).log()
 
 
 def to_corners(boxes: Tensor) -> Tensor:

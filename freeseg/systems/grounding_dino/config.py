@@ -39,6 +39,7 @@ def add_grounding_dino_keys(cfg: CfgNode) -> None:
     node.MAX_NAMES = 80  # of a part
     node.SHARED_HEADS = True  # one head for boxes in all layers; MM-Grounding-DINO: False
     node.CALIBRATED = False  # word scores are scaled and have a bias; MM-Grounding-DINO: True
+    node.HEAD_EPSILON = 1e-3  # nearest to 0 and 1 before a box is predicted; MM: 1e-5
     node.MIN_SCORE = 0.0  # of answers
     node.READINGS = 3  # boxes at most for a phrase, the best first
 
@@ -109,6 +110,7 @@ def grounding_dino_parts(cfg: CfgNode) -> dict[str, nn.Module]:
             layers=[GroundingDecoderLayer(**deformable) for _ in range(node.DEC_LAYERS)],
             channels=channels,
             shares_heads=node.SHARED_HEADS,
+            head_epsilon=node.HEAD_EPSILON,
             word_scores=[
                 WordScores(channels=channels, is_calibrated=node.CALIBRATED)
                 for _ in range(heads_of_decoder)

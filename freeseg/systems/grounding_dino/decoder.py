@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from freeseg.layers import MLP, MultiheadAttention
 from freeseg.layers.deformable import MSDeformAttn
 from freeseg.layers.position import sines
-from freeseg.systems.grounding_dino.boxes import inverse_sigmoid
+from freeseg.systems.grounding_dino.boxes import EPSILON, inverse_sigmoid
 from freeseg.systems.grounding_dino.enhancer import Enhanced
 from freeseg.systems.grounding_dino.features import TokenFeatures
 from freeseg.systems.grounding_dino.initial import fill
@@ -93,6 +93,7 @@ class GroundingDecoder(nn.Module):
         channels: C.
         shares_heads: Whether all layers have one head for boxes and one for words.
         word_scores: Of every layer; one where they are shared.
+        head_epsilon: How near references come to 0 and 1 where a box is predicted of them.
     """
 
     def __init__(
@@ -102,10 +103,12 @@ class GroundingDecoder(nn.Module):
         channels: int,
         shares_heads: bool,
         word_scores: list[WordScores],
+        head_epsilon: float = EPSILON,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(channels)
+        self.head_epsilon = head_epsilon
         self.ref_point_head = MLP(
             in_channels=2 * channels, hidden_channels=channels, out_channels=channels, num_layers=2
         )
@@ -129,7 +132,8 @@ class GroundingDecoder(nn.Module):
             queries = layer(queries, position, on_levels, features, enhanced, is_token)
             head = self.bbox_embed[number % len(self.bbox_embed)]
             score = self.word_scores[number % len(self.word_scores)]
-            normed, before = self.norm(queries), inverse_sigmoid(references)
+            normed = self.norm(queries)
+            before = inverse_sigmoid(references, self.head_epsilon)
             found.append(
                 DecodedBoxes(
                     references,
@@ -138,6 +142,7 @@ class GroundingDecoder(nn.Module):
                     (head(normed) + before).sigmoid(),
                 )
             )
+            before = inverse_sigmoid(references, EPSILON)
             references = (head(queries) + before).sigmoid().detach()
         return found
 

@@ -25,7 +25,7 @@ class WordScores(nn.Module):
         super().__init__()
         self.scale = channels**-0.5 if is_calibrated else 1.0
         self.bias = (
-            nn.Parameter(torch.tensor([math.log(RARE / (1 - RARE))])) if is_calibrated else None
+            nn.Parameter(torch.tensor(math.log(RARE / (1 - RARE)))) if is_calibrated else None
         )
 
     def forward(self, features: Tensor, words: Tensor, is_token: Tensor) -> Tensor:
