@@ -178,9 +178,15 @@ class PhotoModel:
                 raise
             return None
 
-    def prompt(self, classes: Vocabulary, marks: Marks | None = None) -> Prompt:
-        """What is pointed at, and a class list where the model may be asked for any."""
-        return Prompt(marks=marks, vocabulary=classes if self.takes_text else None)
+    def prompt(
+        self, tasks: Sequence[Task], classes: Vocabulary, marks: Marks | None = None
+    ) -> Prompt:
+        """What is pointed at, and a class list where the tasks may be asked for any."""
+        answers = getattr(self.model, "answers", None)
+        takes_list = self.takes_text
+        if answers is not None:  # a task that it has not is refused later
+            takes_list = any("classes" in answers[task].kinds for task in tasks if task in answers)
+        return Prompt(marks=marks, vocabulary=classes if takes_list else None)
 
     def request(
         self, tasks: tuple[Task, ...], prompt: Prompt, *, alternatives: bool = True

@@ -320,7 +320,7 @@ class Segmenter:
             yield from self._segment(waiting, tasks, classes)
 
     def _request(self, tasks: tuple[Task, ...], classes: Classes) -> Request:
-        return self.photo_model.request(tasks, self.photo_model.prompt(classes.vocabulary))
+        return self.photo_model.request(tasks, self.photo_model.prompt(tasks, classes.vocabulary))
 
     def _segment(
         self, photos: Sequence[Photo], tasks: tuple[Task, ...], classes: Classes

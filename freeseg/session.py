@@ -181,7 +181,7 @@ class Session:
         if task is None and marks is not None:
             task = Task.OBJECT
         tasks = choose_tasks(task, model.tasks)
-        prompt = model.prompt(classes.vocabulary, marks)
+        prompt = model.prompt(tasks, classes.vocabulary, marks)
         if rows is not None:
             prompt = replace(prompt, phrases=tuple(rows))
         return self._ask(model.request(tasks, prompt, alternatives=alternatives), classes)

@@ -24,6 +24,7 @@ NORMS = (
 )
 # Swin's position tables: learned coordinates, not weights, so they are never decayed.
 UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed")
+_BACKBONES = frozenset({"backbone", "bert"})  # by names of modules
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -77,14 +78,14 @@ def parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
 
     Shares of parameters (`freeseg.engine.sharding`) and whole ones cannot be in one.
 
-    The backbone learns at ``BACKBONE_MULTIPLIER`` times the base rate, biases at
-    ``BIAS_LR_FACTOR`` times their module's; norms, embeddings and, where ``WEIGHT_DECAY_BIAS``
+    Backbones, of images and of words, learn at ``BACKBONE_MULTIPLIER`` times the base rate, biases
+    at ``BIAS_LR_FACTOR`` times their module's; norms, embeddings and, where ``WEIGHT_DECAY_BIAS``
     is a number, biases have their own weight decay.
     """
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for path, module, name, parameter in _trainable_parameters(model):
         rate = cfg.SOLVER.BASE_LR
-        if "backbone" in path.split("."):
+        if not _BACKBONES.isdisjoint(path.split(".")):
             rate *= cfg.SOLVER.BACKBONE_MULTIPLIER
         if name == "bias":
             rate *= cfg.SOLVER.BIAS_LR_FACTOR

@@ -31,6 +31,8 @@ DATASET_KEY = "dataset_name"  # of a training input: whose label list it is judg
 LABEL_MAP_KEY = "label_map"  # of a test input: True asks for semantic labels [H, W], not scores
 CERTAINTY_KEY = "certainty"  # of a test input: True asks how sure the model is; of an output: that
 ALTERNATIVES_KEY = "alternatives"  # of a test input: False asks for answers to marks alone
+CAPTION_KEY = "caption"  # of a training input: what was said about the image
+PHRASES_KEY = "phrases"  # of one with a caption: for every instance its (first, behind) in it
 PROMPT_KEY = "prompt"  # of a test input: a `Prompt`, whose marks are in its height x width pixels
 
 # task -> what a model's output calls its result
@@ -53,6 +55,8 @@ class Sample:
         instances: Detectron2's, with ``gt_classes`` and ``gt_masks``; else None.
         label_map: int64 [h, w], where there are no instances.
         ignore_label: Of pixels without annotation in it.
+        caption: What was said about the image; None: nothing, its labels are of a class list.
+        phrases: For every instance the characters (first, behind) of the caption that mean it.
     """
 
     image: Tensor
@@ -61,6 +65,8 @@ class Sample:
     instances: Instances | None
     label_map: Tensor | None
     ignore_label: int
+    caption: str | None = None
+    phrases: tuple[tuple[tuple[int, int], ...], ...] | None = None
 
     def labels(self) -> Tensor:
         """Labels int64 [N] of its targets."""
@@ -102,6 +108,8 @@ def read_sample(annotated: Mapping[str, Any], ignore_label: int) -> Sample:
         instances,
         None if instances is not None else annotated["sem_seg"],
         ignore_label,
+        annotated.get(CAPTION_KEY),
+        annotated.get(PHRASES_KEY),
     )
 
 

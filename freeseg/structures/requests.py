@@ -262,13 +262,16 @@ def refuse_unanswered(
         for task in request.tasks:
             if task not in answers:
                 raise ValueError(f"{system} answers {', '.join(answers)}, not {task}")
+        taken = frozenset().union(*(answers[task].kinds for task in request.tasks))
+        unknown = sorted(kinds - taken)
+        if unknown:
+            known = ", ".join(sorted(taken)) or "nothing but the image"
+            raise ValueError(
+                f"{system} does not take {' and '.join(unknown)} for "
+                f"{' and '.join(request.tasks)}; it takes {known}"
+            )
+        for task in request.tasks:
             takes = answers[task]
-            unknown = sorted(kinds - takes.kinds)
-            if unknown:
-                known = ", ".join(sorted(takes.kinds)) or "nothing but the image"
-                raise ValueError(
-                    f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
-                )
             if takes.needs and not takes.needs & kinds and not is_of_nothing:
                 raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")
         if everything is not None and everything.crop_layers:

@@ -22,12 +22,10 @@ from freeseg.structures import (
     MaskPrediction,
     PyramidFeatures,
     Request,
-    Sample,
     SegmentationResult,
     Takes,
     Task,
     Vocabulary,
-    read_sample,
 )
 from freeseg.systems.system import PyramidSystem
 
@@ -68,15 +66,6 @@ class MaskSystem(PyramidSystem):
         self.criterion = criterion
         self.vocabulary = vocabulary
         self.thresholds = thresholds
-
-    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
-        """How many targets every annotated image has, without looking at it."""
-        samples = [read_sample(x, self.ignore_label) for x in batched_inputs]
-        return [self.count_targets(sample) for sample in samples]
-
-    def count_targets(self, sample: Sample) -> int:
-        """How many targets the losses have of one image."""
-        return len(sample.labels())
 
     def certainty(self, class_logits: Tensor, mask_logits: Tensor) -> float:
         """How far the model knows what it sees in an image, in [0, 1].

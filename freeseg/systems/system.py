@@ -202,6 +202,15 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         """
         refuse_unanswered(type(self).__name__, self.answers, requests)
 
+    def target_counts(self, batched_inputs: Sequence[dict[str, Any]]) -> list[int]:
+        """How many targets every annotated image has, without looking at it."""
+        samples = [read_sample(x, self.ignore_label) for x in batched_inputs]
+        return [self.count_targets(sample) for sample in samples]
+
+    def count_targets(self, sample: Sample) -> int:
+        """How many targets the losses have of one image."""
+        return len(sample.labels())
+
     def encode_samples(self, samples: Sequence[Sample]) -> Features:
         """Features of the images of a training batch."""
         return self.encode(self.prepare([sample.image for sample in samples]))

@@ -20,7 +20,7 @@ def sigmoid_cross_entropy(logits: Tensor, labels: Tensor, num_masks: Tensor) -> 
 
 def sigmoid_focal(logits: Tensor, labels: Tensor, num_masks: Tensor) -> Tensor:
     """Focal loss, mean over pixels and sum over masks [N, P], per `num_masks`."""
-    as_foreground, as_background = _focal_parts(logits)
+    as_foreground, as_background = focal_parts(logits)
     loss = as_foreground * labels + as_background * (1 - labels)
     return loss.mean(1).sum() / num_masks
 
@@ -52,12 +52,12 @@ def pairwise_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 def pairwise_sigmoid_focal(logits: Tensor, labels: Tensor) -> Tensor:
     """Focal loss of every query [..., Q, P] with every target [..., T, P]: [..., Q, T]."""
-    as_foreground, as_background = _focal_parts(logits)
+    as_foreground, as_background = focal_parts(logits)
     total = as_background.sum(-1, keepdim=True) + (as_foreground - as_background) @ labels.mT
     return total / logits.shape[-1]
 
 
-def _focal_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
+def focal_parts(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of every logit if its label were 1, and if it were 0."""
     probs = logits.sigmoid()
     as_foreground = FOCAL_BALANCE * (1 - probs) ** FOCAL_GAMMA * F.softplus(-logits)

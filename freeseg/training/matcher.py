@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,9 +60,8 @@ class HungarianMatcher(nn.Module):
                 + self.weights["loss_mask"] * mask_cost
                 + self.weights["loss_dice"] * dice_cost
             )  # [B, Q, T]
-        # A diverged model must reach the trainer's own non-finite check, not fail in here.
-        finite = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
-        return [_assign(rows[:, :count]) for rows, count in zip(finite, counts)]
+        costs = cost.cpu()
+        return [cheapest(rows[:, :count]) for rows, count in zip(costs, counts)]
 
     def _mask_costs(
         self, mask_logits: Tensor, targets: Sequence[SegmentationTarget]
@@ -80,11 +77,13 @@ class HungarianMatcher(nn.Module):
         return pairwise_sigmoid_cross_entropy(logits, labels), pairwise_dice(logits, labels)
 
 
-def _assign(cost: npt.NDArray[np.float32]) -> Assignment:
-    """The cheapest pairs of a matrix [Q, T]."""
+def cheapest(cost: Tensor) -> Assignment:
+    """The cheapest pairs of a matrix [Q, T], on the CPU."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and training's alone
 
-    queries, chosen = linear_sum_assignment(cost)
+    # A diverged model must reach the trainer's own non-finite check, not fail in here.
+    finite = cost.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6)
+    queries, chosen = linear_sum_assignment(finite.cpu().numpy())
     return torch.as_tensor(queries), torch.as_tensor(chosen)
 
 

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from detectron2.utils import comm
-from freeseg.structures import SegmentationTarget
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,15 @@ def accumulated(target_counts: Sequence[int] | None, num_parts: int) -> Iterator
         _share.reset(token)
 
 
-def count_targets(targets: Sequence[SegmentationTarget]) -> list[float]:
+class Labelled(Protocol):
+    """Targets of an image."""
+
+    @property
+    def labels(self) -> Tensor:
+        """One of each."""
+
+
+def count_targets(targets: Sequence[Labelled]) -> list[float]:
     """Targets of the images that normalise a loss, each divided by the parts they come in."""
     share = _share.get() or WHOLE
     if share.target_counts is None:

@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from freeseg.data.coco_writer import encode_rle, write_json
+from freeseg.data.coco_writer import write_json
 from freeseg.data.panoptic import id2rgb
 from freeseg.data.photos import UniqueStems
 from freeseg.files import write_bytes
 from freeseg.visualization.export import category_rows, image_row, png_bytes, segment_rows
-from freeseg.visualization.photo_result import PhotoResult
+from freeseg.visualization.photo_result import Instances, PhotoResult
+from freeseg.visualization.stored_masks import segmentation_of
 
 Json = dict[str, Any]
 
@@ -98,22 +99,30 @@ class AnnotationFiles:
         assert result.instances is not None
         found = result.instances
         rows: list[Json] = []
-        for mask, label, score in zip(found.masks, found.labels.tolist(), found.scores.tolist()):
-            box = list(cv2.boundingRect(mask.view(np.uint8)))
-            if score < self._min_score or box[2] == 0 or not result.vocabulary.is_thing[label]:
+        for number, (label, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist())):
+            area = found.area(number)
+            if score < self._min_score or not area or not result.vocabulary.is_thing[label]:
                 continue
             row = {
                 "id": self._instances.count + len(rows) + 1,
                 "image_id": image_id,
                 "category_id": result.category_ids[label],
-                "segmentation": encode_rle(mask),
-                "area": int(np.count_nonzero(mask)),
-                "bbox": box,
+                **segmentation_of(found.masks, number),
+                "area": area,
+                "bbox": _box(found, number),
                 "iscrowd": 0,
                 "score": round(score, 6),
             }
             rows.append(row)
         return rows
+
+
+def _box(found: Instances, number: int) -> list[float]:
+    """Left, top, width and height of a mask or, where there is none, of its box."""
+    if found.masks is not None:
+        return list(cv2.boundingRect(found.masks[number].view(np.uint8)))
+    left, top, right, bottom = found.boxes[number].tolist()
+    return [left, top, right - left, bottom - top]
 
 
 class _Content:

@@ -16,6 +16,8 @@ from freeseg.visualization.palette import Color, shade
 
 BoolMask = npt.NDArray[np.bool_]
 
+FRAME = 0.006  # width of the edge of a box, in shares of the picture's shorter side
+
 
 @dataclass(frozen=True)
 class DrawnSegment:
@@ -61,6 +63,18 @@ def cut_out(mask: BoolMask, label: int, hue: Color, caption: str) -> DrawnSegmen
         return None
     crop = np.ascontiguousarray(mask[top : top + height, left : left + width])
     return DrawnSegment(label, hue, caption, left, top, crop)
+
+
+def frame_of(box: npt.NDArray[np.float32], size: tuple[int, int]) -> BoolMask:
+    """The edge of a box, xyxy in pixels, as a mask of size (H, W)."""
+    mask = np.zeros(size, dtype=np.uint8)
+    left, top, right, bottom = (round(side) for side in box.tolist())
+    if right > left and bottom > top:
+        width = max(1, round(FRAME * min(size)))
+        cv2.rectangle(mask, (left, top), (right - 1, bottom - 1), 1, -1)
+        inner = mask[top + width : bottom - width, left + width : right - width]
+        inner[:] = 0
+    return mask.view(np.bool_)
 
 
 def segments_of_map(

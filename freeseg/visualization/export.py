@@ -28,7 +28,7 @@ from freeseg.visualization.masks import masks_of, rle_rows
 from freeseg.visualization.overlay import draw_labels, draw_overlay
 from freeseg.visualization.palette import class_colors
 from freeseg.visualization.photo_result import Instances, PhotoResult
-from freeseg.visualization.stored_masks import code_of
+from freeseg.visualization.stored_masks import segmentation_of
 from freeseg_command.names import TASKS_OF_FORMAT, choose_formats
 
 Json = dict[str, Any]
@@ -273,7 +273,7 @@ def _result_rows(result: PhotoResult, instances: Instances, image_id: int | str)
                 "category_id": result.category_ids[label],
                 "bbox": [left, top, right - left, bottom - top],
                 "score": float(instances.scores[index]),
-                "segmentation": code_of(instances.masks, index),
+                **segmentation_of(instances.masks, index),
             }
         )
     return rows

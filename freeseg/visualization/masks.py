@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from freeseg.visualization.photo_result import Instances, PhotoResult
-from freeseg.visualization.stored_masks import StoredMasks, code_of
+from freeseg.visualization.stored_masks import StoredMasks, segmentation_of
 
 UNKNOWN_SCORE = float("nan")  # of segments that the model gives no score for
 
@@ -50,7 +50,7 @@ def masks_of(result: PhotoResult, task: str) -> Instances:
 
 
 def rle_rows(segments: Instances) -> list[dict[str, Any]]:
-    """Returns one JSON row per segment, its mask as COCO's compressed run-length code."""
+    """Returns one JSON row per segment, its mask, if any, as COCO's compressed run-length code."""
     rows = []
     for index, name in enumerate(segments.names):
         left, top, right, bottom = (float(side) for side in segments.boxes[index])
@@ -60,9 +60,9 @@ def rle_rows(segments: Instances) -> list[dict[str, Any]]:
                 "label": int(segments.labels[index]),
                 "name": name,
                 "score": None if np.isnan(score) else score,
-                "area": int(np.count_nonzero(segments.masks[index])),
+                "area": segments.area(index),
                 "bbox": [left, top, right - left, bottom - top],
-                "segmentation": code_of(segments.masks, index),
+                **segmentation_of(segments.masks, index),
                 **_how_found(segments, index),
             }
         )
@@ -70,8 +70,14 @@ def rle_rows(segments: Instances) -> list[dict[str, Any]]:
 
 
 def number_map(segments: Instances) -> npt.NDArray[np.int32]:
-    """Numbers int32 [H, W] from 1 of the smallest segment at every pixel; 0 where there is none."""
+    """Numbers int32 [H, W] from 1 of the smallest segment at every pixel; 0 where there is none.
+
+    Raises:
+        ValueError: There are boxes alone.
+    """
     masks = segments.masks
+    if masks is None:
+        raise ValueError("boxes have no pixels: a map of numbers is made of masks")
     if isinstance(masks, StoredMasks):
         order = masks.runs.areas().argsort(descending=True, stable=True).tolist()
         numbers: npt.NDArray[np.int32] = masks.runs.number_map(order).numpy()
@@ -115,7 +121,7 @@ def supervision_detections(segments: Instances) -> Any:
     is_scored = not np.isnan(segments.scores).any()
     return supervision.Detections(
         xyxy=segments.boxes,
-        mask=np.asarray(segments.masks),
+        mask=None if segments.masks is None else np.asarray(segments.masks),
         confidence=segments.scores if is_scored else None,
         class_id=segments.labels,
         data={"class_name": np.array(segments.names)},

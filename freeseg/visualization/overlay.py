@@ -17,7 +17,7 @@ import numpy as np
 from freeseg.images import RgbImage
 from freeseg.visualization.drawing import draw_segments
 from freeseg.visualization.drawn_marks import draw_marks
-from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, segments_of_map
+from freeseg.visualization.drawn_segments import DrawnSegment, cut_out, frame_of, segments_of_map
 from freeseg.visualization.legend import LegendRow, add_legend
 from freeseg.visualization.palette import Color, class_colors
 from freeseg.visualization.photo_result import PhotoResult
@@ -120,7 +120,12 @@ def _scored_segments(
         # hundreds of everything have no room for the one name
         caption = "" if instances.points is not None else f"{instances.names[index]} {score:.0%}"
         kind = int(kinds[index])
-        segment = cut_out(instances.masks[index], label, colors[kind], caption)
+        mask = (
+            frame_of(instances.boxes[index], result.image.shape[:2])
+            if instances.masks is None
+            else instances.masks[index]
+        )
+        segment = cut_out(mask, label, colors[kind], caption)
         if segment is not None:
             variant = seen[kind] if choices is None else int(choices[index])
             seen[kind] += 1

@@ -72,7 +72,7 @@ class Instances:
     where its logits are cut, `points` what it was found by, `windows` the part of the photo.
     """
 
-    masks: Masks  # [N, H, W]; of all there is each is made when it is asked for
+    masks: Masks | None  # [N, H, W]; of all there is each is made when asked for; None: boxes alone
     boxes: npt.NDArray[np.float32]  # [N, 4], xyxy pixels
     labels: npt.NDArray[np.int64]  # [N]
     names: tuple[str, ...]
@@ -86,6 +86,13 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def area(self, index: int) -> int:
+        """Pixels of a mask or, where there is none, of a box."""
+        if self.masks is not None:
+            return int(np.count_nonzero(self.masks[index]))
+        left, top, right, bottom = self.boxes[index].tolist()
+        return round((right - left) * (bottom - top))
 
 
 @dataclass(frozen=True)
@@ -240,12 +247,11 @@ def _read_panoptic(found: PanopticMap | None, vocabulary: Vocabulary) -> Panopti
 def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instances | None:
     if found is None:
         return None
-    assert found.masks is not None
-    masks: Masks = (
-        StoredMasks(found.masks)
-        if isinstance(found.masks, Runs)
-        else found.masks.cpu().numpy().astype(np.bool_, copy=False)
-    )
+    masks: Masks | None = None
+    if isinstance(found.masks, Runs):
+        masks = StoredMasks(found.masks)
+    elif found.masks is not None:
+        masks = found.masks.cpu().numpy().astype(np.bool_, copy=False)
     count = len(found)
     labels = _array(found.labels, np.int64)
     if labels is None:  # the one class of a list that has no more

@@ -87,8 +87,8 @@ class Segmentation(PhotoResult):
         return self.segments()
 
     @property
-    def masks(self) -> Masks:
-        """Masks [N, H, W] of the segments."""
+    def masks(self) -> Masks | None:
+        """Masks [N, H, W] of the segments; None where there are boxes alone."""
         return self._first.masks
 
     @property

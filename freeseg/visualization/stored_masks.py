@@ -63,6 +63,11 @@ class StoredMasks:
 Masks = BoolMask | StoredMasks
 
 
+def segmentation_of(masks: Masks | None, number: int) -> dict[str, Any]:
+    """A mask as it stands in a row of COCO's JSON; nothing of a box."""
+    return {} if masks is None else {"segmentation": code_of(masks, number)}
+
+
 def code_of(masks: Masks, number: int) -> dict[str, Any]:
     """COCO's compressed run-length code of a mask."""
     if not isinstance(masks, StoredMasks):

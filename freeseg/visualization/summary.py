@@ -88,7 +88,7 @@ def _scored(found: Instances, min_score: float) -> list[Json]:
             "name": found.names[index],
             "score": float(found.scores[index]),
             "box": [float(side) for side in found.boxes[index]],
-            "area": int(np.count_nonzero(found.masks[index])),
+            "area": found.area(index),
         }
         for index in np.argsort(-found.scores, kind="stable").tolist()
         if found.scores[index] >= min_score

@@ -1,6 +1,6 @@
 """Boxes of names and phrases, from the scores of their words.
 
-Shapes: Q queries, T text tokens, K texts.
+Shapes: Q queries, L text tokens, T texts, K classes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Span = tuple[int, int]
 
 
 def name_scores(word_logits: Tensor, spans: Sequence[Span]) -> Tensor:
-    """Scores [Q, K] of names: the mean probability of their words, as in the release's evaluation.
+    """Scores [Q, T] of names: the mean probability of their words, as in the release's evaluation.
 
     Args:
-        word_logits: [Q, T].
+        word_logits: [Q, L].
         spans: Places (first, behind) of the tokens of every name.
     """
     weights = word_logits.new_zeros(len(spans), word_logits.shape[1])
@@ -56,40 +56,34 @@ def class_boxes(
     A query may answer for several classes.
 
     Args:
-        scores: Of texts, [Q, K].
-        boxes: In shares of the picture, [Q, 4], or of every text its own, [Q, K, 4].
+        scores: Of texts, [Q, T].
+        boxes: In shares of the picture, [Q, T, 4]: parts of a list have queries of their own.
         vocabulary: Whose texts these are; a class has the score of its best one.
         frame: Of the image.
         max_instances: At most.
         min_score: At least.
     """
-    labels = [label for label, texts in enumerate(vocabulary.synonyms) for _ in texts]
-    owners = torch.tensor(labels, device=scores.device)
-    if len(vocabulary) < len(labels):
-        scores, boxes = _best_texts(scores, boxes, owners, len(vocabulary))
-        owners = torch.arange(len(vocabulary), device=scores.device)
+    if sum(map(len, vocabulary.synonyms)) > len(vocabulary):
+        scores, boxes = _best_texts(scores, boxes, vocabulary)
     best = scores.flatten().topk(min(max_instances, scores.numel()))
     kept = best.values >= min_score
     places = best.indices[kept]
-    queries, columns = places // scores.shape[1], places % scores.shape[1]
-    found = boxes[queries] if boxes.dim() == 2 else boxes[queries, columns]
     return InstanceSet(
         masks=None,
-        boxes=photo_boxes(found, frame),
-        labels=owners[columns],
+        boxes=photo_boxes(boxes.flatten(0, 1)[places], frame),
+        labels=places % max(len(vocabulary), 1),
         scores=best.values[kept],
         size=frame.photo_size,
     )
 
 
-def _best_texts(
-    scores: Tensor, boxes: Tensor, owners: Tensor, num_classes: int
-) -> tuple[Tensor, Tensor]:
-    """Scores [Q, C] of classes, and the boxes [Q, C, 4] of their best texts."""
-    columns = [torch.nonzero(owners == label)[:, 0] for label in range(num_classes)]
-    best = [scores[:, some].max(1) for some in columns]
-    if boxes.dim() == 3:
-        rows = torch.arange(len(boxes), device=boxes.device)
-        chosen = [boxes[rows, some[each.indices]] for some, each in zip(columns, best)]
-        boxes = torch.stack(chosen, dim=1)
-    return torch.stack([each.values for each in best], dim=1), boxes
+def _best_texts(scores: Tensor, boxes: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
+    """Scores [Q, K] and boxes [Q, K, 4] of the best text of every class."""
+    counts = [len(texts) for texts in vocabulary.synonyms]
+    rows = torch.arange(len(scores), device=scores.device)
+    found = []
+    for some, where in zip(scores.split(counts, dim=1), boxes.split(counts, dim=1)):
+        best = some.max(dim=1)
+        found.append((best.values, where[rows, best.indices]))
+    values, chosen = zip(*found)
+    return torch.stack(values, dim=1), torch.stack(chosen, dim=1)

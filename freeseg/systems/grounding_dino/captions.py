@@ -128,8 +128,8 @@ class TextSide(nn.Module):
         """What BERT says of every token, [N, T, W]."""
         if torch.is_grad_enabled():
             return self._read(captions)
-        weights = tuple(each._version for each in self.encoder.parameters())
-        key = (captions.ids.device, weights, captions.ids.cpu().numpy().tobytes())
+        ids = captions.ids.cpu().numpy()
+        key = (captions.ids.device, self.encoder.identity, ids.shape, ids.tobytes())
         if key not in self._kept:
             self._kept[key] = self._read(captions)
         self._kept.move_to_end(key)
@@ -155,6 +155,13 @@ class TextSide(nn.Module):
         is_token = torch.arange(length) < lengths[:, None]
         closing = {*self._stops, *self.encoder.start_ids, self.encoder.end_id}
         return Captions(rows, is_token, *sub_sentences(rows, closing))
+
+    def closed(self, caption: str) -> tuple[int, ...]:
+        """Tokens of what was said, with a stop at the end."""
+        words = self.encoder.word_ids(caption)
+        if not words or words[-1] not in self._stops:
+            words = [*words, self._stops[0]]
+        return (*self.encoder.start_ids, *words, self.encoder.end_id)
 
     def listed(self, texts: Sequence[str]) -> list[ListedNames]:
         """A class list as few captions, in which every text is a sub-sentence of its own.

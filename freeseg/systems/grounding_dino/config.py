@@ -17,6 +17,7 @@ from freeseg.systems.grounding_dino.features import Levels
 from freeseg.systems.grounding_dino.fusion import FusionLayer
 from freeseg.systems.grounding_dino.scores import WordScores
 from freeseg.systems.grounding_dino.selection import QuerySelection
+from freeseg.systems.grounding_dino.training import BoxTraining
 from freeseg.text import build_text_encoder
 from freeseg.text.bert import BertEncoder
 
@@ -40,8 +41,22 @@ def add_grounding_dino_keys(cfg: CfgNode) -> None:
     node.SHARED_HEADS = True  # one head for boxes in all layers; MM-Grounding-DINO: False
     node.CALIBRATED = False  # word scores are scaled and have a bias; MM-Grounding-DINO: True
     node.HEAD_EPSILON = 1e-3  # nearest to 0 and 1 before a box is predicted; MM: 1e-5
+    node.FREEZE = []  # what does not learn: "image" (the backbone), "text" (the BERT)
+    node.TRAIN = train = CfgNode()
+    train.COSTS = [1.0, 5.0, 2.0]  # of matching: words, L1, GIoU
+    train.WEIGHTS = [2.0, 5.0, 2.0]  # of losses, likewise
     node.MIN_SCORE = 0.0  # of answers
     node.READINGS = 3  # boxes at most for a phrase, the best first
+
+
+def box_training(cfg: CfgNode) -> BoxTraining:
+    """How it is trained."""
+    train = cfg.MODEL.GROUNDING_DINO.TRAIN
+    names = ("loss_ce", "loss_bbox", "loss_giou")
+    return BoxTraining(
+        costs=dict(zip(names, train.COSTS, strict=True)),
+        weights=dict(zip(names, train.WEIGHTS, strict=True)),
+    )
 
 
 def grounding_dino_parts(cfg: CfgNode) -> dict[str, nn.Module]:
@@ -66,7 +81,13 @@ def grounding_dino_parts(cfg: CfgNode) -> dict[str, nn.Module]:
         "num_levels": node.NUM_LEVELS,
         "num_points": node.NUM_POINTS,
     }
+    unknown = sorted(set(node.FREEZE) - {"image", "text"})
+    if unknown:
+        raise ValueError(f"MODEL.GROUNDING_DINO.FREEZE knows image and text, got {unknown}")
+    encoder.requires_grad_("text" not in node.FREEZE)
     backbone: Backbone = build_backbone(with_own_names(cfg))
+    if "image" in node.FREEZE:
+        backbone.requires_grad_(False)
     shapes = backbone.output_shape()
     heads_of_decoder = 1 if node.SHARED_HEADS else node.DEC_LAYERS
     return {

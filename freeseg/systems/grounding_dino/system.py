@@ -6,6 +6,7 @@ Shapes: B images, T text tokens, Q queries, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from freeseg.classes import trained_vocabulary
+from freeseg.classes import trained_vocabulary, training_vocabularies
 from freeseg.config import completed
 from freeseg.inference import PhotoInput
 from freeseg.names import register
 from freeseg.structures import (
     InstanceSet,
     Request,
+    Sample,
     SegmentationResult,
     Takes,
     Task,
@@ -32,11 +34,13 @@ from freeseg.systems.grounding_dino.answers import (
     phrase_scores,
 )
 from freeseg.systems.grounding_dino.captions import EncodedText, TextSide
-from freeseg.systems.grounding_dino.config import grounding_dino_parts
+from freeseg.systems.grounding_dino.config import box_training, grounding_dino_parts
 from freeseg.systems.grounding_dino.decoder import DecodedBoxes, GroundingDecoder
 from freeseg.systems.grounding_dino.enhancer import Enhanced, Enhancer
 from freeseg.systems.grounding_dino.features import Levels, TokenFeatures
 from freeseg.systems.grounding_dino.selection import QuerySelection, Selected
+from freeseg.systems.grounding_dino.targets import read_targets
+from freeseg.systems.grounding_dino.training import BoxTraining
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
 
@@ -73,6 +77,8 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
         max_instances: int = 300,
         min_score: float = 0.0,
         readings: int = 3,
+        training: BoxTraining | None = None,
+        vocabularies: Mapping[str, Vocabulary] | None = None,
     ) -> None:
         """Puts the parts together.
 
@@ -89,6 +95,8 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
             max_instances: Boxes of a class list at most.
             min_score: Of its boxes.
             readings: Boxes of a phrase at most; the first is the answer.
+            training: Matching and losses; None: those of the paper's table.
+            vocabularies: Class lists of the training sets; samples of none have `vocabulary`.
         """
         super().__init__(photo_input=photo_input, tasks=(Task.INSTANCE,))
         self.backbone = backbone
@@ -100,7 +108,11 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
         self.in_features = tuple(in_features)
         self.vocabulary = vocabulary
         self.max_instances, self.min_score, self.readings = max_instances, min_score, readings
+        self.box_training = training or BoxTraining()
+        self.vocabularies: dict[str | None, Vocabulary] = {}
+        self.vocabularies.update(vocabularies or {})
         if vocabulary is not None:
+            self.vocabularies[None] = vocabulary
             takes = Takes(may=frozenset({"classes"}))
             self.answers = {**type(self).answers, Task.INSTANCE: takes}
 
@@ -113,6 +125,8 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
             "in_features": node.IN_FEATURES,
             "photo_input": PhotoInput.from_config(cfg),
             "vocabulary": trained_vocabulary(cfg),
+            "vocabularies": training_vocabularies(cfg),
+            "training": box_training(cfg),
             "max_instances": cfg.TEST.DETECTIONS_PER_IMAGE,
             "min_score": node.MIN_SCORE,
             "readings": node.READINGS,
@@ -134,6 +148,20 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
             enhanced, selected, self.decoder(features, enhanced, text.is_token, selected)
         )
 
+    def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """Of boxes and words: of the selected tokens, and after every layer of the decoder."""
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        captioned = read_targets(samples, self.text_side, self.vocabularies, generator)
+        targets = [target.to(self.device) for target in captioned.targets]
+        text = self.text_side(captioned.captions)
+        features = self.encode_samples(samples)
+        _, selected, layers = self.decode(features, text)
+        predictions = {"_interm": (selected.word_logits, selected.box_logits.sigmoid())}
+        for number, layer in enumerate(layers):
+            ending = f"_{number}" if number < len(layers) - 1 else ""
+            predictions[ending] = layer.word_logits, layer.boxes
+        return self.box_training(predictions, targets, text.is_token)
+
     def answer(
         self, features: TokenFeatures, requests: Sequence[Request]
     ) -> list[SegmentationResult]:
@@ -142,34 +170,46 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
 
     def _result(self, features: TokenFeatures, request: Request) -> SegmentationResult:
         """Of a request about the one image of `features`."""
-        result = SegmentationResult()
+        instances = objects = None
+        vocabulary = request.prompt.vocabulary or self.vocabulary
         if Task.INSTANCE in request.tasks:
-            vocabulary = request.prompt.vocabulary or self.vocabulary
             assert vocabulary is not None
-            found = self._named(features, vocabulary)
-            result = result.joined(SegmentationResult(instances=found, vocabulary=vocabulary))
+            instances = self._named(features, vocabulary)
         if Task.OBJECT in request.tasks:
             phrases = [phrase or "" for phrase in request.prompt.phrases or ()]
             readings = self.readings if request.wants.alternatives else 1
-            found = self._meant(features, phrases, readings)
-            result = result.joined(SegmentationResult(objects=found))
-        return result
+            objects = self._meant(features, phrases, readings)
+        certainty = None
+        if request.wants.certainty:
+            scores = [found.scores for found in (instances, objects) if found is not None]
+            certainty = float(torch.cat(scores).amax()) if sum(map(len, scores)) else 0.0
+        return SegmentationResult(
+            instances=instances, objects=objects, vocabulary=vocabulary, certainty=certainty
+        )
 
     def _named(self, features: TokenFeatures, vocabulary: Vocabulary) -> InstanceSet:
-        """The boxes of a class list."""
+        """The boxes of a class list; of stuff there are none."""
+        things = [label for label, is_thing in enumerate(vocabulary.is_thing) if is_thing]
+        named = vocabulary.select(things)
         scores, boxes = [], []
-        for part in self.text_side.listed(vocabulary.texts):
+        for part in self.text_side.listed(named.texts) if things else ():
             logits, found = self._decoded(features, part.ids)
             scores.append(name_scores(logits, part.spans))
             boxes.append(found[:, None].expand(-1, len(part.spans), -1))
-        return class_boxes(
+        if not scores:
+            nothing = features.tokens.new_zeros(1, 0, 4)
+            scores, boxes = [nothing[..., 0]], [nothing]
+        found_boxes = class_boxes(
             torch.cat(scores, dim=1),
             torch.cat(boxes, dim=1),
-            vocabulary,
+            named,
             features.frames[0],
             max_instances=self.max_instances,
             min_score=self.min_score,
         )
+        assert found_boxes.labels is not None
+        labels = torch.tensor(things, dtype=torch.int64, device=self.device)[found_boxes.labels]
+        return replace(found_boxes, labels=labels)
 
     def _meant(self, features: TokenFeatures, phrases: Sequence[str], readings: int) -> InstanceSet:
         """The boxes of phrases, each asked about alone."""

@@ -55,7 +55,7 @@ RELEASE = KeyMap(
         r"(module\.)?bbox_embed\..*",  # the decoder's once more
     ),
     combine=_share_box_heads,
-    mark=r"(module\.)?(transformer\.enc_out_bbox_embed|feat_map)\.",
+    mark=r"(module\.)?(transformer\.enc_out_bbox_embed|feat_map|selection\.tgt_embed)\.",
     rank=15,
 )
 
