@@ -39,6 +39,7 @@ from freeseg.structures import (
 )
 from freeseg.structures.class_list import clean_name
 
+UNNAMED = Vocabulary(("object",), (True,))  # what is found by systems without classes
 AUTO = 0  # MODEL.SEM_SEG_HEAD.NUM_CLASSES: as many as the training set lists
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def model_vocabulary(model: nn.Module | None, cfg: CfgNode | None = None) -> Voc
     if isinstance(own, Vocabulary):
         return own
     if own is None and getattr(model, "answers", None) is not None:
-        return Vocabulary(("object",), (True,))
+        return UNNAMED
     if cfg is None:
         raise ValueError(f"{type(model).__name__} has no vocabulary of its own: give the argument")
     return trained_vocabulary(cfg) or closed_vocabulary(cfg)

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from freeseg.classes import UNNAMED
 from freeseg.data import ClassSource, read_vocabulary
 from freeseg.data.photo_reader import read_photo
 from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
@@ -125,9 +126,9 @@ class PhotoModel:
         Raises:
             ValueError: It is no class list, or the model knows its own classes only.
         """
-        if isinstance(self.model, SegmentationSystem) and self.model.vocabulary is None:
-            raise ValueError(f"{self.name} knows no classes, and takes no class list")
         if not self.takes_text:
+            if isinstance(self.model, SegmentationSystem) and self.model.vocabulary is None:
+                raise ValueError(f"{self.name} knows no classes, and takes no class list")
             raise ValueError(
                 f"{self.name} knows its {len(own)} classes only; "
                 "other classes need an open-vocabulary model such as FreeSeg"
@@ -183,8 +184,8 @@ class PhotoModel:
     ) -> Prompt:
         """What is pointed at, and a class list where the tasks may be asked for any."""
         answers = getattr(self.model, "answers", None)
-        takes_list = self.takes_text
-        if answers is not None:  # a task that it has not is refused later
+        takes_list = self.takes_text and classes is not UNNAMED  # nobody has named any
+        if takes_list and answers is not None:  # a task that it has not is refused later
             takes_list = any("classes" in answers[task].kinds for task in tasks if task in answers)
         return Prompt(marks=marks, vocabulary=classes if takes_list else None)
 

@@ -19,7 +19,7 @@ from freeseg import Segmenter
 from freeseg.data.panoptic import rgb2id
 from freeseg.data.shapes import UNSEEN
 from freeseg.evaluation.behaviour import VOID, Probes, measure_behaviour
-from freeseg.text.minilm import PACKAGE
+from freeseg.text.bert import PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("FREESEG_SHARED", ROOT / "../shared"))

@@ -194,8 +194,8 @@ def tiny_click(seed: int = 0, side: int = 128) -> SegmentationSystem:
     return build_model(tiny_click_config(side)).eval()
 
 
-def tiny_grounding_dino(seed: int = 0, opts: Sequence[Any] = ()) -> SegmentationSystem:
-    """A Grounding DINO of three trained classes; `opts` are KEY VALUE KEY VALUE."""
+def tiny_grounding_dino_config(opts: Sequence[Any] = ()) -> CfgNode:
+    """Of a Grounding DINO of three trained classes; `opts` are KEY VALUE KEY VALUE."""
     cfg = three_classes("grounding_dino/swin_t.yaml")
     cfg.MODEL.DEVICE = "cpu"
     swin, bert = cfg.MODEL.SWIN, cfg.MODEL.TEXT_ENCODER.BERT
@@ -206,7 +206,12 @@ def tiny_grounding_dino(seed: int = 0, opts: Sequence[Any] = ()) -> Segmentation
     node.ENC_LAYERS = node.DEC_LAYERS = 2
     node.NUM_QUERIES = 9
     cfg.merge_from_list(list(opts))
-    return _build(cfg, seed)
+    return cfg
+
+
+def tiny_grounding_dino(seed: int = 0, opts: Sequence[Any] = ()) -> SegmentationSystem:
+    """The model of that."""
+    return _build(tiny_grounding_dino_config(opts), seed)
 
 
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:

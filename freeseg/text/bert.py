@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class BertEncoder(TextEncoder):
 
     def word_spans(self, text: str) -> list[Span]:
         return hugging_face_spans(self._tokenizer, text)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What tokens read, as a person would write it."""
+        text: str = self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=True)
+        return text
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         embeddings: Tensor = self.bert.embeddings.word_embeddings(ids)

@@ -16,7 +16,7 @@ from PIL import Image
 import freeseg
 import freeseg.zoo
 from freeseg.cli import main
-from freeseg.text import minilm
+from freeseg.text import bert
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fixed_model import write_config, write_weights
@@ -276,7 +276,7 @@ def test_without_a_model_the_bundled_one_is_used(photo, tmp_path, capsys) -> Non
 def test_without_a_text_encoder_a_model_that_needs_none_is_named(
     photo, tmp_path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr(minilm, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(bert, "PACKAGE", "no_such_package")
     command = ["segment", str(photo), "--out", str(tmp_path / "out")]
     assert main(command) == 2
     shown = capsys.readouterr().err

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from freeseg.text import load_minilm
-from freeseg.text.minilm import PACKAGE
+from freeseg.text.bert import PACKAGE
 
 pytest.importorskip("transformers")
 if importlib.util.find_spec(PACKAGE) is None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freeseg.text.bert import PACKAGE
 from freeseg.text.clip import BytePairs
-from freeseg.text.minilm import PACKAGE
 from freeseg.text.spans import NOWHERE, cleaned_spans, covering, hugging_face_spans, with_marks
 from freeseg.text.toy_clip import WordTokenizer
 

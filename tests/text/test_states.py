@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from freeseg.text import TextEncoder, TextStates, load_minilm, load_toy_clip
+from freeseg.text.bert import PACKAGE
 from freeseg.text.clip import CLIP
-from freeseg.text.minilm import PACKAGE
 from freeseg.text.open_clip import OpenClipEncoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

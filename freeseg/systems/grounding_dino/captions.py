@@ -5,6 +5,7 @@ Shapes: N captions, T tokens of the longest, W width of BERT, C channels.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from freeseg.text.bert import BertEncoder
 STOPS = (".", "?")  # behind which a sub-sentence ends
 NOT_IN_NAMES = (*STOPS, ",")
 NUM_KEPT = 16  # captions whose states are kept
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +178,7 @@ class TextSide(nn.Module):
         ids, first = list(start), 0
         spans: list[tuple[int, int]] = []
         for number, text in enumerate(texts):
-            words = self.name_ids(text)[: room - 1]
+            words = self._fitting(text, room - 1)
             is_full = len(ids) - len(start) + len(words) + 1 > room
             if is_full or len(spans) == self.max_names:
                 parts.append(self._part(ids, spans, range(first, number)))
@@ -195,6 +198,12 @@ class TextSide(nn.Module):
         if not ids:
             raise ValueError(f"the name {text!r} has no words")
         return ids
+
+    def _fitting(self, text: str, room: int) -> list[int]:
+        words = self.name_ids(text)
+        if len(words) > room:
+            logger.warning("%r has %d tokens, of which %d are read", text, len(words), room)
+        return words[:room]
 
     def _part(self, ids: list[int], spans: Iterable[tuple[int, int]], texts: range) -> ListedNames:
         return ListedNames((*ids, self.encoder.end_id), tuple(spans), texts)

@@ -75,12 +75,17 @@ def config_of(values: Mapping[str, Any]) -> CfgNode:
     return cfg
 
 
+def built(golden: Golden) -> GroundingDINO:
+    """The stored model."""
+    values = json.loads((golden.folder / "config.json").read_text())
+    model: GroundingDINO = build_model(config_of(values)).eval()
+    golden.fill(model)
+    return model
+
+
 def run_grounding_dino(golden: Golden) -> dict[str, Tensor]:
     """All that is stored, from tokens to boxes."""
-    model: GroundingDINO = build_model(
-        config_of(json.loads((golden.folder / "config.json").read_text()))
-    ).eval()
-    golden.fill(model)
+    model = built(golden)
     texts = json.loads((golden.folder / "text.json").read_text())
     found: dict[str, Tensor] = {}
     stored = golden.tensors
