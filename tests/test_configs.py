@@ -14,11 +14,12 @@ from freeseg import add_freeseg_config, build_model
 from freeseg.config import system_section
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+OWN_TESTS = ("freeseg", "grounding_dino", "lseg", "sam")  # tests/systems/*/test_*_configs.py
 ALL = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob("*.yaml")
     if not path.name.startswith("Base-")
-    and not {CONFIGS / "freeseg", CONFIGS / "lseg", CONFIGS / "sam"} & set(path.parents)
+    and not {CONFIGS / name for name in OWN_TESTS} & set(path.parents)
 )
 # OneFormer's large ones are built, whole, in tests/systems/oneformer/test_oneformer_configs.py.
 # Mask2Former's other backbones are the same when shrunk, so COCO's panoptic ones stand for them.

@@ -13,6 +13,8 @@ from freeseg.config.unused import REFUSED, UNUSED
 from freeseg.modeling import vit
 from freeseg.modeling.backbone import D2ConvNeXt, D2DiNAT, D2SwinTransformer, TimmBackbone, dpt
 from freeseg.systems.freeseg.config import crop_arguments
+from freeseg.systems.grounding_dino import GroundingDINO
+from freeseg.systems.grounding_dino import config as grounding_config
 from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
 from freeseg.systems.sam import config as sam_config
 from freeseg.systems.sam import image_encoder, pyramid_encoder
@@ -124,6 +126,10 @@ ELSEWHERE = {
     "MODEL.TEXT_ENCODER.CACHE": ADAPTER,
     "MODEL.TEXT_ENCODER.SAVE": ADAPTER,
     "MODEL.TEXT_ENCODER.MODEL": "text/open_clip.py",
+    **{
+        f"MODEL.TEXT_ENCODER.BERT.{size}": "text/bert.py"
+        for size in ("WIDTH", "DEPTH", "NHEADS", "DIM_FEEDFORWARD", "POSITIONS")
+    },
     "MODEL.TEXT_ENCODER.NAME": "text/encoder.py",
     "MODEL.TEXT_ENCODER.WEIGHTS": "text/open_clip.py",
 }
@@ -198,4 +204,37 @@ SAM_PARTS = (
     *((sam_config, "PromptEncoder"), (sam_config, "MaskDecoder")),
     *((sam_config, "TwoWayTransformer"), (vit, "WindowedViT")),
     *((pyramid_encoder, "PyramidEncoder"), (image_encoder, "MobileEncoder")),
+)
+
+
+def test_two_values_of_a_key_are_two_grounding_dinos(monkeypatch):
+    """What the constructors of the system and its parts would be given."""
+    for name in GROUNDING_PARTS:
+        record = lambda *values, name=name, **named: (name, values, named)  # noqa: E731
+        monkeypatch.setattr(grounding_config, name, record)
+    seen = []
+    encoder = types.SimpleNamespace(requires_grad_=seen.append)
+    shapes = {name: types.SimpleNamespace(channels=8) for name in (*LEVELS, "another")}
+    backbone = types.SimpleNamespace(output_shape=lambda: shapes, requires_grad_=seen.append)
+    monkeypatch.setattr(grounding_config, "BertEncoder", types.SimpleNamespace)
+    monkeypatch.setattr(grounding_config, "build_text_encoder", lambda _: encoder)
+    monkeypatch.setattr(grounding_config, "build_backbone", lambda _: backbone)
+    monkeypatch.setattr(grounding_config, "BoxTraining", lambda **named: named)
+
+    def given(**changes):
+        seen.clear()
+        try:
+            found = GroundingDINO.from_config(configuration("", changes))
+        except ValueError as error:
+            return f"refused: {error}"
+        return repr((found, seen))
+
+    known, plain = keys("MODEL.GROUNDING_DINO"), given()
+    assert len(known) > 18
+    assert [key for key, value in known.items() if given(**{key: another(value)}) == plain] == []
+
+
+GROUNDING_PARTS = (
+    *("Levels", "TextSide", "FusionLayer", "TextLayer", "DeformableEncoderLayer", "Enhancer"),
+    *("QuerySelection", "WordScores", "GroundingDecoderLayer", "GroundingDecoder"),
 )

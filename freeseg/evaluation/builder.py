@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.config import completed, default_tasks, inference_section
 from freeseg.data.datasets.custom import register_custom
@@ -33,6 +34,7 @@ from freeseg.evaluation.seen_unseen import (
 )
 from freeseg.evaluation.semantic import SemanticEvaluator
 from freeseg.evaluation.truth import Truth
+from freeseg.names import registered
 from freeseg.structures import JUDGED_TASKS
 
 OBJECTS_TASK = "instance"  # whose truth has the objects that are pointed at
@@ -104,12 +106,20 @@ def _evaluators_of(
         logger.warning("dataset %s lists no things that the model knows: without AP", truth.name)
         return []
     limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
-    with_boxes = inference_section(cfg).get("DETECTION_ON", False)
-    evaluators = [ThingEvaluator(truth, folder, with_boxes=with_boxes, limit=limit)]
-    if cfg.TEST.PANOPTIC_INSTANCES:
+    kinds = _kinds_of_precision(cfg)
+    evaluators = [ThingEvaluator(truth, folder, kinds=kinds, limit=limit)]
+    if cfg.TEST.PANOPTIC_INSTANCES and "segm" in kinds:
         panoptic = folder / "panoptic"
         evaluators.append(ThingEvaluator(truth, panoptic, from_panoptic=True, limit=limit))
     return evaluators
+
+
+def _kinds_of_precision(cfg: Any) -> tuple[str, ...]:
+    """What COCO's AP is of: masks, and boxes where DETECTION_ON asks for them or that is all."""
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    if not getattr(system, "has_masks", True):
+        return ("bbox",)
+    return ("bbox", "segm") if inference_section(cfg).get("DETECTION_ON", False) else ("segm",)
 
 
 def _pointing_evaluators(

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class ThingEvaluator(COCOEvaluator):
-    """COCO mask AP of the thing classes.
+    """COCO AP of the thing classes.
 
     Detectron2's evaluator wants thing classes numbered from 0 without gaps; a universal model
     predicts numbers of the one class list (ADE20K's things are 100 of 150). Ground truth is made of
@@ -40,16 +40,16 @@ class ThingEvaluator(COCOEvaluator):
         truth: Truth,
         folder: Path,
         *,
-        with_boxes: bool = False,
+        kinds: Sequence[str] = ("segm",),
         from_panoptic: bool = False,
         limit: int = COCO_LIMIT,
     ) -> None:
-        """Evaluates masks.
+        """Evaluates masks, boxes or both.
 
         Args:
             truth: What is compared with.
             folder: For predictions and ground truth.
-            with_boxes: Evaluate the boxes around the masks too.
+            kinds: Of AP: "segm", "bbox" or both.
             from_panoptic: Ground truth is the panoptic annotation's things even where there is an
                 instance JSON; the results' names end with _panoptic.
             limit: Detections of a photo that count, those of the highest scores; COCO's own
@@ -77,7 +77,7 @@ class ThingEvaluator(COCOEvaluator):
         replace_metadata(view, values)
         super().__init__(
             view,
-            tasks=("bbox", "segm") if with_boxes else ("segm",),
+            tasks=tuple(kinds),
             output_dir=str(folder),
             max_dets_per_image=limit,
         )

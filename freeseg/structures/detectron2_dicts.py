@@ -55,7 +55,7 @@ class Sample:
         instances: Detectron2's, with ``gt_classes`` and ``gt_masks``; else None.
         label_map: int64 [h, w], where there are no instances.
         ignore_label: Of pixels without annotation in it.
-        caption: What was said about the image; None: nothing, its labels are of a class list.
+        caption: What was said about its objects; None: their labels are of a class list.
         phrases: For every instance the characters (first, behind) of the caption that mean it.
     """
 
@@ -108,7 +108,7 @@ def read_sample(annotated: Mapping[str, Any], ignore_label: int) -> Sample:
         instances,
         None if instances is not None else annotated["sem_seg"],
         ignore_label,
-        annotated.get(CAPTION_KEY),
+        annotated[CAPTION_KEY] if PHRASES_KEY in annotated else None,
         annotated.get(PHRASES_KEY),
     )
 

@@ -66,6 +66,7 @@ class SegmentationSystem(nn.Module, Generic[Features]):
 
     answers: Mapping[Task, Takes] = {}  # what a prompt may say for every task that it has
     everything_settings = EverythingSettings()  # of those that take `everything`
+    has_masks = True  # of instances and objects; else they are boxes
     sees_windows = False  # whether its results of a part of a photo lie where the part does
 
     def __init__(

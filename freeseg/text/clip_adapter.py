@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from freeseg.text.cache import TextFeatureCache, TextKey
 from freeseg.text.encoder import TextEncoder
 from freeseg.text.prompting import PromptLearner
+from freeseg.text.weights import keep_own_encoder
 
 
 class ClipAdapter(nn.Module):
@@ -41,9 +42,7 @@ class ClipAdapter(nn.Module):
         self.prompt_learner = prompt_learner
         void = nn.Parameter(torch.randn(1, clip_model.dim) * clip_model.width**-0.5)
         self.register_parameter("non_object_embedding", void if has_void else None)
-        self._register_load_state_dict_pre_hook(self._keep_own_encoder)
-        if not saves_encoder:
-            self.register_state_dict_post_hook(_leave_encoder_out)
+        keep_own_encoder(self, "clip_model", saves_it=saves_encoder)
 
     def class_features(self, names: Sequence[str], task: str, **prompt: Any) -> Tensor:
         """Unit vectors [K, D] of class names under a task.
@@ -70,16 +69,3 @@ class ClipAdapter(nn.Module):
     def with_void(self, class_features: Tensor) -> Tensor:
         """The features [K+1, D] of a classifier, "no object" last."""
         return torch.cat([class_features, F.normalize(self.non_object_embedding, dim=-1)])
-
-    def _keep_own_encoder(self, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-        start = prefix + _ENCODER
-        if not any(key.startswith(start) for key in state):
-            state.update(self.clip_model.state_dict(prefix=start))
-
-
-_ENCODER = "clip_model."
-
-
-def _leave_encoder_out(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    for key in [key for key in state if key.startswith(prefix + _ENCODER)]:
-        del state[key]

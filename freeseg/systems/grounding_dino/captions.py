@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from freeseg.systems.grounding_dino.initial import fill
 from freeseg.text.bert import BertEncoder
+from freeseg.text.weights import keep_own_encoder
 
 STOPS = (".", "?")  # behind which a sub-sentence ends
 NOT_IN_NAMES = (*STOPS, ",")
@@ -105,12 +106,20 @@ class TextSide(nn.Module):
         channels: C.
         max_tokens: Of a caption; more are cut off.
         max_names: Of a part of a class list.
+        saves_encoder: Whether checkpoints hold the BERT.
     """
 
     def __init__(
-        self, *, encoder: BertEncoder, channels: int, max_tokens: int = 256, max_names: int = 80
+        self,
+        *,
+        encoder: BertEncoder,
+        channels: int,
+        max_tokens: int = 256,
+        max_names: int = 80,
+        saves_encoder: bool = True,
     ) -> None:
         super().__init__()
+        keep_own_encoder(self, "encoder", saves_it=saves_encoder)
         self.encoder = encoder
         self.projection = nn.Linear(encoder.width, channels)
         self.max_tokens, self.max_names = max_tokens, max_names

@@ -63,78 +63,95 @@ def grounding_dino_parts(cfg: CfgNode) -> dict[str, nn.Module]:
     """The untrained parts of the system, by the names of its arguments.
 
     Raises:
-        ValueError: The text encoder is none of whose tokens some see only some.
+        ValueError: The text encoder is none of whose tokens some see only some, or something is to
+            be frozen that is not there.
     """
     node = cfg.MODEL.GROUNDING_DINO
-    channels, heads = node.HIDDEN_DIM, node.NHEADS
-    inner, text_heads = node.DIM_FEEDFORWARD // 2, heads // 2
+    unknown = sorted(set(node.FREEZE) - {"image", "text"})
+    if unknown:
+        raise ValueError(f"MODEL.GROUNDING_DINO.FREEZE knows image and text, got {unknown}")
+    backbone: Backbone = build_backbone(with_own_names(cfg))
+    if "image" in node.FREEZE:
+        backbone.requires_grad_(False)
+    shapes = backbone.output_shape()
+    return {
+        "backbone": backbone,
+        "levels": Levels(
+            in_channels=[shapes[name].channels for name in node.IN_FEATURES],
+            channels=node.HIDDEN_DIM,
+            num_levels=node.NUM_LEVELS,
+            temperature=node.TEMPERATURE,
+        ),
+        "text_side": _text_side(cfg),
+        "enhancer": _enhancer(node),
+        "selection": QuerySelection(
+            channels=node.HIDDEN_DIM,
+            num_queries=node.NUM_QUERIES,
+            word_scores=WordScores(channels=node.HIDDEN_DIM, is_calibrated=node.CALIBRATED),
+        ),
+        "decoder": _decoder(node),
+    }
+
+
+def _text_side(cfg: CfgNode) -> TextSide:
+    node = cfg.MODEL.GROUNDING_DINO
     encoder: Any = build_text_encoder(cfg)
     if not isinstance(encoder, BertEncoder):
         raise ValueError(
             f"Grounding DINO reads captions by a BERT: MODEL.TEXT_ENCODER.NAME is bert, "
             f"bert_untrained or minilm, got {cfg.MODEL.TEXT_ENCODER.NAME}"
         )
-    deformable = {
-        "channels": channels,
+    encoder.requires_grad_("text" not in node.FREEZE)
+    return TextSide(
+        encoder=encoder,
+        channels=node.HIDDEN_DIM,
+        max_tokens=node.MAX_TOKENS,
+        max_names=node.MAX_NAMES,
+        saves_encoder=cfg.MODEL.TEXT_ENCODER.SAVE,
+    )
+
+
+def _deformable(node: CfgNode) -> dict[str, int]:
+    """What layers of the enhancer and of the decoder have in common."""
+    return {
+        "channels": node.HIDDEN_DIM,
         "hidden_channels": node.DIM_FEEDFORWARD,
-        "num_heads": heads,
+        "num_heads": node.NHEADS,
         "num_levels": node.NUM_LEVELS,
         "num_points": node.NUM_POINTS,
     }
-    unknown = sorted(set(node.FREEZE) - {"image", "text"})
-    if unknown:
-        raise ValueError(f"MODEL.GROUNDING_DINO.FREEZE knows image and text, got {unknown}")
-    encoder.requires_grad_("text" not in node.FREEZE)
-    backbone: Backbone = build_backbone(with_own_names(cfg))
-    if "image" in node.FREEZE:
-        backbone.requires_grad_(False)
-    shapes = backbone.output_shape()
-    heads_of_decoder = 1 if node.SHARED_HEADS else node.DEC_LAYERS
-    return {
-        "backbone": backbone,
-        "levels": Levels(
-            in_channels=[shapes[name].channels for name in node.IN_FEATURES],
-            channels=channels,
-            num_levels=node.NUM_LEVELS,
-            temperature=node.TEMPERATURE,
-        ),
-        "text_side": TextSide(
-            encoder=encoder,
-            channels=channels,
-            max_tokens=node.MAX_TOKENS,
-            max_names=node.MAX_NAMES,
-        ),
-        "enhancer": Enhancer(
-            fusion_layers=[
-                FusionLayer(
-                    channels=channels,
-                    inner_channels=inner,
-                    num_heads=text_heads,
-                    drop_path=node.FUSION_DROP_PATH,
-                )
-                for _ in range(node.ENC_LAYERS)
-            ],
-            text_layers=[
-                TextLayer(channels=channels, hidden_channels=inner, num_heads=text_heads)
-                for _ in range(node.ENC_LAYERS)
-            ],
-            layers=[
-                DeformableEncoderLayer(**deformable, dropout=0.0) for _ in range(node.ENC_LAYERS)
-            ],
-        ),
-        "selection": QuerySelection(
-            channels=channels,
-            num_queries=node.NUM_QUERIES,
-            word_scores=WordScores(channels=channels, is_calibrated=node.CALIBRATED),
-        ),
-        "decoder": GroundingDecoder(
-            layers=[GroundingDecoderLayer(**deformable) for _ in range(node.DEC_LAYERS)],
-            channels=channels,
-            shares_heads=node.SHARED_HEADS,
-            head_epsilon=node.HEAD_EPSILON,
-            word_scores=[
-                WordScores(channels=channels, is_calibrated=node.CALIBRATED)
-                for _ in range(heads_of_decoder)
-            ],
-        ),
-    }
+
+
+def _enhancer(node: CfgNode) -> Enhancer:
+    """Text layers and fusion have half the heads and half the width of the image's layers."""
+    channels, inner, heads = node.HIDDEN_DIM, node.DIM_FEEDFORWARD // 2, node.NHEADS // 2
+    count = range(node.ENC_LAYERS)
+    return Enhancer(
+        fusion_layers=[
+            FusionLayer(
+                channels=channels,
+                inner_channels=inner,
+                num_heads=heads,
+                drop_path=node.FUSION_DROP_PATH,
+            )
+            for _ in count
+        ],
+        text_layers=[
+            TextLayer(channels=channels, hidden_channels=inner, num_heads=heads) for _ in count
+        ],
+        layers=[DeformableEncoderLayer(**_deformable(node), dropout=0.0) for _ in count],
+    )
+
+
+def _decoder(node: CfgNode) -> GroundingDecoder:
+    layers = [GroundingDecoderLayer(**_deformable(node)) for _ in range(node.DEC_LAYERS)]
+    return GroundingDecoder(
+        layers=layers,
+        channels=node.HIDDEN_DIM,
+        shares_heads=node.SHARED_HEADS,
+        word_scores=[
+            WordScores(channels=node.HIDDEN_DIM, is_calibrated=node.CALIBRATED)
+            for _ in range(1 if node.SHARED_HEADS else len(layers))
+        ],
+        head_epsilon=node.HEAD_EPSILON,
+    )

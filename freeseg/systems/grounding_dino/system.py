@@ -39,7 +39,7 @@ from freeseg.systems.grounding_dino.decoder import DecodedBoxes, GroundingDecode
 from freeseg.systems.grounding_dino.enhancer import Enhanced, Enhancer
 from freeseg.systems.grounding_dino.features import Levels, TokenFeatures
 from freeseg.systems.grounding_dino.selection import QuerySelection, Selected
-from freeseg.systems.grounding_dino.targets import read_targets
+from freeseg.systems.grounding_dino.targets import class_list, read_targets
 from freeseg.systems.grounding_dino.training import BoxTraining
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
@@ -56,6 +56,7 @@ class Grounded(NamedTuple):
 class GroundingDINO(SegmentationSystem[TokenFeatures]):
     """Image, text, and an enhancer, a selection and a decoder in which they read each other."""
 
+    has_masks = False
     answers: Mapping[Task, Takes] = {
         Task.INSTANCE: Takes(needs=frozenset({"classes"})),
         Task.OBJECT: Takes(needs=frozenset({"phrases"})),
@@ -147,6 +148,13 @@ class GroundingDINO(SegmentationSystem[TokenFeatures]):
         return Grounded(
             enhanced, selected, self.decoder(features, enhanced, text.is_token, selected)
         )
+
+    def count_targets(self, sample: Sample) -> int:
+        """How many objects of classes that may be seen an image has."""
+        if sample.caption is not None:
+            return len(sample.labels())
+        seen = set(class_list(sample, self.vocabularies).seen_classes())
+        return sum(label in seen for label in sample.labels().tolist())
 
     def losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """Of boxes and words: of the selected tokens, and after every layer of the decoder."""

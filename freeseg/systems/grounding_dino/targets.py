@@ -38,7 +38,8 @@ def read_targets(
 
     What was said about an image is its caption. Else its caption is drawn of its class list: the
     names of what is there and, half of the time, as many others as there is room for, else fewer,
-    in any order. Of several texts of a class one is drawn.
+    in any order. Of several texts of a class one is drawn. Classes that are flagged as unseen are
+    not named, and their objects left out.
 
     Args:
         samples: With instances or label maps.
@@ -49,24 +50,38 @@ def read_targets(
     Raises:
         ValueError: Nobody says what labels mean, or an object's phrase is not in its caption.
     """
-    rows, words = [], []
+    rows, words, kept = [], [], []
     for sample in samples:
+        labels = sample.labels()
         if sample.caption is not None:
+            is_seen = torch.ones_like(labels, dtype=torch.bool)
             ids, of_objects = _said(sample, text_side)
         else:
-            vocabulary = vocabularies.get(sample.dataset, vocabularies.get(None))
-            if vocabulary is None:
-                raise ValueError(f"no class names are known of the dataset {sample.dataset!r}")
-            ids, of_objects = _drawn(sample.labels(), vocabulary, text_side, generator)
+            vocabulary = class_list(sample, vocabularies)
+            is_seen = torch.isin(labels, labels.new_tensor(vocabulary.seen_classes()))
+            ids, of_objects = _drawn(labels[is_seen], vocabulary, text_side, generator)
         rows.append(ids)
         words.append(of_objects)
+        kept.append(is_seen)
     captions = text_side.of_ids(rows).cut(text_side.max_tokens)
     length = captions.ids.shape[1]
     targets = [
-        BoxTarget(sample.labels(), _boxes(sample), _mask(of_objects, length))
-        for sample, of_objects in zip(samples, words)
+        BoxTarget(sample.labels()[is_seen], _boxes(sample)[is_seen], _mask(of_objects, length))
+        for sample, of_objects, is_seen in zip(samples, words, kept)
     ]
     return CaptionedTargets(captions, targets)
+
+
+def class_list(sample: Sample, vocabularies: Mapping[str | None, Vocabulary]) -> Vocabulary:
+    """What the labels of a sample mean.
+
+    Raises:
+        ValueError: Nobody says it.
+    """
+    vocabulary = vocabularies.get(sample.dataset, vocabularies.get(None))
+    if vocabulary is None:
+        raise ValueError(f"no class names are known of the dataset {sample.dataset!r}")
+    return vocabulary
 
 
 def _drawn(
@@ -74,7 +89,7 @@ def _drawn(
 ) -> tuple[Sequence[int], list[list[int]]]:
     """Tokens of a caption of names, and those of every object."""
     present = labels.unique().tolist()
-    others = [label for label in range(len(vocabulary)) if label not in set(present)]
+    others = [label for label in vocabulary.seen_classes() if label not in set(present)]
     order = torch.randperm(len(others), generator=generator).tolist()
     room = max(text_side.max_names - len(present), 0)
     count = min(len(others), room)
