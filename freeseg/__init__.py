@@ -34,6 +34,7 @@ if not is_run_by_name(__name__):
         from freeseg.names import build_model
 
     from freeseg import data, modeling, resources, systems  # noqa: F401
+    from freeseg.composition import compose
     from freeseg.config import add_freeseg_config
     from freeseg.images import ImageError
     from freeseg.moved import forward_old_paths
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "add_freeseg_config",
     "build_model",
+    "compose",
     "data",
     "modeling",
     "register_release_names",

@@ -46,6 +46,7 @@ ORDER = (
     "photo_model",
     "session",
     "segmenter",
+    "composition",
     "export",
     "bulk",
     "web",

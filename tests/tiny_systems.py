@@ -24,7 +24,7 @@ from freeseg.structures import (
     SegmentationResult,
     Task,
 )
-from freeseg.systems import FreeSeg, SegmentationSystem, systems
+from freeseg.systems import FreeSeg, GroundedSAM, SegmentationSystem, systems
 
 SHORT_SIDE = 48  # of what a model sees of a photo
 CLASS_LISTS = (
@@ -175,6 +175,13 @@ def tiny_sam(seed: int = 0, side: int = 128, opts: Sequence[Any] = ()) -> Segmen
     return _stirred(build_model(cfg), seed)
 
 
+def tiny_grounded_sam(seed: int = 0, **settings: Any) -> SegmentationSystem:
+    """Two that are tiny, composed; every box is good enough."""
+    grounder, segmenter = tiny_grounding_dino(seed), tiny_sam(seed)
+    settings = {"min_score": 0.0, "max_overlap": 0.9, **settings}
+    return GroundedSAM(grounder=grounder, segmenter=segmenter, **settings).eval()
+
+
 def tiny_click_config(side: int = 128) -> CfgNode:
     """Of a SAM on the maps of a backbone, to which points and boxes are also drawn."""
     cfg = get_cfg()
@@ -272,6 +279,14 @@ TINY = {
         tiny_grounding_dino,
         1,
         _grounding_batches,
+        CLASS_LISTS,
+        exports=False,
+        phrases=(("the cat on the left", "a tree"), ("sea",)),
+    ),
+    "grounded_sam": TinySystem(
+        tiny_grounded_sam,
+        1,
+        list,
         CLASS_LISTS,
         exports=False,
         phrases=(("the cat on the left", "a tree"), ("sea",)),

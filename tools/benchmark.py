@@ -17,6 +17,7 @@ from benchmark_rows import (
     add_to,
     attention,
     evaluation,
+    grounding,
     lines_of,
     models,
     operator,
@@ -27,7 +28,7 @@ from benchmark_rows import (
     training,
 )
 
-PARTS = (operator, attention, models, postprocessing, requests, evaluation, training)
+PARTS = (operator, attention, models, grounding, postprocessing, requests, evaluation, training)
 ROWS = {row.name: row for part in PARTS for row in part.ROWS}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

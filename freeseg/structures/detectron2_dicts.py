@@ -212,6 +212,7 @@ def _write_instances(found: InstanceSet) -> Instances:
         "pred_stabilities": found.stabilities,
         "pred_points": found.points,
         "pred_windows": found.windows,
+        "pred_asked_boxes": found.asked_boxes,
     }
     known = {name: value for name, value in fields.items() if value is not None}
     return Instances(found.image_size, **known)
@@ -267,4 +268,5 @@ def _read_instances(found: Instances | None) -> InstanceSet | None:
         stabilities=known.get("pred_stabilities"),
         points=known.get("pred_points"),
         windows=known.get("pred_windows"),
+        asked_boxes=known.get("pred_asked_boxes"),
     )

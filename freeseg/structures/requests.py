@@ -175,11 +175,14 @@ class Wants:
         labels: Semantic labels [H, W] will do, instead of scores of all classes.
         certainty: How far the model knows what it sees is asked too.
         alternatives: Of what a prompt points at other readings are given beside the answer.
+        single: Prompts have one meaning each: a box is answered by the mask that SAM has for
+            several prompts, which its release calls `multimask_output=False`.
     """
 
     labels: bool = False
     certainty: bool = False
     alternatives: bool = True
+    single: bool = False
 
 
 @dataclass(frozen=True, eq=False)

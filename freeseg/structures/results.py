@@ -82,6 +82,7 @@ class InstanceSet:
         stabilities: Float [N], how little of each mask depends on where its logits are cut.
         points: float64 [N, 2], (x, y) in photo pixels, what each was found by.
         windows: int64 [N, 4], left, top, right, bottom of the part of the photo it was found in.
+        asked_boxes: Float [N, 4], xyxy pixels, the boxes that the masks were asked for.
     """
 
     masks: Tensor | Runs | None
@@ -96,6 +97,7 @@ class InstanceSet:
     stabilities: Tensor | None = None
     points: Tensor | None = None
     windows: Tensor | None = None
+    asked_boxes: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.masks is None and self.size is None:
@@ -110,6 +112,14 @@ class InstanceSet:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def select(self, rows: Tensor) -> InstanceSet:
+        """Some of them, by int64 indices."""
+        assert not isinstance(self.masks, Runs)
+        kept: dict[str, Any] = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **kept)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The systems: compositions of the parts below, registered as Detectron2 meta-architectures."""
 
 from freeseg.systems.freeseg import FreeSeg, FreeSegPrompts, OpenVocabulary
+from freeseg.systems.grounded_sam import GroundedSAM
 from freeseg.systems.grounding_dino import GroundingDINO
 from freeseg.systems.lseg import LSeg
 from freeseg.systems.mask2former import Mask2Former, MaskFormer
@@ -13,6 +14,7 @@ __all__ = [
     "SAM",
     "FreeSeg",
     "FreeSegPrompts",
+    "GroundedSAM",
     "GroundingDINO",
     "LSeg",
     "Mask2Former",

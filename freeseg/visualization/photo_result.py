@@ -69,7 +69,8 @@ class Instances:
     Of what a prompt points at, `owners` are the rows of the prompt that each answers, `choices` are
     0 for an answer and from 1 on for other readings of it, and `qualities` what the system itself
     says of its masks. Of all there is in a photo, `stabilities` are how little each mask depends on
-    where its logits are cut, `points` what it was found by, `windows` the part of the photo.
+    where its logits are cut, `points` what it was found by, `windows` the part of the photo. Where
+    masks were looked for in boxes, `asked_boxes` are these.
     """
 
     masks: Masks | None  # [N, H, W]; of all there is each is made when asked for; None: boxes alone
@@ -83,6 +84,7 @@ class Instances:
     stabilities: npt.NDArray[np.float32] | None = None  # [N], in [0, 1]
     points: npt.NDArray[np.float64] | None = None  # [N, 2], (x, y) pixels
     windows: npt.NDArray[np.int64] | None = None  # [N, 4], xyxy pixels
+    asked_boxes: npt.NDArray[np.float32] | None = None  # [N, 4], xyxy pixels
 
     def __len__(self) -> int:
         return len(self.names)
@@ -268,6 +270,7 @@ def _read_instances(found: InstanceSet | None, vocabulary: Vocabulary) -> Instan
         stabilities=_array(found.stabilities, np.float32),
         points=_array(found.points, np.float64),
         windows=_array(found.windows, np.int64),
+        asked_boxes=_array(found.asked_boxes, np.float32),
     )
 
 

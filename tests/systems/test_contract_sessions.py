@@ -186,10 +186,16 @@ def _tuned(_: int):
 
 
 CACHE = "features of texts, under keys that say all that they depend on"
+ARGUMENTS = "names of its arguments, which Detectron2 looks up at a resize's first call"
 STRUCTURE = "a cached property: a part of these keys"
 # What an answer leaves behind, and why it may: by the system, attributes of modules.
 LEAVES = {
     "freeseg": {"clip_adapter.cache": CACHE, "clip_adapter.clip_model._structure": STRUCTURE},
+    "grounded_sam": {
+        "grounder.text_side._kept": CACHE,
+        "grounder.text_side.encoder._structure": STRUCTURE,
+        **dict.fromkeys(("grounder.photo_input", "segmenter.photo_input"), ARGUMENTS),
+    },
     "grounding_dino": {"text_side._kept": CACHE, "text_side.encoder._structure": STRUCTURE},
     "lseg": {"text_adapter.cache": CACHE, "text_adapter.clip_model._structure": STRUCTURE},
     "freeseg, tuned over a data set": {

@@ -149,6 +149,10 @@ class TextSide(nn.Module):
             self._kept.popitem(last=False)
         return self._kept[key]
 
+    def forget(self) -> None:
+        """Keeps no states."""
+        self._kept.clear()
+
     def _read(self, captions: Captions) -> Tensor:
         return self.encoder.states_of_ids(captions.ids, captions.visible, captions.places)
 

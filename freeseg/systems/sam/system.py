@@ -204,7 +204,7 @@ class SAM(SegmentationSystem[EmbeddingFeatures]):
             prompts.num_tokens,
             frame,
             wants_alternatives=request.wants.alternatives,
-            many_prompts=self.mask_decoder.many_prompts,
+            many_prompts=0 if request.wants.single else self.mask_decoder.many_prompts,
         )
         result = SegmentationResult(objects=objects)
         if request.wants.certainty and len(objects):
