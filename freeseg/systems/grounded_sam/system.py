@@ -46,7 +46,7 @@ class GroundedSAM(SegmentationSystem[ComposedFeatures]):
         max_overlap: float | None = 0.8,
         per_class: bool = False,
     ) -> None:
-        """Puts parts together that exchange boxes in pixels of the photo, see `freeseg.compose`.
+        """Puts parts together that exchange boxes of the photo; arguments as of `freeseg.compose`.
 
         Raises:
             ValueError: The parts do not fit.
@@ -86,7 +86,7 @@ class GroundedSAM(SegmentationSystem[ComposedFeatures]):
         results = []
         for request in requests:
             image = features.images[request.index]
-            (found,) = self.grounder.answer(image.grounded, [replace(request, index=0)])
+            found = self.grounder.answer(image.grounded, [replace(request, index=0)])[0]
             instances, objects = found.instances, found.objects
             if instances is not None:
                 instances = self._filled(image, self._kept(instances))
@@ -108,8 +108,7 @@ class GroundedSAM(SegmentationSystem[ComposedFeatures]):
 
     def _filled(self, image: EncodedTwice, found: InstanceSet) -> InstanceSet:
         """Instances with the masks in their boxes; a box without area has an empty one."""
-        sides = found.boxes[:, 2:] - found.boxes[:, :2]
-        rows = torch.nonzero((sides > 0).all(1))[:, 0]
+        rows = torch.nonzero((found.boxes[:, 2:] > found.boxes[:, :2]).all(1))[:, 0]
         masks = torch.zeros(len(found), *found.image_size, dtype=torch.bool, device=rows.device)
         boxes = torch.zeros_like(found.boxes)
         if len(rows):
