@@ -25,6 +25,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.catalog import dataset_metadata, dataset_vocabulary
 from freeseg.checkpoints import read_content
+from freeseg.config import default_tasks
 from freeseg.files import write_text
 from freeseg.names import registered
 from freeseg.structures import (
@@ -49,6 +50,19 @@ def knows_classes(cfg: CfgNode) -> bool:
     """Whether the configured system has classes; one that has none takes datasets of any."""
     system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
     return not set(JUDGED_TASKS).isdisjoint(answered_tasks(system))
+
+
+def evaluated_tasks(cfg: CfgNode) -> tuple[str, ...]:
+    """Tasks that the configuration has on; the one of a system that has no other."""
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    known = [task for task in answered_tasks(system) if task in JUDGED_TASKS]
+    return (known[0],) if len(known) == 1 else default_tasks(cfg)
+
+
+def has_masks(cfg: CfgNode) -> bool:
+    """Whether the configured system finds masks; else its instances and objects are boxes."""
+    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
+    return bool(getattr(system, "has_masks", True))
 
 
 def trained_vocabulary(cfg: CfgNode) -> Vocabulary | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from freeseg.data.boxes import BoxMapper
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import check_registered, register_all
 from freeseg.data.loader import build_test_loader, build_train_loader, evenly_spread
@@ -13,6 +14,7 @@ from freeseg.data.vocabulary import ClassSource, read_vocabulary
 
 __all__ = [
     "MAPPER_REGISTRY",
+    "BoxMapper",
     "ClassSource",
     "Pair",
     "PairDataset",

@@ -13,11 +13,13 @@ from freeseg.classes import (
     config_takes_classes,
     fill_num_classes,
     fixed_vocabulary,
+    has_masks,
     refuse_shared_texts,
     training_vocabularies,
 )
 from freeseg.config import completed, system_section, training_tasks
 from freeseg.data import register_custom
+from freeseg.data.boxes import NAME as BOXES
 from freeseg.data.check import CheckSettings, DatasetSummary, check_dataset
 from freeseg.data.datasets.own_loader import check_metadata
 from freeseg.data.loader import check_training_classes
@@ -171,6 +173,7 @@ def _settings(cfg: Any, name: str, train: Sequence[str]) -> CheckSettings:
         max_objects=section.NUM_OBJECT_QUERIES if has_queries else 0,
         max_objects_key=f"MODEL.{key}.NUM_OBJECT_QUERIES",
         tasks=_tasks(cfg, name, train),
+        needs_masks=has_masks(cfg) or (name in train and cfg.INPUT.DATASET_MAPPER_NAME != BOXES),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from freeseg.config import completed, default_tasks, inference_section
+from freeseg.classes import evaluated_tasks, has_masks
+from freeseg.config import completed, inference_section
 from freeseg.evaluation.builder import judges
 from freeseg.evaluation.pointing import pointing_settings
 from freeseg.evaluation.pointing.clicks import REPORTED
@@ -93,7 +94,7 @@ def _judged_and_on(cfg: Any, dataset: str) -> list[str]:
         judged = judges(dataset)
     except NotImplementedError:  # own evaluators, with names of their own
         return []
-    is_on = default_tasks(cfg)
+    is_on = evaluated_tasks(cfg)
     return [task for task in _METRICS if task in judged and task in is_on]
 
 
@@ -109,4 +110,6 @@ def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
             "segm_panoptic": cfg.TEST.PANOPTIC_INSTANCES,
         }
         known.update({group: known["segm"] for group, is_given in extra.items() if is_given})
+        if not has_masks(cfg):
+            known = {"bbox": known["segm"]}
     return known

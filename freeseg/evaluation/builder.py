@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.catalog import dataset_metadata, dataset_names
-from freeseg.config import completed, default_tasks, inference_section
+from freeseg.classes import evaluated_tasks, has_masks
+from freeseg.config import completed, inference_section
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.edges import EDGES
 from freeseg.data.records import dataset_records
@@ -34,7 +34,6 @@ from freeseg.evaluation.seen_unseen import (
 )
 from freeseg.evaluation.semantic import SemanticEvaluator
 from freeseg.evaluation.truth import Truth
-from freeseg.names import registered
 from freeseg.structures import JUDGED_TASKS
 
 OBJECTS_TASK = "instance"  # whose truth has the objects that are pointed at
@@ -116,8 +115,7 @@ def _evaluators_of(
 
 def _kinds_of_precision(cfg: Any) -> tuple[str, ...]:
     """What COCO's AP is of: masks, and boxes where DETECTION_ON asks for them or that is all."""
-    system = registered(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE)
-    if not getattr(system, "has_masks", True):
+    if not has_masks(cfg):
         return ("bbox",)
     return ("bbox", "segm") if inference_section(cfg).get("DETECTION_ON", False) else ("segm",)
 
@@ -168,7 +166,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
                 "to point at"
             )
         return [OBJECTS_TASK]
-    tasks = default_tasks(cfg)
+    tasks = evaluated_tasks(cfg)
     wanted = [task for task in judged if task in tasks]
     if not wanted:
         raise ValueError(

@@ -66,6 +66,7 @@ class ThingEvaluator(COCOEvaluator):
         self._number_of_class[things] = torch.arange(len(things))
         self._suffix = "_panoptic" if from_panoptic else ""
         self._limit = limit
+        self._kinds = tuple(kinds)
         self._image_ids = numbers_of_images(truth)
         view = f"{truth.name}/things{self._suffix}"
         path = folder / f"instances{self._suffix}_ground_truth.json"
@@ -77,7 +78,7 @@ class ThingEvaluator(COCOEvaluator):
         replace_metadata(view, values)
         super().__init__(
             view,
-            tasks=tuple(kinds),
+            tasks=self._kinds,
             output_dir=str(folder),
             max_dets_per_image=limit,
         )
@@ -107,7 +108,13 @@ class ThingEvaluator(COCOEvaluator):
 
     def _content(self, truth: Truth, things: Sequence[int], from_panoptic: bool) -> dict[str, Any]:
         """The ground truth in COCO's form."""
-        content = coco_content(truth, things, self._image_ids, from_panoptic=from_panoptic)
+        content = coco_content(
+            truth,
+            things,
+            self._image_ids,
+            from_panoptic=from_panoptic,
+            needs_masks="segm" in self._kinds,
+        )
         self._warn_of_limit(truth.name, content)
         return content
 

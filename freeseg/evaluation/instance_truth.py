@@ -23,7 +23,12 @@ Row = dict[str, Any]
 
 
 def coco_content(
-    truth: Truth, things: Sequence[int], image_ids: Mapping[Any, int], *, from_panoptic: bool
+    truth: Truth,
+    things: Sequence[int],
+    image_ids: Mapping[Any, int],
+    *,
+    from_panoptic: bool,
+    needs_masks: bool = True,
 ) -> dict[str, Any]:
     """A COCO instance annotation file of the things in a dataset.
 
@@ -36,6 +41,7 @@ def coco_content(
         things: Class numbers of what counts.
         image_ids: What every image id of the dataset is called in the file.
         from_panoptic: Use the panoptic annotation even where there is another.
+        needs_masks: False: objects that have a box alone count, by its area.
     """
     keeps_areas = bool(dataset_metadata(truth.name).get("keeps_annotated_areas", False))
     records = None if from_panoptic else truth.thing_records()
@@ -48,7 +54,7 @@ def coco_content(
             size, rows = _segments(record, things)
         else:
             size = record["height"], record["width"]
-            rows = list(_objects(record, size, keeps_areas))
+            rows = list(_objects(record, size, keeps_areas, needs_masks=needs_masks))
         image_id = image_ids[record["image_id"]]
         name = Path(record["file_name"]).name
         images.append({"id": image_id, "file_name": name, "height": size[0], "width": size[1]})
@@ -62,16 +68,19 @@ def coco_content(
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
-def _objects(record: Mapping[str, Any], size: tuple[int, int], keeps_areas: bool) -> Iterator[Row]:
+def _objects(
+    record: Mapping[str, Any], size: tuple[int, int], keeps_areas: bool, *, needs_masks: bool
+) -> Iterator[Row]:
     """The objects of a record with instance annotation that have a pixel.
 
-    One that has a box alone is a region where nothing is judged, as a crowd.
+    Where masks are needed, one that has a box alone is a region where nothing is judged, as a
+    crowd.
     """
     for row in record["annotations"]:
         mask = drawable(row.get("segmentation"), size)
         is_ignored = bool(row.get("iscrowd", 0))
         if mask is None and row.get("bbox") is not None and not keeps_areas:
-            mask, is_ignored = [_corners(row)], True
+            mask, is_ignored = [_corners(row)], is_ignored or needs_masks
         if mask is None:
             continue
         runs = as_runs(mask, size)

@@ -10,10 +10,12 @@ from freeseg.structures.class_rows import (
 )
 from freeseg.structures.detectron2_dicts import (
     ALTERNATIVES_KEY,
+    CAPTION_KEY,
     CERTAINTY_KEY,
     DATASET_KEY,
     LABEL_MAP_KEY,
     OUTPUT_KEYS,
+    PHRASES_KEY,
     PROMPT_KEY,
     Sample,
     read_frame,
@@ -60,6 +62,7 @@ from freeseg_command.tasks import JUDGED_TASKS, Task
 __all__ = [
     "ALTERNATIVES_KEY",
     "ANYONE",
+    "CAPTION_KEY",
     "CERTAINTY_KEY",
     "CLASSES_FILE",
     "CLASSES_KEY",
@@ -67,6 +70,7 @@ __all__ = [
     "JUDGED_TASKS",
     "LABEL_MAP_KEY",
     "OUTPUT_KEYS",
+    "PHRASES_KEY",
     "PROMPT_KEY",
     "ClassEntry",
     "DecoderOutput",

@@ -36,6 +36,7 @@ class CheckSettings:
         max_objects: Objects of a photo that can be learned, the number of queries; 0: any.
         max_objects_key: Of the configuration.
         tasks: That it must have truth for.
+        needs_masks: False: boxes are learned and judged.
     """
 
     is_train: bool = True
@@ -46,6 +47,7 @@ class CheckSettings:
     max_objects: int = 0
     max_objects_key: str = ""
     tasks: tuple[str, ...] = ()
+    needs_masks: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _check(
     photos = frozenset(identity_of(record) for record in records)
     if classes is None:  # what its objects are cannot be said either
         return DatasetSummary(name, photos, 0, 0)
-    counts = count_objects(name, records, len(classes), problems)
+    counts = count_objects(name, records, len(classes), problems, needs_masks=settings.needs_masks)
     has_objects = any(key in row for row in records for key in ("annotations", "segments_info"))
     if has_objects and (counts.objects or not problems.errors):  # else they are in those errors
         check_objects(name, counts, classes, problems, is_train=settings.is_train)

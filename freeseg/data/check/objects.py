@@ -52,9 +52,22 @@ class ObjectCounts:
 
 
 def count_objects(
-    name: str, records: Sequence[Record], num_classes: int, problems: Problems
+    name: str,
+    records: Sequence[Record],
+    num_classes: int,
+    problems: Problems,
+    *,
+    needs_masks: bool = True,
 ) -> ObjectCounts:
-    """Counts the objects and segments of a dataset, and collects those that have no meaning."""
+    """Counts the objects and segments of a dataset, and collects those that have no meaning.
+
+    Args:
+        name: Of the dataset, for messages.
+        records: Of it.
+        num_classes: That it lists.
+        problems: Gets what is wrong.
+        needs_masks: False: a box is enough for an object to be learned and judged.
+    """
     counts = ObjectCounts(name)
     collecting = problems.collecting("objects")
     for record in records:
@@ -64,7 +77,9 @@ def count_objects(
             with collecting:
                 where = f"object {number} of {photo}"
                 _check_fields(name, where, row, num_classes)
-                if "annotations" not in record or _has_pixels(record, row, where, counts):
+                has_box = not needs_masks and row.get("bbox") is not None
+                is_segment = "annotations" not in record
+                if is_segment or has_box or _has_pixels(record, row, where, counts):
                     _count(row, counts)
         here = sum(counts.of_class.values()) - before
         counts.most = max(counts.most, (here, photo))

@@ -21,6 +21,7 @@ from freeseg.data.datasets.json_rows import (
     without_twins,
 )
 from freeseg.data.datasets.label_pngs import register_label_pngs
+from freeseg.data.datasets.odvg import SUFFIX, register_odvg
 from freeseg.data.problems import Problems
 from freeseg.structures.class_list import clean_name
 
@@ -39,8 +40,9 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
         rows: each [name, json_file, image_root, panoptic_root]. With panoptic_root (the folder of
             the PNGs) the JSON is COCO-panoptic, with "" it is COCO-instance. A JSON that has
             "categories" and no "images" describes label PNGs, whose folder stands in the place of
-            panoptic_root: their pixels are category ids. Class names and thing flags come from the
-            JSON; classes are numbered things first, then by category id.
+            panoptic_root: their pixels are category ids. A file of JSON lines (.jsonl) is ODVG,
+            with boxes and captions. Class names and thing flags come from the JSON; classes are
+            numbered things first, then by category id.
 
     Raises:
         ValueError: A row, or what its file says of classes, cannot be used; a DataError with a
@@ -81,6 +83,12 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
     source = Path(json_file).expanduser()
     images = Path(image_root).expanduser()
     maps = Path(panoptic_root).expanduser() if panoptic_root else None
+    if source.suffix == SUFFIX:
+        if maps is not None:
+            raise ValueError(f"DATASETS.CUSTOM: {source} has boxes alone, its panoptic_root is ''")
+        _require_folder(images)
+        register_odvg(name, source, images, HINT)
+        return
     content = read_json(source, HINT)
     if isinstance(content, dict) and {"images", "annotations"}.isdisjoint(content):
         rows = _categories(content, source, default_thing=0)
