@@ -44,7 +44,7 @@ def draw_overlay(result: PhotoResult, task: str, min_score: float) -> RgbImage:
     if result.marks is not None:
         picture = draw_marks(picture, result.marks, factor)
     rows = _legend_rows(result, task, segments)
-    return add_legend(picture, LegendRow(task, None, _headings(task)), rows, font_size)
+    return add_legend(picture, LegendRow(task, None, _headings(result, task)), rows, font_size)
 
 
 def draw_picture(result: PhotoResult, task: str, min_score: float) -> RgbImage:
@@ -141,7 +141,14 @@ _SEGMENTS: dict[str, Callable[[PhotoResult, float], list[DrawnSegment]]] = {
 }
 
 
-def _headings(task: str) -> tuple[str, ...]:
+def _has_areas(result: PhotoResult, task: str) -> bool:
+    """Whether segments are masks: of boxes there is nothing but the edge in a picture."""
+    return task not in SCORED_TASKS or result.scored[Task(task)].masks is not None
+
+
+def _headings(result: PhotoResult, task: str) -> tuple[str, ...]:
+    if not _has_areas(result, task):
+        return ("score",)
     return ("score", "area") if task in SCORED_TASKS else ("area",)
 
 
@@ -162,7 +169,7 @@ def _legend_rows(
     for label in sorted(areas, key=lambda label: -areas[label]):
         members = by_label[label]
         count = f" ×{len(members)}" if len(members) > 1 else ""
-        figures = [_share(areas[label], covered.size)]
+        figures = [_share(areas[label], covered.size)] if _has_areas(result, task) else []
         if task in SCORED_TASKS:
             figures.insert(0, _score_range([segment.score or 0.0 for segment in members]))
         name = result.vocabulary.names[label] + count
