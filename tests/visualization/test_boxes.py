@@ -16,7 +16,6 @@ from freeseg.visualization.drawn_segments import frame_of
 from freeseg.visualization.overlay import _headings
 from freeseg.visualization.summary import describe, summarize
 
-
 SIZE = (48, 64)
 BOXES = [[4.0, 6.0, 24.0, 40.0], [30.5, 0.0, 64.0, 20.0], [9.0, 9.0, 9.0, 12.0]]
 NAMES = ("car", "dog")
