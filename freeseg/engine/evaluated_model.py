@@ -9,6 +9,7 @@ from freeseg.config import sliding_window_arguments
 from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.edges import edge_model
 from freeseg.evaluation.pointing import ObjectPointing, pointing_settings
+from freeseg.evaluation.referring import referring_model
 from freeseg.inference import SlidingWindow
 
 
@@ -17,9 +18,9 @@ def evaluated_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
     One that knows no classes is pointed at objects, as TEST.POINTING says; another has its prompts
     tuned, and sliding windows where TEST.AUG.IS_SLIDE. Photos with boundaries are looked at for
-    edges.
+    edges, those with sentences for what these mean.
     """
-    return edge_model(cfg, model, _answering(cfg, model))
+    return referring_model(cfg, model, edge_model(cfg, model, _answering(cfg, model)))
 
 
 def _answering(cfg: CfgNode, model: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from freeseg.classes import evaluated_tasks, has_masks
 from freeseg.config import completed, inference_section
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.edges import EDGES
+from freeseg.data.datasets.referring import REFERRING
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
 from freeseg.evaluation.edges import EdgeEvaluator, has_edges
@@ -27,6 +28,7 @@ from freeseg.evaluation.pointing import (
     listed_objects,
     pointing_settings,
 )
+from freeseg.evaluation.referring import ReferringEvaluator, is_referring
 from freeseg.evaluation.seen_unseen import (
     SeenUnseen,
     SeenUnseenEvaluator,
@@ -51,7 +53,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
     "cityscapes_instance": ("instance",),
-    EDGES: (),  # judged by what is found without a task
+    **dict.fromkeys((EDGES, REFERRING), ()),  # judged by what is found without a task
 }
 
 
@@ -73,6 +75,8 @@ def build_evaluators(
     register_custom(cfg.DATASETS.CUSTOM)
     if has_edges(dataset_name):
         return [EdgeEvaluator(cfg.TEST.EDGES.THRESHOLDS)]
+    if is_referring(dataset_name):
+        return [ReferringEvaluator()]
     wanted = wanted_tasks(cfg, dataset_name)
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     truth = Truth.of(cfg, dataset_name)
@@ -143,7 +147,8 @@ def _pointing_evaluators(
 
 def truth_task(cfg: Any, dataset_name: str) -> str:
     """The task whose truth test inputs need, see `freeseg.data.build_test_loader`; "": none."""
-    is_pointed = pointing_settings(cfg) is not None and not has_edges(dataset_name)
+    has_own = has_edges(dataset_name) or is_referring(dataset_name)
+    is_pointed = pointing_settings(cfg) is not None and not has_own
     return OBJECTS_TASK if is_pointed else ""
 
 
@@ -157,7 +162,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
         ValueError: There is none.
     """
     judged = judges(dataset_name)
-    if has_edges(dataset_name):
+    if has_edges(dataset_name) or is_referring(dataset_name):
         return []
     if pointing_settings(cfg) is not None:
         if OBJECTS_TASK not in judged:

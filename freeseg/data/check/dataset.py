@@ -15,6 +15,7 @@ from freeseg.data.check.photos import check_photos, check_twins
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.edges import BOUNDARIES_KEY, read_boundaries
 from freeseg.data.datasets.json_rows import MissingDataError
+from freeseg.data.datasets.referring import REFERRED_KEY
 from freeseg.data.problems import Problems
 from freeseg.data.records import dataset_records, identity_of, merged, photo_of
 from freeseg.images import FULL_WHITE
@@ -89,6 +90,8 @@ def _check(
     records = _with_all_keys(name, records, problems)
     if any(BOUNDARIES_KEY in record for record in records):
         return _check_boundaries(name, records, settings, problems)
+    if any(REFERRED_KEY in record for record in records):
+        return _check_referring(name, records, settings, problems)
     _check_tasks(name, records, settings.tasks, problems)
     if settings.merge_twins:
         with problems.collecting("photos listed twice"):
@@ -119,6 +122,16 @@ def _check(
             f"{settings.max_objects_key}",
         )
     return DatasetSummary(name, photos, counts.objects, len(classes))
+
+
+def _check_referring(
+    name: str, records: Sequence[Record], settings: CheckSettings, problems: Problems
+) -> DatasetSummary:
+    """Looks at a set of objects that sentences mean, which has no classes."""
+    frame, white_level = settings.frame, settings.white_level
+    check_photos(name, records, problems, frame=frame, white_level=white_level)
+    count = sum(len(record[REFERRED_KEY]) for record in records)
+    return DatasetSummary(name, frozenset(identity_of(record) for record in records), count, 0)
 
 
 def _check_boundaries(
@@ -196,7 +209,7 @@ def _check_has_truth(name: str, record: Record) -> None:
     Raises:
         ValueError: Names it and what is wanted.
     """
-    if not any(key in record for key in ("annotations", *MAP_KEYS, BOUNDARIES_KEY)):
+    if not any(key in record for key in ("annotations", *MAP_KEYS, BOUNDARIES_KEY, REFERRED_KEY)):
         raise ValueError(
             f"{name}: {record['file_name']} has no ground truth: a record needs "
             "pan_seg_file_name, annotations or sem_seg_file_name"

@@ -16,6 +16,7 @@ from freeseg.data.datasets.edges import register_edges
 from freeseg.data.datasets.few_shot import register_fold_training_sets
 from freeseg.data.datasets.interactive import register_interactive
 from freeseg.data.datasets.mapillary import register_mapillary
+from freeseg.data.datasets.referring import register_referring
 from freeseg.data.datasets.roots import datasets_root, generated_root
 from freeseg.data.datasets.seen import register_published_splits
 from freeseg.data.datasets.shapes import register_shapes
@@ -39,6 +40,7 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
         register_published_splits()
         register_interactive(folder)
         register_edges(folder)
+        register_referring(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
     register_fold_training_sets()
