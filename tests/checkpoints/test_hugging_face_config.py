@@ -88,7 +88,7 @@ def with_value(key: str, value: object):
         ),
         (
             with_value("model_type", "segformer"),
-            "describes a 'segformer', known are mask2former and",
+            "describes a 'segformer', known are .*mask2former",
         ),
         (without("model_type"), "has no model_type, .* or a model that `freeseg models` lists"),
         (with_value("id2label", {"0": "a", "2": "b"}), "id2label has no name for 1"),
