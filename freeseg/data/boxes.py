@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 
 class BoxMapper:
-    """Turns a record with "annotations" into an image with boxes; masks are not looked at.
+    """Turns a record of instances or of panoptic segments into an image with boxes of things.
 
     A record with "caption" has "phrases" in every annotation: characters (first, behind) of it.
     Where a caption says left or right, the image is not mirrored. Seeds count as for
@@ -82,11 +82,7 @@ class BoxMapper:
         Raises:
             ValueError: The record has no annotations, or an object no box.
         """
-        if "annotations" not in record:
-            raise ValueError(
-                f"{record['file_name']} has no boxes: INPUT.DATASET_MAPPER_NAME {NAME} reads "
-                "instance annotation"
-            )
+        listed = _objects(record)
         output = {key: value for key, value in record.items() if key not in _LEFT_OUT}
         with seeded(record.get("seed"), record.get("position")):
             image = order_channels(self.reader.read(record), self.image_format)
@@ -96,7 +92,7 @@ class BoxMapper:
             inputs = T.AugInput(image)
             transforms = T.AugmentationList(steps)(inputs)
         height, width = inputs.image.shape[:2]
-        rows = [row for row in record["annotations"] if not row.get("iscrowd", 0)]
+        rows = [row for row in listed if not row.get("iscrowd", 0)]
         boxes = Boxes(torch.from_numpy(transforms.apply_box(_corners(rows, record))).float())
         boxes.clip((height, width))
         kept = boxes.nonempty(LEAST_SIDE)
@@ -113,6 +109,23 @@ class BoxMapper:
         return output
 
 
+def _objects(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of a record's things, of its instance annotation or else of its panoptic one.
+
+    Raises:
+        ValueError: It has neither.
+    """
+    if "annotations" in record:
+        return list(record["annotations"])
+    if "segments_info" not in record:
+        raise ValueError(
+            f"{record['file_name']} has no boxes: INPUT.DATASET_MAPPER_NAME {NAME} reads "
+            "instance or panoptic annotation"
+        )
+    mode = {"bbox_mode": BoxMode.XYWH_ABS}  # as COCO has it
+    return [{**mode, **row} for row in record["segments_info"] if row.get("isthing", True)]
+
+
 def _corners(rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> Any:
     """Boxes float64 [N, 4], xyxy in pixels."""
     for row in rows:
@@ -127,6 +140,8 @@ def build_box_mapper(cfg: Any, is_train: bool) -> Mapper:
     return BoxMapper(cfg) if is_train else SegmentationMapper(cfg, False)
 
 
-_LEFT_OUT = frozenset({"annotations", "seed", CAPTION_KEY})
+_LEFT_OUT = frozenset(
+    {"annotations", "seed", CAPTION_KEY, "segments_info", "pan_seg_file_name", "sem_seg_file_name"}
+)
 
 MAPPER_REGISTRY._do_register(NAME, build_box_mapper)

@@ -205,3 +205,20 @@ def test_a_loader_mixes_captions_and_class_lists(written):
     for sample in seen:
         assert sample.dataset == ("odvg_loaded" if sample.caption is None else "odvg_loaded_said")
         assert torch.isfinite(sample.instances.gt_boxes.tensor).all()
+
+
+def test_things_of_panoptic_segments_have_boxes_too(written):
+    row = written("odvg_panoptic", DETECTED)
+    register_custom([row])
+    (record,) = dataset_records("odvg_panoptic")
+    segments = [
+        {"id": 1, "category_id": 0, "isthing": True, "bbox": [5, 5, 20, 25]},
+        {"id": 2, "category_id": 1, "isthing": False, "bbox": [0, 0, 60, 40]},
+        {"id": 3, "category_id": 0, "isthing": True, "iscrowd": 1, "bbox": [0, 0, 9, 9]},
+    ]
+    panoptic = {key: value for key, value in record.items() if key != "annotations"}
+    mapper = BoxMapper(flips=[], augmentations=[T.NoOpTransform()], image_format="RGB")
+    found = mapper({**panoptic, "segments_info": segments, "caption": "of another use"})
+    assert found["instances"].gt_boxes.tensor.tolist() == [[5, 5, 25, 30]]
+    assert "phrases" not in found
+    assert read_sample(found, 255).caption is None
