@@ -162,7 +162,16 @@ class JoinedInstances:
         self._num_tiles = 0
 
     def add(self, output: Any, place: Place, own: Corner) -> None:
-        """Takes a tile's `Instances` with masks [N, h, w]; every pixel of each is kept."""
+        """Takes a tile's `Instances` with masks [N, h, w]; every pixel of each is kept.
+
+        Raises:
+            ValueError: They are boxes without masks, which nobody can say are parts of one.
+        """
+        if not output.has("pred_masks"):
+            raise ValueError(
+                "the photo does not fit into memory, and boxes of parts of it cannot be joined: "
+                "make it smaller"
+            )
         tile = output.to("cpu")
         seen = self._seen[place].clone()
         rows = zip(tile.pred_masks.bool(), tile.pred_classes.tolist(), tile.scores.tolist())

@@ -152,6 +152,7 @@ DEFAULT = ("INPUT.TEST_RESIZE.FILTER", "bilinear")
         (("INPUT.TEST_RESIZE.DIVISOR", 1), True),
         (("INPUT.TEST_RESIZE.DIVISOR", 2), False),
         (("INPUT.TEST_RESIZE.ROUNDS_DOWN", True), False),
+        (("INPUT.TEST_RESIZE.AS_DETR", True), False),
         (("INPUT.TEST_RESIZE.SIZE", [9, 7]), False),
         (("INPUT.TEST_RESIZE.FILTER", "bicubic"), False),
     ],

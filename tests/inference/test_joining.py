@@ -310,3 +310,11 @@ def test_classes_beyond_a_byte_keep_their_numbers():
     labels.add(torch.eye(260)[:, None], (slice(0, 1), slice(0, 260)), (0, 0))
     assert labels.result().dtype == torch.int64
     assert labels.result()[0].tolist() == list(range(260))
+
+
+def test_boxes_without_masks_are_not_joined():
+    boxes = Instances((4, 6))
+    boxes.pred_boxes, boxes.scores = Boxes(torch.zeros(1, 4)), torch.ones(1)
+    boxes.pred_classes = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="boxes of parts of it cannot be joined: make it smaller"):
+        JoinedInstances((4, 12)).add(boxes, (slice(0, 4), slice(0, 6)), (0, 0))
