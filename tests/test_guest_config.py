@@ -44,6 +44,7 @@ READ = {
     "OneFormer": (*_QUERIES[1:], "MODEL.ONE_FORMER.", "MODEL.TEST.", "MODEL.TEXT_ENCODER."),
     "FreeSeg": (*_QUERIES, *_TEXTS, "MODEL.SEM_SEG_HEAD.NUM_HEADS"),
     "FreeSegPrompts": _TEXTS,
+    "GroundingDINO": (),
     "LSeg": ("MODEL.MASK_FORMER.TEST.",),
     "SAM": (),
 }

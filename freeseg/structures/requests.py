@@ -265,16 +265,13 @@ def refuse_unanswered(
         for task in request.tasks:
             if task not in answers:
                 raise ValueError(f"{system} answers {', '.join(answers)}, not {task}")
-        taken = frozenset().union(*(answers[task].kinds for task in request.tasks))
-        unknown = sorted(kinds - taken)
-        if unknown:
-            known = ", ".join(sorted(taken)) or "nothing but the image"
-            raise ValueError(
-                f"{system} does not take {' and '.join(unknown)} for "
-                f"{' and '.join(request.tasks)}; it takes {known}"
-            )
-        for task in request.tasks:
             takes = answers[task]
+            unknown = sorted(_about(task, request.tasks, kinds) - takes.kinds)
+            if unknown:
+                known = ", ".join(sorted(takes.kinds)) or "nothing but the image"
+                raise ValueError(
+                    f"{system} does not take {' and '.join(unknown)} for {task}; it takes {known}"
+                )
             if takes.needs and not takes.needs & kinds and not is_of_nothing:
                 raise ValueError(f"{system} needs {' or '.join(sorted(takes.needs))} for {task}")
         if everything is not None and everything.crop_layers:
@@ -282,3 +279,15 @@ def refuse_unanswered(
                 f"{everything.crop_layers} crop_layers are windows of the photo itself: "
                 "ask a session for everything"
             )
+
+
+def _about(task: Task, tasks: Sequence[Task], kinds: frozenset[str]) -> frozenset[str]:
+    """What of a prompt is said to one of the tasks.
+
+    Where objects and classes are asked for at once, a class list is not about the objects, and what
+    is pointed at not about the classes.
+    """
+    if Task.OBJECT not in tasks or len(tasks) == 1:
+        return kinds
+    lists = frozenset({"classes"})
+    return kinds - lists if task == Task.OBJECT else kinds & lists

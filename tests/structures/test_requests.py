@@ -167,6 +167,8 @@ A_MASK = Marks.read(SIZE, masks=torch.ones(SIZE))
         ((Task.SEMANTIC, Task.INSTANCE), Prompt()),
         ((Task.OBJECT,), Prompt(A_POINT)),
         ((Task.OBJECT,), Prompt(A_BOX_AND_A_MASK)),
+        ((Task.SEMANTIC, Task.OBJECT), Prompt(A_POINT, vocabulary=CLASSES)),
+        ((Task.OBJECT, Task.INSTANCE), Prompt(A_POINT)),
     ],
 )
 def test_what_is_taken_passes(tasks, prompt):
@@ -191,6 +193,16 @@ def test_what_is_taken_passes(tasks, prompt):
             (Task.OBJECT,),
             Prompt(A_POINT, vocabulary=CLASSES),
             "Any does not take classes for object; it takes boxes, masks, points",
+        ),
+        (
+            (Task.OBJECT, Task.INSTANCE),
+            Prompt(A_POINT, vocabulary=CLASSES),
+            "Any does not take classes for instance; it takes nothing but the image",
+        ),
+        (
+            (Task.OBJECT, Task.SEMANTIC),
+            Prompt(A_POINT, phrases=("a cat",)),
+            "Any does not take phrases for object; it takes boxes, masks, points",
         ),
         ((Task.OBJECT,), Prompt(), "Any needs boxes or points for object"),
         ((Task.OBJECT,), Prompt(A_MASK), "Any needs boxes or points for object"),

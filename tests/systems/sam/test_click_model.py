@@ -273,7 +273,7 @@ def test_the_configuration_builds_what_it_says():
     model = build_model(cfg)
     count = sum(each.numel() for each in model.state_dict().values())
     assert 2 * count < 15e6  # bytes in half precision
-    assert model.size_divisibility == cfg.INPUT.TEST_RESIZE.LONG_SIDE == 384
+    assert model.size_divisibility == cfg.INPUT.TEST_RESIZE.LONG_SIDE == 512
 
 
 def test_pixels_are_told_about_their_neighbours_alone_and_in_the_beginning_nothing():
