@@ -41,11 +41,6 @@ class Captions:
     visible: Tensor
     places: Tensor
 
-    @property
-    def num_captions(self) -> int:
-        """N."""
-        return len(self.ids)
-
     def cut(self, length: int) -> Captions:
         """The first `length` tokens at most; those before the cut see what they saw of them."""
         some = slice(length)
@@ -84,12 +79,6 @@ class EncodedText:
     is_token: Tensor
     visible: Tensor
     places: Tensor
-
-    def expand(self, count: int) -> EncodedText:
-        """One caption for `count` images."""
-        return EncodedText(
-            *(each.expand(count, *[-1] * (each.dim() - 1)) for each in vars(self).values())
-        )
 
 
 def preprocess_caption(caption: str) -> str:

@@ -130,7 +130,7 @@ def _case(
         "valid_ratios": features.valid_ratios,
         "selection.memory": proposals.memory,
         "selection.token_logit": proposals.scores,
-        "selection.delta": proposals.deltas,
+        "selection.delta": model.selection.enc_out_bbox_embed(proposals.memory),
         "selection.index": grounded.selected.tokens,
         "selection.box_logit": grounded.selected.box_logits,
         "pred_logits": F.pad(last.word_logits, (0, padding), value=-torch.inf),

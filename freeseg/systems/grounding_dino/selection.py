@@ -25,9 +25,13 @@ class Proposals(NamedTuple):
     """What every image token proposes."""
 
     memory: Tensor  # [B, S, C]
-    scores: Tensor  # [B, S], logit of the best word
-    deltas: Tensor  # [B, S, 4], what is added to the logits of boxes
+    word_logits: Tensor  # [B, S, T]
     boxes: Tensor  # [B, S, 4], logits of the boxes proposed, infinite where there is none
+
+    @property
+    def scores(self) -> Tensor:
+        """[B, S], logit of the best word."""
+        return self.word_logits.amax(-1)
 
 
 class Selected(NamedTuple):
@@ -64,14 +68,14 @@ class QuerySelection(nn.Module):
     def forward(self, features: TokenFeatures, enhanced: Enhanced, is_token: Tensor) -> Selected:
         """The best tokens of B images under texts, of which `is_token` [B, T] is no padding."""
         proposals = self.propose(features, enhanced, is_token)
-        count = min(len(self.tgt_embed.weight), proposals.scores.shape[1])
+        count = min(len(self.tgt_embed.weight), proposals.memory.shape[1])
         chosen = proposals.scores.topk(count, dim=1).indices
         rows = torch.arange(len(chosen), device=chosen.device)[:, None]
-        memory = proposals.memory[rows, chosen]
+        deltas = self.enc_out_bbox_embed(proposals.memory[rows, chosen])
         return Selected(
             chosen,
-            proposals.boxes[rows, chosen] + proposals.deltas[rows, chosen],
-            self.word_scores(memory, enhanced.text, is_token),
+            proposals.boxes[rows, chosen] + deltas,
+            proposals.word_logits[rows, chosen],
             self.tgt_embed.weight[:count],
         )
 
@@ -81,7 +85,7 @@ class QuerySelection(nn.Module):
         is_proposal = boxes.isfinite().all(-1, keepdim=True)
         memory = self.enc_output_norm(self.enc_output(enhanced.image * is_proposal))
         words = self.word_scores(memory, enhanced.text, is_token)
-        return Proposals(memory, words.amax(-1), self.enc_out_bbox_embed(memory), boxes)
+        return Proposals(memory, words, boxes)
 
     def _boxes(self, features: TokenFeatures) -> Tensor:
         centres = features.of_picture(pixel_centres(features.sizes, features.tokens))  # [B, S, 2]

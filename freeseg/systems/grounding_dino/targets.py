@@ -50,7 +50,7 @@ def read_targets(
     Raises:
         ValueError: Nobody says what labels mean, or an object's phrase is not in its caption.
     """
-    rows, words, kept = [], [], []
+    rows, words, learned, boxes = [], [], [], []
     for sample in samples:
         labels = sample.labels()
         if sample.caption is not None:
@@ -62,12 +62,13 @@ def read_targets(
             ids, of_objects = _drawn(labels[is_seen], vocabulary, text_side, generator)
         rows.append(ids)
         words.append(of_objects)
-        kept.append(is_seen)
+        learned.append(labels[is_seen])
+        boxes.append(_boxes(sample)[is_seen])
     captions = text_side.of_ids(rows).cut(text_side.max_tokens)
     length = captions.ids.shape[1]
     targets = [
-        BoxTarget(sample.labels()[is_seen], _boxes(sample)[is_seen], _mask(of_objects, length))
-        for sample, of_objects, is_seen in zip(samples, words, kept)
+        BoxTarget(labels, corners, _mask(of_objects, length))
+        for labels, corners, of_objects in zip(learned, boxes, words)
     ]
     return CaptionedTargets(captions, targets)
 

@@ -70,10 +70,10 @@ class BoxTraining:
             targets: Of the B images.
             is_token: Bool [B, T], False on padding.
         """
-        count = sum(count_targets(targets)) / parts_of_batch()
+        count = torch.tensor(sum(count_targets(targets)) / parts_of_batch(), device=is_token.device)
+        normaliser = mean_over_processes(count).clamp(min=1)
         losses: dict[str, Tensor] = {}
         for ending, (logits, boxes) in predictions.items():
-            normaliser = mean_over_processes(logits.new_tensor(count)).clamp(min=1)
             matches = self.match(logits, boxes, targets)
             for name, loss in _losses(logits, boxes, targets, matches, is_token).items():
                 losses[name + ending] = self.weights[name] * loss / normaliser
