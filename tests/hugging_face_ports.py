@@ -8,6 +8,7 @@ import torch
 from freeseg import build_model
 from freeseg.checkpoints import (
     KEY_MAPS,
+    StrictCheckpointer,
     config_from_hugging_face,
     detect_system,
     read_checkpoint,
@@ -96,3 +97,14 @@ def pair(folder, build, port):
     indices = ("relative_position_index", "criterion.empty_weight", "criterion.logit_scale")
     assert [key for key in missing.missing_keys if not key.endswith(indices)] == []
     return theirs, ours
+
+
+def load_port(folder):
+    """The model of a saved port, with all of its weights."""
+    cfg = config_from_hugging_face(folder)
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg).eval()
+    checkpointer = StrictCheckpointer(model)
+    checkpointer.load(str(folder))
+    assert checkpointer.misfit() == ""
+    return model

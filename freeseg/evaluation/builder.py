@@ -147,9 +147,13 @@ def _pointing_evaluators(
 
 def truth_task(cfg: Any, dataset_name: str) -> str:
     """The task whose truth test inputs need, see `freeseg.data.build_test_loader`; "": none."""
-    has_own = has_edges(dataset_name) or is_referring(dataset_name)
-    is_pointed = pointing_settings(cfg) is not None and not has_own
+    is_pointed = pointing_settings(cfg) is not None and not _has_no_task(dataset_name)
     return OBJECTS_TASK if is_pointed else ""
+
+
+def _has_no_task(dataset_name: str) -> bool:
+    """Whether a dataset is judged by what is found without a task."""
+    return has_edges(dataset_name) or is_referring(dataset_name)
 
 
 def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
@@ -162,7 +166,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
         ValueError: There is none.
     """
     judged = judges(dataset_name)
-    if has_edges(dataset_name) or is_referring(dataset_name):
+    if _has_no_task(dataset_name):
         return []
     if pointing_settings(cfg) is not None:
         if OBJECTS_TASK not in judged:

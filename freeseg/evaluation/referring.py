@@ -18,7 +18,8 @@ from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata
 from freeseg.data.datasets.referring import REFERRED_KEY, REFERRING
 from freeseg.data.segmentation_code import as_runs, drawable
-from freeseg.structures import InstanceSet, Prompt, Request, Task, Wants, read_frame
+from freeseg.evaluation.pointing.photo import EncodedPhoto
+from freeseg.structures import InstanceSet, Prompt, Request, Task
 from freeseg.systems import SegmentationSystem
 
 FOUND_KEY = "found"  # of an output: an `InstanceSet`, a row for every sentence
@@ -141,12 +142,7 @@ class ReferringModel(nn.Module):
 
     def _found(self, x: dict[str, Any]) -> InstanceSet:
         phrases = tuple(text for _, text in sentences_of(x))
-        features = self.system.encode(self.system.prepare([x["image"]], [read_frame(x)]))
-        wants = Wants(alternatives=False)
-        request = Request(0, (Task.OBJECT,), Prompt(phrases=phrases), wants=wants)
-        found = self.system.answer(features, [request])[0].objects
-        assert found is not None
-        return found
+        return EncodedPhoto(self.system, x).ask(Prompt(phrases=phrases))
 
 
 def referring_model(cfg: CfgNode, model: nn.Module, otherwise: nn.Module) -> nn.Module:

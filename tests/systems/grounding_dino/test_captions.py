@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from freeseg.parity import Golden
 from freeseg.systems.grounding_dino.captions import preprocess_caption, sub_sentences
 from freeseg.systems.grounding_dino.parity import built
 from freeseg.systems.grounding_dino.release import phrase_of, predict
@@ -18,16 +16,7 @@ from freeseg.systems.grounding_dino.release import phrase_of, predict
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tiny_systems import tiny_grounding_dino
 
-SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
 CLOSING = {101, 102, 1012, 1029}
-
-
-@pytest.fixture(scope="module")
-def golden():
-    folder = SHARED / "golden" / "grounding_dino_tiny"
-    if not folder.is_dir():
-        pytest.skip(f"no stored outputs of the original at {folder}")
-    return Golden.read(folder, "grounding_dino")
 
 
 @pytest.fixture(scope="module")

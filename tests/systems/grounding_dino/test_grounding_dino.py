@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from freeseg import Segmenter
 from freeseg.checkpoints import KEY_MAPS
 from freeseg.inference.input_size import InputSize
-from freeseg.parity import Golden, check_folder
+from freeseg.parity import check_folder
 from freeseg.structures import Frame, Prompt, Request, Task, Vocabulary, Wants
 from freeseg.systems.grounding_dino.answers import class_boxes, name_scores, phrase_scores
 from freeseg.systems.grounding_dino.boxes import inverse_sigmoid, to_centres, to_corners
@@ -26,16 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from small_inputs import picture
 from tiny_systems import tiny_grounding_dino
 
-SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
 NAMES = ("cat", "traffic light", "dog", "sea lion", "ball")
-
-
-@pytest.fixture(scope="module")
-def golden():
-    folder = SHARED / "golden" / "grounding_dino_tiny"
-    if not folder.is_dir():
-        pytest.skip(f"no stored outputs of the original at {folder}")
-    return Golden.read(folder, "grounding_dino")
 
 
 @pytest.fixture(scope="module")

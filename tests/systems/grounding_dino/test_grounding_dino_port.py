@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from freeseg import Segmenter, build_model
-from freeseg.checkpoints import StrictCheckpointer, config_from_hugging_face
+from freeseg import Segmenter
+from freeseg.checkpoints import config_from_hugging_face
 from freeseg.checkpoints.reading import read_checkpoint
 from freeseg.systems.grounding_dino import decoder
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from hugging_face_ports import load_port
 
 CAPTION = "a red car . traffic light . person."
 PORTS = {
@@ -52,19 +57,9 @@ def saved(folder, name, **settings):
     return port
 
 
-def loaded(folder):
-    cfg = config_from_hugging_face(folder)
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg).eval()
-    checkpointer = StrictCheckpointer(model)
-    checkpointer.load(str(folder))
-    assert checkpointer.misfit() == ""
-    return model
-
-
 @pytest.mark.parametrize(("name", "settings"), PORTS.items())
 def test_words_and_boxes_are_the_ports(tmp_path, monkeypatch, name, settings):
-    port, model = saved(tmp_path, name, **settings), loaded(tmp_path)
+    port, model = saved(tmp_path, name, **settings), load_port(tmp_path)
     assert len(model.decoder.bbox_embed) == (1 if settings["decoder_bbox_embed_share"] else 2)
     monkeypatch.setattr(decoder, "EPSILON", 1e-5)  # the port's, see below
     monkeypatch.setattr(model.decoder, "head_epsilon", 1e-5)
@@ -86,25 +81,25 @@ def test_words_and_boxes_are_the_ports(tmp_path, monkeypatch, name, settings):
 
 def test_the_release_counts_where_the_port_keeps_another_distance_from_the_edge(tmp_path):
     saved(tmp_path, "GroundingDino")
-    model = loaded(tmp_path)
+    model = load_port(tmp_path)
     assert (decoder.EPSILON, model.decoder.head_epsilon) == (1e-3, 1e-3)
     saved(tmp_path / "mm", "MMGroundingDino", **PORTS["MMGroundingDino"])
-    assert loaded(tmp_path / "mm").decoder.head_epsilon == 1e-5
+    assert load_port(tmp_path / "mm").decoder.head_epsilon == 1e-5
 
 
 def test_a_folder_with_its_words_needs_no_package(tmp_path, monkeypatch):
     from freeseg.text import bert
 
     saved(tmp_path, "GroundingDino")
-    model = loaded(tmp_path)
+    model = load_port(tmp_path)
     model.text_side.encoder._tokenizer.save_pretrained(tmp_path)
     monkeypatch.setattr(bert, "PACKAGE", "no_such_package")
-    again = loaded(tmp_path)
+    again = load_port(tmp_path)
     captions = [side.text_side.of_captions([CAPTION]).ids for side in (model, again)]
     assert torch.equal(*captions)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises((ImportError, OSError, ValueError)):
-        loaded(tmp_path)
+        load_port(tmp_path)
 
 
 def test_a_folder_is_a_model_by_its_path(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from freeseg import build_model
-from freeseg.parity import Golden
 from freeseg.structures import Vocabulary, read_sample
 from freeseg.systems.grounding_dino.boxes import to_corners
 from freeseg.systems.grounding_dino.parity import built
@@ -24,7 +22,6 @@ from tiny_systems import tiny_grounding_dino, tiny_grounding_dino_config
 
 from detectron2.structures import Boxes, Instances, pairwise_iou
 
-SHARED = Path(os.environ.get("FREESEG_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
 RAW = dict.fromkeys(("loss_ce", "loss_bbox", "loss_giou"), 1.0)
 KNOWN = {None: Vocabulary.from_classes("cat|kitten, dog, traffic light, sea")}
 SAID = "A cat and two dogs, one of them black"
@@ -39,12 +36,8 @@ def side():
     return tiny_grounding_dino().text_side
 
 
-def test_losses_and_matches_are_those_of_the_published_criterion():
-    folder = SHARED / "golden" / "grounding_dino_tiny"
-    if not folder.is_dir():
-        pytest.skip(f"no stored outputs of the original at {folder}")
-    golden = Golden.read(folder, "grounding_dino")
-    wanted = json.loads((folder / "loss.json").read_text())
+def test_losses_and_matches_are_those_of_the_published_criterion(golden):
+    wanted = json.loads((golden.folder / "loss.json").read_text())
     model = built(golden)
     (part,) = model.text_side.listed(wanted["classes"])
     captions = model.text_side.of_captions([wanted["caption"]])

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from freeseg import Segmenter, build_model
+from freeseg import Segmenter
 from freeseg.checkpoints import (
     KEY_MAPS,
-    StrictCheckpointer,
     config_from_hugging_face,
     detect_system,
     read_checkpoint,
@@ -20,6 +19,7 @@ from freeseg.checkpoints import (
 from freeseg.systems.sam.prompts import PointPrompts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from hugging_face_ports import load_port
 from small_inputs import picture
 
 SIDE = 96
@@ -60,19 +60,9 @@ def save_port(folder, quality_layers: int = 3, **vision):
     return port
 
 
-def load(folder):
-    cfg = config_from_hugging_face(folder)
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg).eval()
-    checkpointer = StrictCheckpointer(model)
-    checkpointer.load(str(folder))
-    assert checkpointer.misfit() == ""
-    return model
-
-
 @pytest.mark.parametrize("vision", SIZES.values(), ids=SIZES)
 def test_embeddings_masks_and_qualities_are_the_ports(tmp_path, vision):
-    port, model = save_port(tmp_path, **vision), load(tmp_path)
+    port, model = save_port(tmp_path, **vision), load_port(tmp_path)
     image = picture(SIDE, 64)["image"]
     prepared = model.prepare([image])
     points = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(1)) * 60
@@ -97,7 +87,7 @@ def test_embeddings_masks_and_qualities_are_the_ports(tmp_path, vision):
 
 
 def test_boxes_and_masks_are_the_ports(tmp_path):
-    port, model = save_port(tmp_path, **SIZES["cut windows"]), load(tmp_path)
+    port, model = save_port(tmp_path, **SIZES["cut windows"]), load_port(tmp_path)
     prepared = model.prepare([picture(SIDE, SIDE)["image"]])
     boxes = torch.tensor([[10.0, 12, 60, 50]])
     side = SIDE // 16 * 4
@@ -123,7 +113,7 @@ def test_boxes_and_masks_are_the_ports(tmp_path):
 def test_names_go_both_ways(tmp_path, quality_layers):
     """Every weight has one name on each side: a port is filled from our state dict again."""
     port = save_port(tmp_path, quality_layers, **SIZES["whole windows"])
-    model, theirs = load(tmp_path), read_checkpoint(tmp_path / "model.safetensors")
+    model, theirs = load_port(tmp_path), read_checkpoint(tmp_path / "model.safetensors")
     assert detect_system(theirs) == "hf-sam"
     converted = KEY_MAPS["hf-sam"].convert(theirs).state
     assert set(converted) == set(model.state_dict())
