@@ -63,6 +63,7 @@ setup(
             "data/splits/*",
             "data/few_shot/*.json",
             "evaluation/*.json",
+            "labelling/page/*",
             "ops/csrc/*",
             "ops/lib/*.so",
             "text/*.safetensors",

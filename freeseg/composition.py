@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Union
 
+from detectron2.config import get_cfg
+from freeseg.config import add_freeseg_config
 from freeseg.segmenter import Segmenter
 from freeseg.systems import GroundedSAM, SegmentationSystem
+from freeseg.systems.building import read_config
+
+_SECTION = "MODEL.GROUNDED_SAM."
 
 Part = Union[Segmenter, "SegmentationSystem[Any]", str, "os.PathLike[str]"]
 
@@ -40,6 +47,41 @@ def compose(
             max_overlap=max_overlap,
             per_class=per_class,
         ).eval()
+    )
+
+
+def pretrained(
+    name_or_path: str | os.PathLike[str], device: str | None = None, opts: Sequence[str] = ()
+) -> Segmenter:
+    """A model as `Segmenter.from_pretrained` takes it, or two composed ones: "GROUNDER+SEGMENTER".
+
+    Args:
+        name_or_path: Of the model, or of both with "+" between; a file or folder of such a name is
+            taken for one.
+        device: Of both.
+        opts: KEY VALUE ...; of two models those of MODEL.GROUNDED_SAM alone.
+
+    Raises:
+        FileNotFoundError: There is no such model or file.
+        DownloadError: Its weights are not here and cannot be fetched.
+        ValueError: It cannot be used, or the parts do not fit.
+    """
+    name = os.fspath(name_or_path)
+    grounder, plus, segmenter = name.partition("+")
+    if not plus or Path(name).exists():
+        return Segmenter.from_pretrained(name, device, opts)
+    other = next((key for key in map(str, opts[::2]) if not key.startswith(_SECTION)), None)
+    if other is not None:
+        raise ValueError(f"{name} is two models: overrides are those of {_SECTION}*, got {other}")
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    node = read_config(cfg, None, None, opts).MODEL.GROUNDED_SAM
+    return compose(
+        Segmenter.from_pretrained(grounder, device),
+        Segmenter.from_pretrained(segmenter, device),
+        min_score=node.MIN_SCORE,
+        max_overlap=node.MAX_OVERLAP if node.MAX_OVERLAP < 1 else None,
+        per_class=node.PER_CLASS,
     )
 
 

@@ -195,6 +195,12 @@ class Segmenter:
         self._classes = Classes(self.read_classes(text))
 
     @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The dataset's own id of every class of `vocabulary`, as COCO files name it."""
+        own = self._classes.category_ids
+        return tuple(range(len(self.vocabulary))) if own is None else own
+
+    @property
     def takes_text(self) -> bool:
         """Whether the model can look for any classes, not only for those it was trained on."""
         return self.photo_model.takes_text

@@ -86,6 +86,11 @@ COMMANDS = (
         "freeseg.cli.segment_dataset:add_arguments",
     ),
     Command(
+        "label",
+        "label photos with a model: a COCO data set, and pages to review it",
+        "freeseg.cli.label:add_arguments",
+    ),
+    Command(
         "visualize-data",
         "draw pictures of a dataset with their annotation",
         "freeseg.cli.visualize_data:add_arguments",

@@ -49,6 +49,7 @@ ORDER = (
     "composition",
     "export",
     "bulk",
+    "labelling",
     "web",
     "cli",
     "__main__",

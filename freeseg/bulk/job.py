@@ -93,8 +93,11 @@ class BulkJob:
                 if done.error:
                     errors.append(done.error)
             remove_partials(self.out / "parts")  # of processes that were replaced
-            parts = [self._part(chunk) for chunk in range(manifest.num_chunks)]
-            return write_report(self.out, parts, errors, num_new, time.monotonic() - started)
+            return write_report(self.out, self.parts(), errors, num_new, time.monotonic() - started)
+
+    def parts(self) -> list[Path]:
+        """The parts of all pieces, in their order, whether they are there yet or not."""
+        return [self._part(chunk) for chunk in range(Manifest(self.out).num_chunks)]
 
     def _prepare(self) -> Manifest:
         manifest = Manifest(self.out)

@@ -1,18 +1,48 @@
-"""The result of one photo as a JSON record with COCO's annotations.
+"""What is kept of the result of a photo: a JSON record, by default with all that was found.
 
 Shapes: H W photo size.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from freeseg.data.coco_writer import encode_rle
+from freeseg.segmenter import Segmenter
 from freeseg.visualization import Segmentation
+
+
+class Records(Protocol):
+    """Makes records; small, because it is sent to every process."""
+
+    def settings(self) -> dict[str, Any]:
+        """JSON of what decides what is kept, beside the model."""
+
+    def begin(self, segmenter: Segmenter) -> str | None:
+        """Is called by every process before its first photo; may say what is to be asked."""
+
+    def record_of(self, result: Segmentation, image_id: str, name: str) -> dict[str, Any]:
+        """The record of a photo."""
+
+
+@dataclass(frozen=True)
+class AllFound:
+    """Keeps all that was found."""
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def begin(self, segmenter: Segmenter) -> str | None:
+        return None
+
+    def record_of(self, result: Segmentation, image_id: str, name: str) -> dict[str, Any]:
+        return record_of(result, image_id, Path(name).name)
 
 
 def record_of(result: Segmentation, image_id: str, file_name: str) -> dict[str, Any]:

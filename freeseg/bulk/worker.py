@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from freeseg.bulk.manifest import Manifest
 from freeseg.bulk.parts import PartWriter, part_path
 from freeseg.bulk.photos import Photo, photos_of
-from freeseg.bulk.records import record_of
+from freeseg.bulk.records import AllFound, Records
+from freeseg.composition import pretrained
 from freeseg.images import ImageError
 from freeseg.segmenter import Segmenter
 
@@ -29,6 +30,7 @@ class ModelSettings:
         task: "panoptic", "instance", "semantic" or "all".
         classes: Of open-vocabulary models; None for the model's own.
         modules: Imported first: they register what the configuration names.
+        records: What is kept of a result.
     """
 
     model: str | None = None
@@ -39,6 +41,7 @@ class ModelSettings:
     task: str = "panoptic"
     classes: str | None = None
     modules: tuple[str, ...] = ()
+    records: Records = field(default_factory=AllFound)
 
     def build(self) -> Segmenter:
         """Loads the model."""
@@ -47,7 +50,7 @@ class ModelSettings:
         if self.model is None:
             return Segmenter.from_config(self.config, self.weights, self.device, self.opts)
         own = () if self.weights is None else ("MODEL.WEIGHTS", self.weights)
-        return Segmenter.from_pretrained(self.model, self.device, (*self.opts, *own))
+        return pretrained(self.model, self.device, (*self.opts, *own))
 
 
 class Worker:
@@ -55,10 +58,10 @@ class Worker:
 
     def __init__(self, model: ModelSettings, out: str, form: str) -> None:
         self._segmenter = model.build()
-        self._task = model.task
-        self._classes = (
-            None if model.classes is None else self._segmenter.read_classes(model.classes)
-        )
+        if model.classes is not None:
+            self._segmenter.vocabulary = model.classes
+        self._records = model.records
+        self._task = self._records.begin(self._segmenter) or model.task
         self._out = Path(out)
         self._form = form
 
@@ -79,8 +82,8 @@ class Worker:
         record: dict[str, object] = {"photo": photo.name, "error": photo.error}
         if photo.content is not None:
             try:
-                result = self._segmenter(photo.source, self._task, self._classes)
-                record = {"photo": photo.name, **record_of(result, key, Path(photo.name).name)}
+                result = self._segmenter(photo.source, self._task)
+                record = {"photo": photo.name, **self._records.record_of(result, key, photo.name)}
                 if self._form == "webdataset":
                     record["bytes"] = photo.read()
             except (ImageError, MemoryError, OSError) as error:
@@ -91,5 +94,6 @@ class Worker:
 
 def settings_text(model: ModelSettings, form: str, sources: Sequence[str]) -> str:
     """Everything that decides what the output is, to compare with an earlier run's."""
-    content = {"model": vars(model), "format": form, "sources": list(sources)}
+    own = {name: value for name, value in vars(model).items() if name != "records"}
+    content = {"model": own, "format": form, "sources": list(sources), **model.records.settings()}
     return json.dumps(content, indent=1, sort_keys=True) + "\n"

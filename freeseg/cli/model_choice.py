@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from detectron2.config import CfgNode
+from freeseg.composition import pretrained
 from freeseg.segmenter import Segmenter
 from freeseg.systems.building import read_config
 from freeseg.zoo import CLOSED_MODEL, DEFAULT_MODEL, find_model
@@ -22,7 +23,7 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
         if args.model is None:
             raise ValueError("--weights needs --config-file, or --model")
     try:
-        return Segmenter.from_pretrained(args.model or DEFAULT_MODEL, args.device, opts)
+        return pretrained(args.model or DEFAULT_MODEL, args.device, opts)
     except ImportError as error:
         if args.model is not None:
             raise

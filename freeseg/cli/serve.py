@@ -11,7 +11,7 @@ from freeseg_command.messages import DONE, complain, say
 
 def run(args: argparse.Namespace) -> int:
     """Serves until interrupted."""
-    from freeseg.segmenter import Segmenter
+    from freeseg.composition import pretrained
     from freeseg.web import Limits, listen, serve
     from freeseg_command.catalog import DEFAULT_MODEL
 
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
             complain(f"others can reach this server: it listens on {args.host}, without passwords")
         models = {args.model or args.config_file or DEFAULT_MODEL: load_segmenter(args)}
         for name in args.more_models:
-            models[name] = Segmenter.from_pretrained(name, args.device)
+            models[name] = pretrained(name, args.device)
         limits = Limits(
             upload_bytes=args.max_upload << 20,
             pixels=args.max_pixels * 1_000_000,

@@ -67,7 +67,9 @@ class AnnotationFiles:
             self._panoptic.add(image, [segments], categories)
         if result.instances is not None:
             things = [category for category in categories if category["isthing"]]
-            self._instances.add(image, self._instance_rows(result, image["id"]), things)
+            ids = {"image_id": image["id"]}
+            rows = enumerate(instance_rows(result, self._min_score), self._instances.count + 1)
+            self._instances.add(image, [{"id": each, **ids, **row} for each, row in rows], things)
         self._file_names.add(name)
 
     def save(self) -> dict[str, Path]:
@@ -94,27 +96,26 @@ class AnnotationFiles:
         segments = segment_rows(result)
         return {"image_id": image["id"], "file_name": png_name, "segments_info": segments}
 
-    def _instance_rows(self, result: PhotoResult, image_id: int) -> list[Json]:
-        """COCO's annotations of the things that are likely enough and have a pixel."""
-        assert result.instances is not None
-        found = result.instances
-        rows: list[Json] = []
-        for number, (label, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist())):
-            area = found.area(number)
-            if score < self._min_score or not area or not result.vocabulary.is_thing[label]:
-                continue
-            row = {
-                "id": self._instances.count + len(rows) + 1,
-                "image_id": image_id,
-                "category_id": result.category_ids[label],
-                **segmentation_of(found.masks, number),
-                "area": area,
-                "bbox": _box(found, number),
-                "iscrowd": 0,
-                "score": round(score, 6),
-            }
-            rows.append(row)
-        return rows
+
+def instance_rows(result: PhotoResult, min_score: float) -> list[Json]:
+    """COCO's annotations of the things that are likely enough and have a pixel, yet without ids."""
+    assert result.instances is not None
+    found = result.instances
+    rows: list[Json] = []
+    for number, (label, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist())):
+        area = found.area(number)
+        if score < min_score or not area or not result.vocabulary.is_thing[label]:
+            continue
+        row = {
+            "category_id": result.category_ids[label],
+            **segmentation_of(found.masks, number),
+            "area": area,
+            "bbox": _box(found, number),
+            "iscrowd": 0,
+            "score": round(score, 6),
+        }
+        rows.append(row)
+    return rows
 
 
 def _box(found: Instances, number: int) -> list[float]:

@@ -27,5 +27,5 @@ def add_required_model(parser: argparse.ArgumentParser) -> None:
 
 _MODEL_HELP = (
     "a name that `freeseg models` lists, owner/name on Hugging Face's hub, or a folder: of a "
-    "training, of `freeseg convert`, or in Hugging Face's layout"
+    "training, of `freeseg convert`, or in Hugging Face's layout; A+B: the boxes of A, masks by B"
 )

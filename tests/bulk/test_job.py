@@ -14,6 +14,7 @@ from freeseg.bulk.manifest import Manifest
 from freeseg.bulk.parts import PartWriter, part_path, read_part
 from freeseg.bulk.processes import Done, run_in_processes
 from freeseg.bulk.ray_engine import run_in_ray
+from freeseg.bulk.records import AllFound
 from freeseg.bulk.worker import ModelSettings
 
 
@@ -21,7 +22,9 @@ def test_settings_are_these_unless_said_otherwise():
     assert vars(BulkSettings()) == {"engine": "processes", "num_workers": 1, "chunk_size": 32}
     job = BulkJob(["x"], ModelSettings(), Path("out"))
     assert (job.form, job.settings) == ("jsonl", BulkSettings())
-    assert vars(ModelSettings()) == {
+    fields = vars(ModelSettings())
+    assert type(fields.pop("records")) is AllFound
+    assert fields == {
         **{"model": None, "config": "", "weights": None, "device": None, "opts": ()},
         **{"task": "panoptic", "classes": None, "modules": ()},
     }

@@ -14,11 +14,19 @@ from freeseg.bulk import worker as worker_module
 from freeseg.bulk.manifest import Manifest
 from freeseg.bulk.parts import part_path, read_part
 from freeseg.bulk.photos import Photo
+from freeseg.bulk.records import AllFound
 from freeseg.bulk.worker import ModelSettings, Worker, settings_text
 from freeseg.images import ImageError
 from freeseg.segmenter import Segmenter
 from freeseg.structures import Vocabulary
 from freeseg.visualization import Segmentation
+
+
+class Kept(AllFound):
+    """Has a setting of its own."""
+
+    def settings(self):
+        return {"kept": 1}
 
 
 def test_settings_name_all_that_decides_the_output():
@@ -32,7 +40,9 @@ def test_settings_name_all_that_decides_the_output():
         },
     }
     text = settings_text(model, "jsonl", ("a", "b"))
-    other = {field: f"other {field}" for field in vars(model)} | {"opts": (), "modules": ()}
+    assert json.loads(settings_text(replace(model, records=Kept()), "jsonl", ("a",)))["kept"] == 1
+    fields = [name for name in vars(model) if name != "records"]
+    other = {field: f"other {field}" for field in fields} | {"opts": (), "modules": ()}
     texts = {
         settings_text(replace(model, **{name: other[name]}), "jsonl", ("a", "b")) for name in other
     }
@@ -83,13 +93,10 @@ class Given:
     """Segments photos as a table says, and remembers what it was asked."""
 
     def __init__(self, table):
-        self.table, self.asked = table, []
+        self.table, self.asked, self.vocabulary = table, [], None
 
-    def read_classes(self, text):
-        return text.split(", ")
-
-    def __call__(self, source, task, classes):
-        self.asked.append((source, task, classes))
+    def __call__(self, source, task):
+        self.asked.append((source, task, self.vocabulary))
         outcome = self.table[source]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -130,7 +137,7 @@ def test_every_photo_has_a_record_under_its_own_number(ready, tmp_path):
     worker, segmenter = ready({**outcomes, "b.jpg": (7, 2)}, task="all", classes="x, y")
     assert worker.run(3) == 6
     names = [f"{tmp_path}/{name}" for name in (*outcomes, "b.jpg")]
-    assert segmenter.asked == [(name, "all", ["x", "y"]) for name in names]
+    assert segmenter.asked == [(name, "all", "x, y") for name in names]
 
     def row(name, number, height, width):
         image = {"id": f"00000003-{number:06d}", "file_name": name, "height": height}

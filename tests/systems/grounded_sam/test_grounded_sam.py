@@ -15,6 +15,7 @@ import yaml
 
 import freeseg
 from freeseg import Segmenter, build_model
+from freeseg.composition import pretrained
 from freeseg.structures import (
     Frame,
     InstanceSet,
@@ -168,6 +169,27 @@ def test_parts_that_do_not_fit_are_refused_by_name():
     foreign = SimpleNamespace(model=torch.nn.Linear(1, 1))
     with pytest.raises((ValueError, TypeError)):
         freeseg.compose(foreign, tiny_sam())
+
+
+def test_two_names_joined_by_a_plus_are_composed(monkeypatch, tmp_path):
+    made = {"words/dino": Segmenter(tiny_grounding_dino(2)), "sam": Segmenter(tiny_sam(2))}
+    asked = []
+
+    def load(name, device=None, opts=()):
+        asked.append((name, device, tuple(opts)))
+        return made.get(name, str(name))
+
+    monkeypatch.setattr(Segmenter, "from_pretrained", load)
+    opts = ("MODEL.GROUNDED_SAM.MIN_SCORE", "0.25", "MODEL.GROUNDED_SAM.MAX_OVERLAP", "1.0")
+    composed = pretrained("words/dino+sam", "cpu", opts)
+    assert asked == [("words/dino", "cpu", ()), ("sam", "cpu", ())]
+    assert (composed.model.min_score, composed.model.max_overlap) == (0.25, None)
+    assert pretrained("words/dino+sam").model.max_overlap == 0.8
+    with pytest.raises(ValueError, match=r"are those of MODEL.GROUNDED_SAM.*INPUT.FORMAT"):
+        pretrained("words/dino+sam", opts=("INPUT.FORMAT", "RGB"))
+    assert pretrained("sam", "cuda", ("A", "b")) is made["sam"]
+    (tmp_path / "a+b").mkdir()
+    assert pretrained(tmp_path / "a+b") == str(tmp_path / "a+b")  # a folder of that name
 
 
 def test_a_configuration_names_two_files(tmp_path):
