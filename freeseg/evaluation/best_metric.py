@@ -7,6 +7,7 @@ from typing import Any
 from freeseg.classes import evaluated_tasks, has_masks
 from freeseg.config import completed, inference_section
 from freeseg.evaluation.builder import judges
+from freeseg.evaluation.lvis import FIXED, METRICS, is_lvis_set
 from freeseg.evaluation.pointing import pointing_settings
 from freeseg.evaluation.pointing.clicks import REPORTED
 from freeseg.evaluation.pointing.proposals import NUMBERS
@@ -112,4 +113,7 @@ def _known_metrics(cfg: Any, dataset: str) -> dict[str, tuple[str, ...]]:
         known.update({group: known["segm"] for group, is_given in extra.items() if is_given})
         if not has_masks(cfg):
             known = {"bbox": known["segm"]}
+        if is_lvis_set(dataset):
+            names = (*METRICS, *(f"{name}{FIXED}" for name in METRICS))
+            known = {f"{group}_lvis": names for group in known if group in ("segm", "bbox")}
     return known

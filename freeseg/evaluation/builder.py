@@ -14,11 +14,13 @@ from freeseg.classes import evaluated_tasks, has_masks
 from freeseg.config import completed, inference_section
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.edges import EDGES
+from freeseg.data.datasets.lvis import LVIS
 from freeseg.data.datasets.referring import REFERRING
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
 from freeseg.evaluation.edges import EdgeEvaluator, has_edges
 from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
+from freeseg.evaluation.lvis import LVIS_LIMIT, LVISEvaluator, is_lvis_set
 from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
 from freeseg.evaluation.pointing import (
     BoxEvaluator,
@@ -53,6 +55,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "cityscapes_sem_seg": ("semantic",),
     "coco": ("instance",),
     "cityscapes_instance": ("instance",),
+    LVIS: ("instance",),
     **dict.fromkeys((EDGES, REFERRING), ()),  # judged by what is found without a task
 }
 
@@ -108,13 +111,26 @@ def _evaluators_of(
     if not truth.things:
         logger.warning("dataset %s lists no things that the model knows: without AP", truth.name)
         return []
-    limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
     kinds = _kinds_of_precision(cfg)
+    if is_lvis_set(truth.name):
+        _warn_of_few_detections(truth.name, cfg.TEST.DETECTIONS_PER_IMAGE)
+        return [LVISEvaluator(truth, folder, kinds=kinds)]
+    limit = max(COCO_LIMIT, cfg.TEST.DETECTIONS_PER_IMAGE)
     evaluators = [ThingEvaluator(truth, folder, kinds=kinds, limit=limit)]
     if cfg.TEST.PANOPTIC_INSTANCES and "segm" in kinds:
         panoptic = folder / "panoptic"
         evaluators.append(ThingEvaluator(truth, panoptic, from_panoptic=True, limit=limit))
     return evaluators
+
+
+def _warn_of_few_detections(name: str, number: int) -> None:
+    if number < LVIS_LIMIT:
+        logger.warning(
+            "%s: LVIS's AP counts %d detections of a photo, TEST.DETECTIONS_PER_IMAGE is %d",
+            name,
+            LVIS_LIMIT,
+            number,
+        )
 
 
 def _kinds_of_precision(cfg: Any) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class ThingEvaluator(COCOEvaluator):
     there is none: ids are its own, areas those of the masks.
     """
 
+    usual_limit = COCO_LIMIT  # detections of a photo, which results need not name
+
     def __init__(
         self,
         truth: Truth,
@@ -87,7 +89,7 @@ class ThingEvaluator(COCOEvaluator):
         results = super().evaluate(*arguments, **options)
         if comm.is_main_process():
             self._restore_image_ids()
-        if results and self._limit != COCO_LIMIT:
+        if results and self._limit != self.usual_limit:
             for row in results.values():
                 row[LIMIT_KEY] = float(self._limit)
         return results and {f"{task}{self._suffix}": row for task, row in results.items()}

@@ -9,6 +9,10 @@ from typing import Any
 LIMIT_KEY = "detections"  # of a photo that AP counts, where they are other than COCO's 100
 CITYSCAPES_METRICS = ("IoU", "iIoU", "IoU_sup", "iIoU_sup")  # of classes, then of categories
 
+LVIS_METRICS = tuple(
+    f"AP{group}{limit}" for limit in ("", "_fixed") for group in ("", "r", "c", "f")
+)
+
 # what Detectron2's evaluators call a task -> what the table calls it, and its headline metrics
 TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "panoptic_seg": ("panoptic", ("PQ", "SQ", "RQ", "PQ_th", "PQ_st")),
@@ -24,6 +28,8 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
     "edges": ("edges", ("ODS", "OIS", "AP", "R50")),
     "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
+    "segm_lvis": ("instance, LVIS", LVIS_METRICS),
+    "bbox_lvis": ("boxes, LVIS", LVIS_METRICS),
 }
 
 # task -> metrics that are split into seen and unseen classes, with the key of the harmonic mean

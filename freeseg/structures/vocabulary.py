@@ -92,7 +92,8 @@ class Vocabulary:
         and semantic datasets here), else from ``thing_classes``, else they are numbered. Things
         are the values of ``thing_dataset_id_to_contiguous_id``; without it those that
         ``thing_classes`` names. Seen classes are flagged in
-        ``trainable_flag``; ids are those of the two mappings where they cover all classes.
+        ``trainable_flag``, ``class_texts`` has the texts of every class where its name is none; ids
+        are those of the two mappings where they cover all classes.
         """
         stuff = list(metadata.get("stuff_classes") or ())
         things = list(metadata.get("thing_classes") or ())
@@ -107,10 +108,12 @@ class Vocabulary:
             named = set(things)
             thing_ids = {label for label, name in enumerate(names) if name in named}
         flags = metadata.get("trainable_flag")
+        texts = metadata.get("class_texts") or ()
         return cls(
             tuple(names),
             tuple(index in thing_ids for index in range(num_classes)),
             is_seen=tuple(map(bool, flags)) if flags and len(flags) == num_classes else None,
+            synonyms=tuple(map(tuple, texts)) if len(texts) == num_classes else (),
             dataset_ids=_dataset_ids(metadata, num_classes),
         )
 

@@ -167,8 +167,8 @@ def test_a_set_that_cannot_be_judged_or_names_no_classes_is_refused(cfg, loader,
     cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = True
     with pytest.raises(ValueError, match="names no classes: its metadata needs thing_classes"):
         build_evaluators(cfg, loader(records))
-    with pytest.raises(NotImplementedError, match="evaluator_type 'lvis'; known types are coco_"):
-        build_evaluators(cfg, loader(records, thing_classes=["a"], evaluator_type="lvis"))
+    with pytest.raises(NotImplementedError, match="'pascal_voc'; known types are coco_"):
+        build_evaluators(cfg, loader(records, thing_classes=["a"], evaluator_type="pascal_voc"))
     with pytest.raises(NotImplementedError, match="evaluator_type None"):
         build_evaluators(cfg, loader([{"file_name": "a.jpg"}], thing_classes=["a"]))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freeseg.catalog import dataset_metadata, keep, kept, own_entry
+from freeseg.catalog import Classes, dataset_metadata, keep, kept, own_entry
 from freeseg.data.categories import Category, metadata
 from freeseg.data.datasets.json_rows import (
     FileName,
@@ -38,15 +38,18 @@ IGNORED_PIXELS_KEY = "ignored_pixels"  # a run-length code of pixels that are no
 LABELS_KEY = "class_of_label"  # what the values of the semantic PNG mean, where not class numbers
 
 
-def register(name: str, load: Loader, values: Mapping[str, Any]) -> None:
+def register(
+    name: str, load: Loader, values: Mapping[str, Any], classes: Classes | None = None
+) -> None:
     """Register a dataset and its metadata, replacing an earlier entry of ours of that name.
 
     Args:
         name: Of the dataset.
         load: Makes its records, and collects what is wrong with them.
         values: Metadata.
+        classes: Makes the metadata of its classes, where a file has to be read for that.
     """
-    keep(name, _Strictly(load), values)
+    keep(name, _Strictly(load), values, classes)
 
 
 def load_records(name: str, problems: Problems) -> Records:

@@ -21,6 +21,7 @@ from freeseg.data.datasets.json_rows import (
     without_twins,
 )
 from freeseg.data.datasets.label_pngs import register_label_pngs
+from freeseg.data.datasets.lvis import LVISFile, is_lvis, register_own_lvis
 from freeseg.data.datasets.odvg import SUFFIX, register_odvg
 from freeseg.data.problems import Problems
 from freeseg.structures.class_list import clean_name
@@ -41,8 +42,9 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
             the PNGs) the JSON is COCO-panoptic, with "" it is COCO-instance. A JSON that has
             "categories" and no "images" describes label PNGs, whose folder stands in the place of
             panoptic_root: their pixels are category ids. A file of JSON lines (.jsonl) is ODVG,
-            with boxes and captions. Class names and thing flags come from the JSON; classes are
-            numbered things first, then by category id.
+            with boxes and captions; one whose images have `neg_category_ids` is LVIS's. Class
+            names and thing flags come from the JSON; classes are numbered things first, then by
+            category id.
 
     Raises:
         ValueError: A row, or what its file says of classes, cannot be used; a DataError with a
@@ -106,6 +108,9 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
             f"got {panoptic_root!r}"
         )
     _require_folder(images)
+    if maps is None and is_lvis(content):
+        register_own_lvis(name, LVISFile(source, images, HINT), content)
+        return
     if maps is None:
         used = [row.get("category_id") for row in annotations if isinstance(row, dict)]
         things = [{**row, "isthing": 1} for row in _without_root(rows, used, source)]

@@ -71,6 +71,18 @@ def load_instances(
         ValueError: It is no COCO JSON.
     """
     content = read_json(json_file, hint)
+    return instance_records(content, json_file, image_root, things, hint, problems)
+
+
+def instance_records(
+    content: Any,
+    json_file: Path,
+    image_root: Path,
+    things: Sequence[Category],
+    hint: str,
+    problems: Problems,
+) -> Records:
+    """The same of a file that has been read."""
     images = rows_of(content, "images", _IMAGE, json_file, problems)
     images = without_twins(images, "id", f"{json_file}: images", problems)
     finder = PhotoFinder(image_root, json_file, problems)

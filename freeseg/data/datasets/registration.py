@@ -15,6 +15,7 @@ from freeseg.data.datasets.coco import register_coco
 from freeseg.data.datasets.edges import register_edges
 from freeseg.data.datasets.few_shot import register_fold_training_sets
 from freeseg.data.datasets.interactive import register_interactive
+from freeseg.data.datasets.lvis import register_lvis
 from freeseg.data.datasets.mapillary import register_mapillary
 from freeseg.data.datasets.referring import register_referring
 from freeseg.data.datasets.roots import datasets_root, generated_root
@@ -33,6 +34,7 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
     folder = Path(root).expanduser() if root else datasets_root()
     with held_back():
         register_coco(folder)
+        register_lvis(folder)
         register_ade20k(folder)
         register_cityscapes(folder)
         register_mapillary(folder)
