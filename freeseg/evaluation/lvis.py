@@ -39,6 +39,12 @@ Row = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
+class MissingPackageError(ImportError):
+    """The package lvis is not there; the message says how to install it."""
+
+    is_about_data = True  # see `freeseg_command.messages.exit_code_of`
+
+
 def is_lvis_set(dataset_name: str) -> bool:
     """Whether a dataset is judged as LVIS is."""
     return bool(dataset_metadata(dataset_name).get("evaluator_type") == LVIS)
@@ -65,7 +71,7 @@ class LVISEvaluator(ThingEvaluator):
             kinds: Of AP: "segm", "bbox" or both.
 
         Raises:
-            ImportError: There is no package lvis.
+            MissingPackageError: There is no package lvis.
             ValueError: The dataset does not say what is verified, or how frequent classes are.
         """
         self._package = lvis_package()
@@ -150,14 +156,14 @@ def lvis_package() -> ModuleType:
     """The package lvis; the logging that it configures when it is imported stays as it was.
 
     Raises:
-        ImportError: It is not there; says how to install it.
+        MissingPackageError: It is not there.
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
         return importlib.import_module("lvis")
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"LVIS's AP needs the package lvis: pip install 'freeseg[lvis]' ({error})"
         ) from error
     finally:

@@ -101,12 +101,13 @@ def test_detectron2s_own_sets_of_that_name_stay(monkeypatch, root):
         return []
 
     load.__module__ = "detectron2.data.datasets.lvis"
-    monkeypatch.setattr(DatasetCatalog, "data", {"lvis_v1_val": load})
     write_lvis(root, CONTENT)
     assert {"lvis_v1_train", "lvis_v1_val"} <= set(BUILTIN)
-    assert DatasetCatalog.get("lvis_v1_val") == []
-    assert len(dataset_records("lvis_v1_val")) == 2
-    assert len(dataset_metadata("lvis_v1_val").thing_classes) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetCatalog, "data", {"lvis_v1_val": load})
+        assert DatasetCatalog.get("lvis_v1_val") == []
+        assert len(dataset_records("lvis_v1_val")) == 2
+        assert len(dataset_metadata("lvis_v1_val").thing_classes) == 4
 
 
 def test_a_file_of_ones_own_is_known_by_its_form(tmp_path):
