@@ -102,11 +102,14 @@ setup(
         "slurm": ["submitit"],
         "web": ["fastapi>=0.100.0", "uvicorn>=0.23.0"],
         "supervision": ["supervision"],
+        "diffusers": ["accelerate", "diffusers", "transformers>=4.41.0"],
         "completion": ["shtab"],
         "cityscapes": ["cityscapesscripts"],
         "lvis": ["lvis>=0.5.3"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         "dev": [
+            "accelerate",  # with which diffusers reads weights once
+            "diffusers",
             "fastapi",
             "httpx",
             "hypothesis",

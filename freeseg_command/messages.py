@@ -89,6 +89,14 @@ def share(text: str) -> float:
     return value
 
 
+def natural(text: str) -> int:
+    """A number from 0 on, for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 on, got {text}")
+    return value
+
+
 def positive(text: str) -> int:
     """A number from 1 on, for argparse."""
     value = int(text)

@@ -16,6 +16,9 @@ TASKS_OF_FORMAT = {  # a format that is not here is of all tasks
     ANNOTATIONS: {"panoptic", "instance"},
 }
 
+# what paints for `freeseg edit --replace`: the hub's copy of what the demo of Grounded-SAM uses
+DEFAULT_PAINTER = "stable-diffusion-v1-5/stable-diffusion-inpainting"
+
 
 def choose_formats(
     formats: str | Sequence[str] | None,

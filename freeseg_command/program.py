@@ -50,6 +50,11 @@ COMMANDS = (
         f"{_LIGHT}.segment:add_arguments",
     ),
     Command(
+        "edit",
+        "take what words name out of a photo, or paint something else there",
+        f"{_LIGHT}.edit:add_arguments",
+    ),
+    Command(
         "models",
         "list the models that can be named; fetch one",
         f"{_LIGHT}.models:add_arguments",

@@ -47,6 +47,7 @@ ORDER = (
     "session",
     "segmenter",
     "composition",
+    "editing",
     "export",
     "bulk",
     "labelling",

@@ -34,6 +34,7 @@ _EXTRAS = {
     "transformers": "the text encoders minilm and bert: pip install 'freeseg[minilm]'",
     "fastapi": "the web demo: pip install 'freeseg[web]'",
     "supervision": "Segmentation.to_supervision: pip install 'freeseg[supervision]'",
+    "diffusers": "freeseg edit --replace: pip install 'freeseg[diffusers]'",
     "shtab": "shell completion: pip install 'freeseg[completion]'",
 }
 

@@ -35,6 +35,15 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         source: A vocabulary, the name of a registered dataset, or what `read_class_entries` reads:
             a list, a text or JSON file, or a string such as "car|automobile, sky: stuff".
     """
+    vocabulary = named_classes(source)
+    if len(vocabulary) == 1 and not isinstance(source, Vocabulary):
+        name = vocabulary.names[0]
+        logger.warning("all that is found will be %r: add classes of what else may be there", name)
+    return vocabulary
+
+
+def named_classes(source: ClassSource) -> Vocabulary:
+    """As `read_vocabulary`, of a list to which others may be added."""
     if isinstance(source, Vocabulary):
         return source
     if isinstance(source, str) and source in dataset_names():
@@ -48,9 +57,6 @@ def read_vocabulary(source: ClassSource) -> Vocabulary:
         else entry
         for entry in read_class_entries(source)
     ]
-    if len(entries) == 1:
-        name = entries[0].name
-        logger.warning("all that is found will be %r: add classes of what else may be there", name)
     return _with_written_other(Vocabulary.from_classes(entries))
 
 
