@@ -127,7 +127,9 @@ HEAVY = ("detectron2", "numpy", "torch", "torchvision")
 QUICK_COMMANDS = ("--version", "--help", "models", "models coco --json", "segment --help")
 
 
-@pytest.mark.parametrize("command", [*QUICK_COMMANDS, "serve --help", "check --help"])
+@pytest.mark.parametrize(
+    "command", [*QUICK_COMMANDS, "edit --help", "serve --help", "check --help"]
+)
 @pytest.mark.parametrize("module", ["freeseg", "freeseg_command"])
 def test_what_needs_no_model_imports_none_of_what_models_need(start, module, command):
     ended = start(*command.split(), module=module, **dict.fromkeys(HEAVY, "raise ImportError"))

@@ -33,7 +33,7 @@ def check_painter(name_or_folder: str | os.PathLike[str]) -> None:
             raise ValueError(f"folder {name} has no pipeline of diffusers: wanted {_DESCRIPTION}")
     elif not _HUB_NAME.fullmatch(name):
         raise FileNotFoundError(
-            f"no painter {name!r}: wanted a folder of diffusers, or owner/name on Hugging Face's hub"
+            f"no painter {name!r}: wanted a folder of diffusers, or owner/name on the hub"
         )
 
 

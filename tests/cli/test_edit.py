@@ -16,6 +16,7 @@ from freeseg.cli.model_choice import load_segmenter
 from freeseg.editing import grown, load_painter, remove, replace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from full_disk import full_disk
 from tiny_painter import write_painter
 from tiny_systems import tiny_grounding_dino, tiny_sam
 
@@ -189,9 +190,10 @@ def test_a_file_that_cannot_be_written_is_code_1(photo, command, capsys) -> None
     blocked.mkdir()
     assert main([*command, "--remove", "--out", str(blocked)]) == 2
     assert "is a folder: name a file in it" in capsys.readouterr().err
-    long = photo.parent / f"{'n' * 300}.png"
-    assert main([*command, "--remove", "--out", str(long)]) == 1
-    assert "cannot be written: File name too long" in capsys.readouterr().err
+    with full_disk(10):
+        assert main([*command, "--remove"]) == 1
+    assert f"{out_of(photo)} cannot be written: File too large" in capsys.readouterr().err
+    assert not list(out_of(photo).parent.iterdir())
 
 
 def test_a_model_of_boxes_and_one_of_masks_are_grounded_sam(

@@ -66,7 +66,7 @@ def test_without_the_net_a_repository_says_what_to_do(monkeypatch, no_net, tmp_p
         raise OSError("no connection to huggingface.co")
 
     monkeypatch.setattr(painters, "check_reachable", complain)
-    with pytest.raises(DownloadError, match="cannot fetch nobody/nothing .*no connection to hug"):
+    with pytest.raises(DownloadError, match=r"cannot fetch nobody/nothing .*no connection to hug"):
         load_painter("nobody/nothing")
 
 

@@ -111,18 +111,19 @@ def test_a_colour_fills_the_grown_mask_to_the_last_pixel() -> None:
 
 
 def test_what_a_painter_leaves_as_it_is_lies_where_it_was() -> None:
-    """A window of its own size comes back to the pixel; another one nearly, without a shift."""
+    """A window of the painter's size comes back to the pixel; another one without a shift."""
     echo = ScriptedPainter(lambda image: image, side=128)
     photo, mask = noise(200, 300), rectangle((200, 300), slice(60, 124), slice(100, 164))
     np.testing.assert_array_equal(replace(photo, mask, "it", echo, grow=0), photo)
     assert echo.asked[0]["image"].size == (128, 128)
     rows, columns = np.mgrid[:200, :300]
-    slope = np.stack([rows, columns % 256, 255 - rows], -1).astype(np.uint8)
-    for mask in (rectangle((200, 300), slice(0, 200), slice(20, 230)), mask[::-1, ::-1]):
+    slope = np.stack([rows, (columns * 0.8).round(), 255 - rows], -1).astype(np.uint8)
+    for columns_of_mask in (slice(20, 230), slice(120, 290)):
+        mask = rectangle((200, 300), slice(10, 180), columns_of_mask)
         for side in (64, 96, 512):
             echo = ScriptedPainter(lambda image: image, side)
-            changed = replace(slope, mask, "it", echo, grow=0).astype(int)
-            assert np.abs(changed - slope)[5:-5].max() <= 2  # a pixel's shift is 1 at scale 1
+            changed = replace(slope, mask, "it", echo, grow=0)[mask].astype(float)
+            assert np.abs(np.mean(changed - slope[mask], 0)).max() < 0.2  # a pixel's shift: 1, 0.8
 
 
 def test_a_painter_is_asked_for_what_was_said() -> None:
@@ -184,7 +185,7 @@ def test_the_longer_side_is_the_painter_s_and_both_are_multiples(parts, size, ex
 def test_a_picture_that_was_withheld_is_not_pasted() -> None:
     painter = ScriptedPainter(lambda image: Image.new("RGB", image.size))
     painter.is_withheld = True
-    with pytest.raises(PaintingError, match="safety checker has withheld .* another seed"):
+    with pytest.raises(PaintingError, match=r"safety checker has withheld .* another seed"):
         replace(noise(9, 9), np.ones((9, 9), bool), "it", painter)
 
 
