@@ -85,6 +85,12 @@ def pretrained(
     )
 
 
+def find_from(segmenter: Segmenter, min_score: float) -> None:
+    """Lets a composed model give all boxes from a score on; others give all that they have."""
+    if isinstance(segmenter.model, GroundedSAM):
+        segmenter.model.min_score = min_score
+
+
 def _system(part: Part) -> SegmentationSystem[Any]:
     if isinstance(part, SegmentationSystem):
         return part

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from freeseg.cli.model_choice import load_segmenter
-from freeseg.composition import compose
+from freeseg.composition import find_from
 from freeseg.data.photos import unique_stems
 from freeseg.editing import (
     Found,
@@ -29,7 +29,7 @@ from freeseg.editing import (
 from freeseg.files import WriteError, write_bytes
 from freeseg.images import ImageError, LoadedSource, RgbImage, is_web_address, load_source
 from freeseg.inference import is_out_of_memory
-from freeseg.segmenter import Segmenter
+from freeseg.systems import GroundedSAM
 from freeseg_command import __version__
 from freeseg_command.messages import (
     DONE,
@@ -83,12 +83,16 @@ class _Change:
 def run(args: argparse.Namespace) -> int:
     """Changes a photo as the arguments say."""
     target, change = _target(args), _read_change(args)
-    segmenter = _load(args)
+    segmenter = load_segmenter(args)
+    if args.min_score is None:
+        is_composed = isinstance(segmenter.model, GroundedSAM)
+        args.min_score = _COMPOSED_MIN_SCORE if is_composed else _MIN_SCORE
+    find_from(segmenter, args.min_score)
     question = read_question(segmenter, args.text, args.among)
     make_folder(target.parent, "--out")
     try:
         photo = load_source(args.photo)
-        found = find(segmenter, photo, question, min_score=_min_score(args), best=args.best)
+        found = find(segmenter, photo, question, min_score=args.min_score, best=args.best)
         if not len(found):
             complain(printable(f"{args.photo}: {_nothing(args, found)}"))
             return SOME_FAILED
@@ -150,22 +154,8 @@ def _quiet_where_nobody_looks() -> None:
         transformers.utils.logging.disable_progress_bar()
 
 
-def _load(args: argparse.Namespace) -> Segmenter:
-    segmenter = load_segmenter(args)
-    if args.masks_model is None:
-        return segmenter
-    filler = Segmenter.from_pretrained(args.masks_model, args.device)
-    return compose(segmenter, filler, min_score=_min_score(args))
-
-
-def _min_score(args: argparse.Namespace) -> float:
-    usual = _MIN_SCORE if args.masks_model is None else _COMPOSED_MIN_SCORE
-    score: float = usual if args.min_score is None else args.min_score
-    return score
-
-
 def _nothing(args: argparse.Namespace, found: Found) -> str:
-    missing = f"nothing found of {args.text} with a score from {_min_score(args):g} on"
+    missing = f"nothing found of {args.text} with a score from {args.min_score:g} on"
     if not found.others:
         return missing
     return f"{missing}, but {', '.join(found.others)}: words compete with those of --among"

@@ -30,7 +30,7 @@ _THING_TASKS = (Task.INSTANCE, Task.PANOPTIC, Task.SEMANTIC)  # the best one for
 _STUFF_TASKS = (Task.PANOPTIC, Task.SEMANTIC)
 _BOXES_ALONE = (
     "the model finds boxes without masks: join it with one that takes boxes, as freeseg.compose or "
-    "--masks-model sam-vit-b does"
+    "--model A+sam-vit-b does"
 )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from freeseg.composition import find_from
 from freeseg.data.panoptic import id2rgb
 from freeseg.files import write_one_of_many, write_text
 from freeseg.segmenter import Segmenter
@@ -57,6 +58,7 @@ class LabelRecords:
         Raises:
             ValueError: The model has no instances, which a data set is made of.
         """
+        find_from(segmenter, self.min_score)
         if Task.INSTANCE not in segmenter.tasks:
             tasks = ", ".join(segmenter.tasks)
             raise ValueError(f"labels are instances, and the model answers {tasks} alone")

@@ -11,7 +11,7 @@ from freeseg_command.names import DEFAULT_PAINTER
 _EPILOG = f"""examples:
   freeseg edit photo.jpg --text car --remove
   freeseg edit photo.jpg --text car --replace 'a red tractor' --seed 3 --out tractor.png
-  freeseg edit photo.jpg --model grounding-dino-swin-t --masks-model sam-vit-b \\
+  freeseg edit photo.jpg --model grounding-dino-swin-t+sam-vit-b \\
       --text dog --best --replace 'a cat'
   freeseg edit photo.jpg --text automobile --among 'road: stuff, tree: stuff, bus' --remove
 
@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--best", action="store_true", help="of each name only what has the highest score")
     add("--grow", type=natural, default=8, metavar="N", help=_GROW_HELP)
     add_model_options(parser)
-    add("--masks-model", metavar="NAME", help=_MASKS_HELP)
     painting = parser.add_argument_group("of --replace")
     painting.add_argument("--painter", metavar="NAME", help=_PAINTER_HELP)
     painting.add_argument("--seed", type=natural, metavar="N", help=_SEED_HELP)
@@ -60,12 +59,8 @@ _AMONG_HELP = (
     "what else may be in the photo, of open-vocabulary models: classes of a list compete for "
     "pixels (default: the model's own classes, where it has any)"
 )
-_MIN_SCORE_HELP = "change what has this score (default: 0.5, with --masks-model 0.3)"
+_MIN_SCORE_HELP = "change what has this score (default: 0.5, of two models 0.3)"
 _GROW_HELP = "pixels by which masks grow (default: %(default)s)"
-_MASKS_HELP = (
-    "a model that takes boxes, such as sam-vit-b: it makes masks of the boxes that --model finds "
-    "(Grounded-SAM)"
-)
 _PAINTER_HELP = (
     "an inpainting pipeline of diffusers: owner/name on Hugging Face's hub, or a folder, which "
     f"never touches the net (default: {DEFAULT_PAINTER}, whose weights, about 5.5 GB, are "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from freeseg import Segmenter
+from freeseg import Segmenter, compose
 from freeseg.cli import main
 from freeseg.cli.model_choice import load_segmenter
 from freeseg.editing import grown, load_painter, remove, replace
@@ -147,7 +147,6 @@ def test_nothing_found_writes_nothing_and_says_what_there_is(photo, command, cap
         (["--replace", " "], "--replace: wanted words"),
         (["--replace", "a cat", "--painter", "{folder}"], "wanted model_index.json"),
         (["--replace", "a cat", "--painter", "gone"], "no painter 'gone'"),
-        (["--remove", "--masks-model", "gone"], "gone"),
         ([], "one of the arguments --remove --replace is required"),
         (["--remove", "--replace", "a cat"], "not allowed with argument --remove"),
         (["--remove", "--grow", "-1"], "wanted a number from 0 on"),
@@ -200,13 +199,13 @@ def test_a_model_of_boxes_and_one_of_masks_are_grounded_sam(
     photo, command, monkeypatch, capsys
 ) -> None:
     """The least score counts among boxes as well, of which there are more than of masks."""
-    grounder = Segmenter(tiny_grounding_dino())
-    fillers = {"sam": Segmenter(tiny_sam())}
+    grounder, filler = Segmenter(tiny_grounding_dino()), Segmenter(tiny_sam())
     monkeypatch.setattr("freeseg.cli.edit.load_segmenter", lambda args: grounder)
-    monkeypatch.setattr(Segmenter, "from_pretrained", staticmethod(lambda name, *_: fillers[name]))
     assert main([*command, "--remove"]) == 2
-    assert "--masks-model sam-vit-b" in capsys.readouterr().err
-    words = ["--remove", "--grow", "0", "--json", "--masks-model", "sam", "--min-score", "0"]
+    assert "--model A+sam-vit-b" in capsys.readouterr().err
+    composed = compose(grounder, filler)
+    monkeypatch.setattr("freeseg.cli.edit.load_segmenter", lambda args: composed)
+    words = ["--remove", "--grow", "0", "--json", "--min-score", "0"]
     assert main([*command, *words]) == 0
     rows = json.loads(capsys.readouterr().out)["found"]
     assert rows

@@ -148,7 +148,7 @@ def test_grounded_sam_fills_the_boxes_of_the_words() -> None:
 
 def test_boxes_without_masks_are_refused_with_what_fills_them() -> None:
     segmenter = Segmenter(tiny_grounding_dino())
-    with pytest.raises(ValueError, match=r"boxes without masks: .*--masks-model sam-vit-b"):
+    with pytest.raises(ValueError, match=r"boxes without masks: .*--model A\+sam-vit-b"):
         read_question(segmenter, "dog")
 
 
