@@ -18,6 +18,7 @@ from freeseg.data.photo_reader import read_photo
 from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
 from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
 from freeseg.inference.everything import join_windows, windows_of
+from freeseg.inference.zoom import zoom
 from freeseg.structures import (
     ALTERNATIVES_KEY,
     CERTAINTY_KEY,
@@ -27,6 +28,7 @@ from freeseg.structures import (
     EverythingSettings,
     Frame,
     ImageFeatures,
+    InstanceSet,
     Marks,
     Prompt,
     Request,
@@ -239,6 +241,38 @@ class PhotoModel:
             assert results[0].objects is not None
             found.append(results[0].objects)
         return SegmentationResult(objects=join_windows(found, photo.size, settings))
+
+    def zoom(
+        self,
+        photo: Photo,
+        features: ImageFeatures,
+        prompt: Prompt,
+        masks: Tensor,
+        margin: float,
+    ) -> SegmentationResult | None:
+        """Answers anew about every object, closer; None where that does not fit into memory.
+
+        Args:
+            photo: Encoded.
+            features: Of all of it.
+            prompt: With marks of N objects.
+            masks: Bool [N, H, W], the former answers.
+            margin: As of `freeseg.inference.zoom`.
+        """
+
+        def ask(window: Window, closer: Prompt) -> InstanceSet:
+            is_whole = window == (0, 0, photo.size[1], photo.size[0])
+            its = features if is_whole else self._encode_window(photo, window)
+            request = self.request((Task.OBJECT,), closer, alternatives=False)
+            results = None if its is None else self.answer_encoded(its, request)
+            if results is None or results[0].objects is None:
+                raise MemoryError
+            return results[0].objects
+
+        try:
+            return SegmentationResult(objects=zoom(prompt, masks, ask, margin=margin))
+        except MemoryError:
+            return None
 
     def answer_encoded(
         self, features: ImageFeatures, request: Request

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from freeseg.data import ClassSource
+from freeseg.inference.zoom import MARGIN
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.structures import (
     EverythingSettings,
@@ -211,6 +212,60 @@ class Session:
             ValueError: It is no answer to marks or of another photo, or the marks are malformed or
                 of another number of objects.
         """
+        known, marks = self._known(answer)
+        if points is not None or boxes is not None or signs is not None:
+            more = Marks.read(self.photo.size, points=points, signs=signs, boxes=boxes)
+            marks = marks.refined(more)
+        prompt = replace(known.prompt, marks=marks, logits=known.logits)
+        classes = Classes(answer.vocabulary, answer.category_ids)
+        request = self._model.request(answer.tasks, prompt, alternatives=alternatives)
+        return self._ask(request, classes, answer)
+
+    def zoom(self, answer: Segmentation, *, margin: float = MARGIN) -> Segmentation:
+        """Looks at every object once more, and closer; the old answer stays as it is.
+
+        Each is asked about in a square part of the photo around it, which is encoded at the model's
+        size, with its former mask as a rough one. That gives small objects of large photos masks as
+        fine as large ones', and costs an encoding each. A refinement of what comes back goes on
+        from the whole photo, as one of the old answer would.
+
+        Args:
+            answer: Of this photo and model, to marks or phrases.
+            margin: Of the part around an object, by its longer side, on each side.
+
+        Raises:
+            ValueError: It is no answer to marks or of another photo, the model takes no rough
+                masks, or the margin is negative.
+            MemoryError: A part does not fit into memory.
+        """
+        known, marks = self._known(answer)
+        objects, model = answer.objects, self._model
+        if objects is None or objects.masks is None or objects.owners is None:
+            raise ValueError("an answer of masks can be looked at closer, this one has none")
+        masks = torch.zeros(len(marks), *self.photo.size, dtype=torch.bool)
+        is_answer = np.ones(len(objects), bool) if objects.choices is None else objects.choices == 0
+        for number in np.flatnonzero(is_answer).tolist():
+            masks[objects.owners[number]] = torch.from_numpy(objects.masks[number])
+        rough = replace(known.prompt, marks=replace(marks, masks=masks), logits=None)
+        model.check(model.request((Task.OBJECT,), rough))
+        features = self.encode()
+        result = (
+            None
+            if features is None
+            else model.zoom(self.photo, features, known.prompt, masks, margin)
+        )
+        if result is None:
+            raise MemoryError(f"{model.name} cannot look closer at {self.photo.size}")
+        classes = Classes(answer.vocabulary, answer.category_ids)
+        shown = show(self.photo, result, classes, *self._about)
+        return replace(shown, answer=Answer(known.prompt, known.logits, answer))
+
+    def _known(self, answer: Segmentation) -> tuple[Answer, Marks]:
+        """What an answer of this photo goes on from, and what was pointed at.
+
+        Raises:
+            ValueError: It is no answer to marks, or of another photo.
+        """
         known = answer.answer
         if known is None or known.prompt.marks is None:
             raise ValueError(
@@ -219,14 +274,7 @@ class Session:
         own = self.photo.image
         if answer.image is not own and not np.array_equal(answer.image, own):
             raise ValueError("the answer is of another photo")
-        marks = known.prompt.marks
-        if points is not None or boxes is not None or signs is not None:
-            more = Marks.read(self.photo.size, points=points, signs=signs, boxes=boxes)
-            marks = marks.refined(more)
-        prompt = replace(known.prompt, marks=marks, logits=known.logits)
-        classes = Classes(answer.vocabulary, answer.category_ids)
-        request = self._model.request(answer.tasks, prompt, alternatives=alternatives)
-        return self._ask(request, classes, answer)
+        return known, known.prompt.marks
 
     def _ask(
         self, request: Request, classes: Classes, previous: Segmentation | None = None

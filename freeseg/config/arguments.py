@@ -161,6 +161,7 @@ def pointing_arguments(cfg: CfgNode) -> dict[str, Any]:
         "kinds": tuple(node.KINDS),
         "max_clicks": node.MAX_CLICKS,
         "box_rounds": node.BOX_ROUNDS,
+        "box_zoom": node.BOX_ZOOM,
         "objects_at_once": node.OBJECTS_AT_ONCE,
         "everything": everything,
     }

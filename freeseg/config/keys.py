@@ -191,6 +191,7 @@ def add_test_keys(cfg: CfgNode) -> None:
     pointing.KINDS = ["clicks", "boxes"]  # of clicks, boxes, proposals
     pointing.MAX_CLICKS = 20  # on an object
     pointing.BOX_ROUNDS = 1  # 2: the box once more, with the mask logits of the answer
+    pointing.BOX_ZOOM = False  # then closer, in the part of the photo around the object
     pointing.OBJECTS_AT_ONCE = 16  # that a system is asked about together
     pointing.POINTS_PER_SIDE = 64  # of proposals, and the three below
     pointing.MIN_QUALITY = 0.0

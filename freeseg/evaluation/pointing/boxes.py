@@ -43,7 +43,12 @@ class BoxedObjects:
 
 
 def fill_boxes(
-    photo: EncodedPhoto, objects: TrueObjects, *, rounds: int = 1, objects_at_once: int = 16
+    photo: EncodedPhoto,
+    objects: TrueObjects,
+    *,
+    rounds: int = 1,
+    zooms: bool = False,
+    objects_at_once: int = 16,
 ) -> BoxedObjects:
     """Asks for what is in the box of every object.
 
@@ -52,9 +57,11 @@ def fill_boxes(
         objects: Of the photo.
         rounds: The box is said so many times, from the second on with the mask logits of the last
             answer (SAM's paper, appendix D.4: 2).
+        zooms: Whether every object is then looked at closer, see `freeseg.inference.zoom`.
         objects_at_once: Asked about together.
     """
-    answers = [_answers(photo, boxes, rounds) for boxes in objects.boxes.split(objects_at_once)]
+    parts = objects.boxes.split(objects_at_once)
+    answers = [_answers(photo, boxes, rounds, zooms) for boxes in parts]
     masks = torch.cat([dense_masks(answer) for answer in answers])
     instances = Instances(
         photo.size,
@@ -67,13 +74,13 @@ def fill_boxes(
     return BoxedObjects(instances, reached, mask_areas(objects.masks))
 
 
-def _answers(photo: EncodedPhoto, boxes: Tensor, rounds: int) -> InstanceSet:
+def _answers(photo: EncodedPhoto, boxes: Tensor, rounds: int, zooms: bool) -> InstanceSet:
     marks, logits = photo.marks(len(boxes), boxes=boxes), None
     for _ in range(rounds):
         found = photo.ask(Prompt(marks=marks, logits=logits))
         answers = first_answers(found, len(boxes))
         logits = answers.mask_logits
-    return answers
+    return photo.zoom(Prompt(marks=marks), answers) if zooms else answers
 
 
 class BoxEvaluator(DatasetEvaluator):

@@ -61,7 +61,11 @@ class ObjectPointing(nn.Module):
             )
         if "boxes" in settings.kinds:
             found["boxes"] = fill_boxes(
-                photo, objects, rounds=settings.box_rounds, objects_at_once=at_once
+                photo,
+                objects,
+                rounds=settings.box_rounds,
+                zooms=settings.box_zoom,
+                objects_at_once=at_once,
             )
         if "proposals" in settings.kinds:
             found["proposals"] = propose(photo, settings.everything)

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from freeseg.images import read_image
 from freeseg.inference.everything import select_instances
+from freeseg.inference.zoom import zoom
 from freeseg.ops import mask_areas
 from freeseg.structures import (
+    Frame,
     ImageFeatures,
     InstanceSet,
     Marks,
@@ -23,6 +26,7 @@ from freeseg.structures import (
     Runs,
     Task,
     Wants,
+    Window,
     read_frame,
 )
 from freeseg.systems import SegmentationSystem
@@ -83,16 +87,33 @@ class EncodedPhoto:
         self.size = frame.photo_size
         self.takes_logits = "logits" in system.answers[Task.OBJECT].kinds
         self._system = system
+        self._file_name = str(wanted.get("file_name", ""))
         self._features: ImageFeatures = system.encode(system.prepare([wanted["image"]], [frame]))
 
     def ask(self, prompt: Prompt, *, wants_alternatives: bool = False) -> InstanceSet:
         """What the system answers, see `freeseg.structures.Request`."""
-        wants = Wants(alternatives=wants_alternatives)
+        return self._answered(self._features, prompt, Wants(alternatives=wants_alternatives))
+
+    def _answered(self, features: ImageFeatures, prompt: Prompt, wants: Wants) -> InstanceSet:
         request = Request(0, (Task.OBJECT,), prompt, wants=wants)
         self._system.check([request])
-        found = self._system.answer(self._features, [request])[0].objects
+        found = self._system.answer(features, [request])[0].objects
         assert found is not None
         return found
+
+    def zoom(self, prompt: Prompt, answers: InstanceSet) -> InstanceSet:
+        """Answers about every row of a prompt, closer, in the photo's file."""
+        image = read_image(self._file_name)
+
+        def ask(window: Window, closer: Prompt) -> InstanceSet:
+            left, top, right, bottom = window
+            pixels = self._system.photo_input(image[top:bottom, left:right])
+            size = (pixels.shape[-2], pixels.shape[-1])
+            frame = Frame(self.size, size, size, window)
+            features = self._system.encode(self._system.prepare([pixels], [frame]))
+            return self._answered(features, closer, Wants(alternatives=False))
+
+        return zoom(prompt, dense_masks(answers), ask)
 
     def marks(
         self,

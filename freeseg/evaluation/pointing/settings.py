@@ -29,6 +29,7 @@ class PointingSettings:
         kinds: Of `NEEDS`.
         max_clicks: On an object.
         box_rounds: How often a box is said, see `fill_boxes`.
+        box_zoom: Whether its object is then looked at closer.
         objects_at_once: Asked about together.
         everything: How proposals are looked for; SAM's paper (D.3) has these.
     """
@@ -36,6 +37,7 @@ class PointingSettings:
     kinds: tuple[str, ...] = ("clicks", "boxes")
     max_clicks: int = MAX_CLICKS
     box_rounds: int = 1
+    box_zoom: bool = False
     objects_at_once: int = 16
     everything: EverythingSettings = field(
         default_factory=lambda: EverythingSettings(
@@ -68,6 +70,8 @@ class PointingSettings:
         needs = [NEEDS[kind] for kind in self.kinds]
         if "boxes" in self.kinds and self.box_rounds > 1:
             needs.append("logits")
+        if "boxes" in self.kinds and self.box_zoom:
+            needs.append("masks")
         for need in needs:
             if need not in taken:
                 listed = ", ".join(sorted(taken))

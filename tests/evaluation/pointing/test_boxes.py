@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from pycocotools import mask as rle_codec
 from scripted_system import ScriptedSystem, answers, region, shown
+from tiny_systems import tiny_sam
 
+from detectron2.data import DatasetCatalog
+from freeseg import Segmenter
 from freeseg.engine import Trainer
 from freeseg.evaluation.pointing import EncodedPhoto, TrueObjects, fill_boxes
 
@@ -77,3 +83,26 @@ def test_the_second_round_says_the_box_again_with_the_answers_logits():
     assert torch.equal(second.marks.boxes, first.marks.boxes)
     fill_boxes(photo, objects, objects_at_once=2)
     assert [len(prompt) for prompt in system.prompts[2:]] == [2, 1]
+
+
+def test_a_closer_look_is_the_sessions(drawn, sam_cfg):
+    name = drawn([(SMALL, 0), (MEDIUM, 1)], [(OTHER, 0)])
+    for record in DatasetCatalog.get(name):
+        noise = np.random.default_rng(record["image_id"]).integers(0, 256, (*SIZE, 3), np.uint8)
+        Image.fromarray(noise).save(record["file_name"])
+    system, overlaps = tiny_sam(1), []
+    for record in DatasetCatalog.get(name):
+        with Segmenter(system).open(record["file_name"]) as session:
+            for row in record["annotations"]:
+                true = rle_codec.decode(row["segmentation"]).astype(bool)
+                box = rle_codec.toBbox(row["segmentation"])
+                box[2:] += box[:2]
+                answer = session.zoom(session(boxes=box, alternatives=False))
+                found = answer.masks[0]
+                overlaps.append((found & true).sum() / (found | true).sum())
+    cfg = sam_cfg(name, KINDS=["boxes"], BOX_ZOOM=True)
+    cfg.INPUT.TEST_RESIZE.LONG_SIDE = 128
+    results = Trainer.test(cfg, system)["boxes"]
+    assert results["mIoU"] == pytest.approx(100 * np.mean(overlaps))
+    cfg.TEST.POINTING.BOX_ZOOM = False
+    assert Trainer.test(cfg, system)["boxes"]["mIoU"] != pytest.approx(results["mIoU"])

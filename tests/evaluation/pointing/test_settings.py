@@ -55,12 +55,13 @@ def test_evaluators_are_those_of_the_kinds(drawn, sam_cfg):
 
 
 def test_keys_become_settings(sam_cfg):
-    cfg = sam_cfg(KINDS=["boxes"], BOX_ROUNDS=2, OBJECTS_AT_ONCE=3, MAX_CLICKS=4)
+    cfg = sam_cfg(KINDS=["boxes"], BOX_ROUNDS=2, BOX_ZOOM=True, OBJECTS_AT_ONCE=3, MAX_CLICKS=4)
     node = cfg.TEST.POINTING
     node.POINTS_PER_SIDE, node.MIN_QUALITY, node.MIN_STABILITY, node.MAX_OVERLAP = 5, 0.1, 0.2, 0.3
     found = pointing_settings(cfg)
     assert (found.kinds, found.box_rounds, found.objects_at_once) == (("boxes",), 2, 3)
     assert found.max_clicks == 4
+    assert found.box_zoom
     everything = found.everything
     assert (everything.points_per_side, everything.min_quality) == (5, 0.1)
     assert (everything.min_stability, everything.max_overlap) == (0.2, 0.3)
@@ -101,6 +102,7 @@ def test_what_only_classes_give_is_refused(sam_cfg, key, value):
         (["points"], [], {}, "takes points, not boxes"),
         (["points"], [], {"kinds": ("proposals",)}, "takes points, not everything"),
         (["boxes"], [], {"kinds": ("boxes",), "box_rounds": 2}, "takes boxes, not logits"),
+        (["boxes"], [], {"kinds": ("boxes",), "box_zoom": True}, "takes boxes, not masks"),
     ],
 )
 def test_systems_that_lack_a_kind_of_prompt_are_refused(needs, may, settings, message):
