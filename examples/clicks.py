@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("photo")
     parser.add_argument("clicks", nargs="+", type=read_click, metavar="X,Y[,off]")
     parser.add_argument("--output", type=Path, default=Path("output/clicks"))
-    parser.add_argument("--model", default="sam-vit-b", help="a name, or a folder of a training")
+    parser.add_argument("--model", default="click", help="a name, or a folder of a training")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter.from_pretrained(arguments.model)

@@ -59,13 +59,16 @@ _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
     "D2DiNAT": lambda model: (
         f"DiNAT, {model.DiNAT.EMBED_DIM} channels, depths {_dashed(model.DiNAT.DEPTHS)}"
     ),
-    "SAM": lambda model: (
-        f"ViT, {model.SAM.VIT.EMBED_DIM} channels, {model.SAM.VIT.DEPTH} blocks"
-        if model.SAM.ENCODER == "vit"
-        else f"TinyViT, depths {_dashed(model.SAM.TINY_VIT.DEPTHS)}"
-    ),
+    "SAM": lambda model: _SAM_ENCODERS[model.SAM.ENCODER](model),
     "TimmBackbone": lambda model: f"{model.TIMM.NAME} of timm",
     "DPTBackbone": lambda model: f"{model.DPT.NAME} of timm, as DPT takes it",
+}
+
+
+_SAM_ENCODERS: Mapping[str, Callable[[CfgNode], str]] = {
+    "vit": lambda model: f"ViT, {model.SAM.VIT.EMBED_DIM} channels, {model.SAM.VIT.DEPTH} blocks",
+    "tiny_vit": lambda model: f"TinyViT, depths {_dashed(model.SAM.TINY_VIT.DEPTHS)}",
+    "pyramid": lambda model: _BACKBONES[plain_name(model.BACKBONE.NAME)](model),
 }
 
 
