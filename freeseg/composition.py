@@ -12,6 +12,7 @@ from freeseg.config import add_freeseg_config
 from freeseg.segmenter import Segmenter
 from freeseg.systems import GroundedSAM, SegmentationSystem
 from freeseg.systems.building import read_config
+from freeseg.systems.grounded_sam.config import box_rules
 
 _SECTION = "MODEL.GROUNDED_SAM."
 
@@ -67,22 +68,21 @@ def pretrained(
         ValueError: It cannot be used, or the parts do not fit.
     """
     name = os.fspath(name_or_path)
-    grounder, plus, segmenter = name.partition("+")
-    if not plus or Path(name).exists():
+    parts = parts_of(name)
+    if len(parts) == 1:
         return Segmenter.from_pretrained(name, device, opts)
     other = next((key for key in map(str, opts[::2]) if not key.startswith(_SECTION)), None)
     if other is not None:
         raise ValueError(f"{name} is two models: overrides are those of {_SECTION}*, got {other}")
     cfg = get_cfg()
     add_freeseg_config(cfg)
-    node = read_config(cfg, None, None, opts).MODEL.GROUNDED_SAM
-    return compose(
-        Segmenter.from_pretrained(grounder, device),
-        Segmenter.from_pretrained(segmenter, device),
-        min_score=node.MIN_SCORE,
-        max_overlap=node.MAX_OVERLAP if node.MAX_OVERLAP < 1 else None,
-        per_class=node.PER_CLASS,
-    )
+    grounder, segmenter = (Segmenter.from_pretrained(part, device) for part in parts)
+    return compose(grounder, segmenter, **box_rules(read_config(cfg, None, None, opts)))
+
+
+def parts_of(name: str) -> list[str]:
+    """The models that a name stands for: one, or the grounder and the segmenter around a plus."""
+    return [name] if Path(name).exists() else name.split("+", 1)
 
 
 def find_from(segmenter: Segmenter, min_score: float) -> None:

@@ -245,19 +245,22 @@ class PhotoModel:
     def zoom(
         self,
         photo: Photo,
-        features: ImageFeatures,
+        features: ImageFeatures | None,
         prompt: Prompt,
         masks: Tensor,
         margin: float,
-    ) -> SegmentationResult | None:
-        """Answers anew about every object, closer; None where that does not fit into memory.
+    ) -> SegmentationResult:
+        """Answers anew about every object, closer.
 
         Args:
             photo: Encoded.
-            features: Of all of it.
+            features: Of all of it; None where they do not fit into memory.
             prompt: With marks of N objects.
             masks: Bool [N, H, W], the former answers.
             margin: As of `freeseg.inference.zoom`.
+
+        Raises:
+            MemoryError: The photo or a part of it does not fit into memory.
         """
 
         def ask(window: Window, closer: Prompt) -> InstanceSet:
@@ -266,13 +269,13 @@ class PhotoModel:
             request = self.request((Task.OBJECT,), closer, alternatives=False)
             results = None if its is None else self.answer_encoded(its, request)
             if results is None or results[0].objects is None:
-                raise MemoryError
+                raise too_large
             return results[0].objects
 
-        try:
-            return SegmentationResult(objects=zoom(prompt, masks, ask, margin=margin))
-        except MemoryError:
-            return None
+        too_large = MemoryError(f"{self.name} cannot look closer at {photo.size}")
+        if features is None:
+            raise too_large
+        return SegmentationResult(objects=zoom(prompt, masks, ask, margin=margin))
 
     def answer_encoded(
         self, features: ImageFeatures, request: Request
@@ -304,10 +307,8 @@ class PhotoModel:
         return [read_output(output) for output in outputs]
 
     def _encode_window(self, photo: Photo, window: Window) -> ImageFeatures | None:
-        left, top, right, bottom = window
-        pixels = self.photo_input(photo.image[top:bottom, left:right])
-        size = (pixels.shape[-2], pixels.shape[-1])
-        return self._encode([pixels], [Frame(photo.size, size, size, window)])
+        pixels, frame = self.photo_input.of_window(photo.image, window)
+        return self._encode([pixels], [frame])
 
     def _input(self, photo: Photo, request: Request) -> dict[str, Any]:
         (height, width), prompt, wants = photo.size, request.prompt, request.wants

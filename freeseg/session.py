@@ -248,14 +248,7 @@ class Session:
             masks[objects.owners[number]] = torch.from_numpy(objects.masks[number])
         rough = replace(known.prompt, marks=replace(marks, masks=masks), logits=None)
         model.check(model.request((Task.OBJECT,), rough))
-        features = self.encode()
-        result = (
-            None
-            if features is None
-            else model.zoom(self.photo, features, known.prompt, masks, margin)
-        )
-        if result is None:
-            raise MemoryError(f"{model.name} cannot look closer at {self.photo.size}")
+        result = model.zoom(self.photo, self.encode(), known.prompt, masks, margin)
         classes = Classes(answer.vocabulary, answer.category_ids)
         shown = show(self.photo, result, classes, *self._about)
         return replace(shown, answer=Answer(known.prompt, known.logits, answer))

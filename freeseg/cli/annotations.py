@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from freeseg.cli.photos import common_folder, is_video
-from freeseg.data.photos import Photo, unique_stems
+from freeseg.data.photos import Photo, name_under, unique_stems
 from freeseg.visualization import AnnotationFiles, Segmentation
 from freeseg.visualization.annotations import PANOPTIC_FOLDER
 from freeseg_command.messages import complain
@@ -44,10 +43,7 @@ class FolderAnnotations:
         """Adds a photo's result."""
         if not _is_file_of_photo(photo):
             return
-        path = Path(os.path.abspath(photo))
-        is_inside = path.is_relative_to(self._root)
-        name = path.relative_to(self._root) if is_inside else path
-        self._files.add(result, name.as_posix())
+        self._files.add(result, name_under(self._root, photo))
 
     def save(self) -> dict[str, Any]:
         """Writes the files; returns their paths by task and the folder that photos are named in."""

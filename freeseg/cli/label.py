@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from freeseg.bulk import BulkSettings
-from freeseg.bulk.worker import ModelSettings
+from freeseg.cli.bulk_options import add_bulk_options, bulk_settings, model_settings
 from freeseg.labelling import LabelJob, Labelled, left_out_names
 from freeseg.visualization.annotations import INSTANCES_FILE
 from freeseg_command.arguments.model_choice import add_required_model
@@ -50,27 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-score", default=0.3, type=share, metavar="S", help="of labels (default: %(default)s)"
     )
     add("--leave-out", type=Path, metavar="FILE", help="names of photos, as review.html saves them")
-    add("--engine", default="processes", choices=("processes", "ray"))
-    add("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
-    add("--chunk", type=int, default=32, metavar="N", help="photos that a kill costs (default: 32)")
-    add("--device", help="cpu, cuda (default: the configuration's)")
-    add("--import", dest="modules", action="append", default=[], metavar="MODULE",
-        help="import it first: it registers what the configuration names")  # fmt: skip
-    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration overrides")
+    add_bulk_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the job and returns the exit code."""
     left_out = left_out_names(args.leave_out) if args.leave_out else frozenset()
-    model = ModelSettings(
-        model=args.model, config=args.config_file or "", weights=args.weights, device=args.device,
-        opts=tuple(args.opts), classes=args.text, modules=tuple(args.modules),
-    )  # fmt: skip
-    settings = BulkSettings(args.engine, args.workers, args.chunk)
     job = LabelJob(
-        args.photos, model, args.out,
-        min_score=args.min_score, panoptic=args.panoptic, settings=settings,
-    )  # fmt: skip
+        args.photos,
+        model_settings(args, classes=args.text),
+        args.out,
+        min_score=args.min_score,
+        panoptic=args.panoptic,
+        settings=bulk_settings(args),
+    )
     try:
         labelled = job.run(left_out)
     except KeyboardInterrupt:

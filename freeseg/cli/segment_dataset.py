@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from freeseg.bulk import BulkJob, BulkSettings
-from freeseg.bulk.worker import ModelSettings
+from freeseg.bulk import BulkJob
+from freeseg.cli.bulk_options import add_bulk_options, bulk_settings, model_settings
 from freeseg_command.arguments.model_choice import add_required_model
 from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, say
 from freeseg_command.tasks import SHOWN_TASKS
@@ -34,24 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", default="panoptic", choices=(*SHOWN_TASKS, "all"))
     add("--classes", metavar="LIST", help="for open-vocabulary models")
     add("--format", default="jsonl", choices=("jsonl", "webdataset"))
-    add("--engine", default="processes", choices=("processes", "ray"))
-    add("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
-    add("--chunk", type=int, default=32, metavar="N", help="photos in a part (default: 32)")
-    add("--device", help="cpu, cuda (default: the configuration's)")
-    add("--import", dest="modules", action="append", default=[], metavar="MODULE",
-        help="import it first: it registers what the configuration names")  # fmt: skip
-    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="configuration overrides")
+    add_bulk_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the job and returns the exit code."""
-    model = ModelSettings(
-        model=args.model, config=args.config_file or "", weights=args.weights, device=args.device,
-        opts=tuple(args.opts), task=args.task, classes=args.classes, modules=tuple(args.modules),
-    )  # fmt: skip
+    model = model_settings(args, task=args.task, classes=args.classes)
     try:
-        settings = BulkSettings(args.engine, args.workers, args.chunk)
-        report = BulkJob(args.sources, model, args.out, args.format, settings).run()
+        report = BulkJob(args.sources, model, args.out, args.format, bulk_settings(args)).run()
     except KeyboardInterrupt:
         complain("interrupted: start it again to go on")
         return INTERRUPTED

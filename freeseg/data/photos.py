@@ -78,6 +78,12 @@ def annotated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
+def name_under(root: Path, photo: str | os.PathLike[str]) -> str:
+    """What annotation calls a photo of a folder, with forward slashes; its whole path elsewhere."""
+    path = Path(os.path.abspath(photo))
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
 def unique_stems(photos: Sequence[Photo]) -> list[str]:
     """Returns one file name stem per photo; where two are the same, later ones get a number."""
     names = UniqueStems()

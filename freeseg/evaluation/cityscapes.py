@@ -17,7 +17,6 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from PIL import Image
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from freeseg.catalog import dataset_metadata
+from freeseg.evaluation.older_numpy import older_numpy
 
-# The package calls a function that numpy 2.4 has no more: it gets a numpy that has it.
-_OLDER_NUMPY = SimpleNamespace(**{**vars(np), "in1d": np.isin})
 _ADDITIVE = ("tp", "fn", "tpWeighted", "fnWeighted")  # entries of the package's instance counts
 
 Results = dict[str, dict[str, float]]
@@ -74,14 +72,11 @@ class CityscapesEvaluator(DatasetEvaluator):
     def _calling(self) -> Iterator[None]:
         """Lets the script run on current numpy and in silence; where it exits, raises."""
         said = io.StringIO()
-        numpy, self._script.np = self._script.np, _OLDER_NUMPY
         try:
-            with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stdout(said), older_numpy(self._script, in1d=np.isin):
                 yield
         except SystemExit as stop:
             raise RuntimeError(f"cityscapesscripts: {said.getvalue().strip()}") from stop
-        finally:
-            self._script.np = numpy
 
 
 class CityscapesSemanticEvaluator(CityscapesEvaluator):

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from freeseg.catalog import dataset_metadata
 from freeseg.data.coco_writer import write_json
 from freeseg.data.datasets.lvis import FREQUENCY_KEY, LVIS, NEGATIVE_KEY, UNFINISHED_KEY
 from freeseg.evaluation.instance import ThingEvaluator
+from freeseg.evaluation.older_numpy import older_numpy
 from freeseg.evaluation.truth import Truth
 
 LVIS_LIMIT = 300  # detections of a photo that AP counts
@@ -30,9 +31,6 @@ FIXED_LIMIT = 10_000  # detections of a class that AP_fixed counts, whatever the
 PART = 100  # classes that are evaluated at once
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 FIXED = "_fixed"  # at the end of the metrics' names
-
-# The package calls a name that numpy has no more: it gets a numpy that has it.
-_OLDER_NUMPY = SimpleNamespace(**{**vars(np), "float": float})
 
 Row = dict[str, Any]
 
@@ -124,13 +122,12 @@ class LVISEvaluator(ThingEvaluator):
         """Lets the package run on current numpy, and in silence."""
         script: Any = importlib.import_module("lvis.eval")
         log = logging.getLogger("lvis")
-        numpy, level = script.np, log.level
-        script.np = _OLDER_NUMPY
+        level = log.level
         log.setLevel(logging.ERROR)
         try:
-            yield self._package
+            with older_numpy(script, float=float):
+                yield self._package
         finally:
-            script.np = numpy
             log.setLevel(level)
 
 

@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from freeseg.images import FULL_WHITE, RgbImage, order_channels
 from freeseg.inference.input_size import build_resize
+from freeseg.structures import Frame, Window
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,17 @@ class PhotoInput:
         """(height, width) to which an image of (h, w) is padded when it is alone."""
         step = max(self.size_divisibility, 1)
         return -(-size[0] // step) * step, -(-size[1] // step) * step
+
+    def of_window(self, photo: RgbImage, window: Window) -> tuple[Tensor, Frame]:
+        """The image of a part of a photo, RGB [H, W, 3], and how it lies in the photo.
+
+        Raises:
+            ValueError: It is too elongated to be resized.
+        """
+        left, top, right, bottom = window
+        image = self(photo[top:bottom, left:right])
+        size = (image.shape[-2], image.shape[-1])
+        return image, Frame((photo.shape[0], photo.shape[1]), size, size, window)
 
     def __call__(self, photo: RgbImage) -> Tensor:
         """The image uint8 [3, h, w] of a photo, RGB [H, W, 3].

@@ -13,6 +13,7 @@ from freeseg.bulk import BulkJob, BulkReport, BulkSettings
 from freeseg.bulk.manifest import find_names, is_shard
 from freeseg.bulk.worker import ModelSettings
 from freeseg.checkpoints import weights_file
+from freeseg.composition import parts_of
 from freeseg.labelling.dataset import Dataset
 from freeseg.labelling.records import LabelRecords
 from freeseg.labelling.review import write_pages
@@ -103,7 +104,8 @@ class LabelJob:
             "left_out": len(left_out),
         }
         files = dataset.write(provenance, panoptic=self._panoptic)
-        return Labelled(report, self._image_root, files, write_pages(dataset))
+        pages = write_pages(dataset, report.photos - report.failed)
+        return Labelled(report, self._image_root, files, pages)
 
 
 def _weights(model: ModelSettings) -> Iterator[dict[str, Any]]:
@@ -111,8 +113,8 @@ def _weights(model: ModelSettings) -> Iterator[dict[str, Any]]:
     own = () if model.weights is None else ("MODEL.WEIGHTS", model.weights)
     if model.model is None:
         configured: Iterable[Any] = [(model.config, [*model.opts, *own])]
-    elif "+" in model.model and not Path(model.model).exists():
-        configured = [_configured(part, ()) for part in model.model.split("+", 1)]
+    elif len(parts_of(model.model)) > 1:
+        configured = [_configured(part, ()) for part in parts_of(model.model)]
     else:
         configured = [_configured(model.model, (*model.opts, *own))]
     for config, opts in configured:

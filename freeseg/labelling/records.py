@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 
 from freeseg.composition import find_from
 from freeseg.data.panoptic import id2rgb
+from freeseg.data.photos import name_under
 from freeseg.files import write_one_of_many, write_text
 from freeseg.segmenter import Segmenter
 from freeseg.structures import Vocabulary
@@ -68,7 +68,7 @@ class LabelRecords:
 
     def record_of(self, result: Segmentation, image_id: str, name: str) -> dict[str, Any]:
         """Rows without the numbers that they get in a file; a PNG and a thumbnail are written."""
-        file_name = self.name_of(name)
+        file_name = name_under(self.image_root, name)
         image = {**image_row(result, 0, file_name), "id": None}
         assert result.instances is not None
         record: dict[str, Any] = {
@@ -83,12 +83,6 @@ class LabelRecords:
             record["segments"] = segment_rows(result)
         self._write(THUMBNAILS, f"{file_name}.jpg", self._thumbnail(result))
         return record
-
-    def name_of(self, photo: str) -> str:
-        """A photo as it is called in the data set, with forward slashes."""
-        path = Path(os.path.abspath(photo))
-        is_inside = path.is_relative_to(self.image_root)
-        return (path.relative_to(self.image_root) if is_inside else path).as_posix()
 
     def _thumbnail(self, result: Segmentation) -> bytes:
         task = Task.PANOPTIC if result.panoptic is not None else Task.INSTANCE

@@ -6,8 +6,7 @@ import html
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,20 +14,12 @@ from urllib.parse import quote
 from freeseg.files import write_text
 from freeseg.labelling.dataset import Dataset
 from freeseg.labelling.records import THUMBNAILS
+from freeseg.visualization.html import asset, html_document
 
 PER_PAGE = 500  # thumbnails; a browser fetches those that are looked at
 _ASSETS = Path(__file__).with_name("page")
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
+_BODY = """<header>
 <h1>{title}</h1>
 <p>{count} photos, page {page} of {pages}. Click on those whose labels are wrong, save the list, and
 run the command again with <code>--leave-out left_out.txt</code>.</p>
@@ -44,28 +35,29 @@ run the command again with <code>--leave-out left_out.txt</code>.</p>
 <main id="photos" data-set="{key}">
 {cards}
 </main>
-<script>{script}</script>
-</body>
-</html>
-"""
+<script>{script}</script>"""
 _CARD = """<figure tabindex="0" role="button" aria-pressed="false" data-name="{name}" \
 data-score="{score}" data-classes="{classes}"><img loading="lazy" alt="" src="{source}">
 <figcaption><b>{name}</b> {found}</figcaption></figure>"""
 
 
-def write_pages(dataset: Dataset) -> list[Path]:
-    """Writes review.html, review_2.html ... beside the thumbnails; returns their paths."""
+def write_pages(dataset: Dataset, count: int) -> list[Path]:
+    """Writes review.html, review_2.html ... beside the thumbnails; returns their paths.
+
+    Args:
+        dataset: Of so many records.
+        count: See above.
+    """
     names = {row["id"]: row["name"] for row in dataset.categories}
-    count = sum(1 for _ in dataset.records())
     num_pages = max(-(-count // PER_PAGE), 1)
     paths = [dataset.folder / _page_name(page) for page in range(1, num_pages + 1)]
     cards = (_card(record, names) for record in dataset.records())
     for page, path in enumerate(paths, start=1):
-        content = _PAGE.format(
-            title=html.escape(f"Labels of {dataset.folder.name}"),
+        title = f"Labels of {dataset.folder.name}"
+        body = _BODY.format(
+            title=html.escape(title),
             key=html.escape(str(dataset.folder.resolve())),
-            style=_asset("review.css"),
-            script=_asset("review.js"),
+            script=asset(_ASSETS / "review.js"),
             count=count,
             page=page,
             pages=num_pages,
@@ -73,7 +65,7 @@ def write_pages(dataset: Dataset) -> list[Path]:
             links=" ".join(_links(page, num_pages)),
             cards="\n".join(itertools.islice(cards, PER_PAGE)),
         )
-        write_text(path, content)
+        write_text(path, html_document(title, asset(_ASSETS / "review.css"), body))
     for path in _pages_after(dataset.folder, num_pages):
         path.unlink()
     return paths
@@ -96,7 +88,7 @@ def _card(record: dict[str, Any], names: dict[int, str]) -> str:
     )
 
 
-def _options(names: Sequence[str] | Any) -> Iterator[str]:
+def _options(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         yield f'<option value="={html.escape(name)}">{html.escape(name)}</option>'
 
@@ -117,8 +109,3 @@ def _pages_after(folder: Path, num_pages: int) -> Iterator[Path]:
         lambda page: (folder / _page_name(page)).is_file(), itertools.count(num_pages + 1)
     )
     return (folder / _page_name(page) for page in list(numbers))
-
-
-@lru_cache(maxsize=2)
-def _asset(name: str) -> str:
-    return (_ASSETS / name).read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from freeseg.visualization.photo_result import PhotoResult
 VIEWER_FOLDER = Path(__file__).with_name("viewer")  # the script and the style sheet
 _JPEG_QUALITY = 90
 
-_PAGE = """<!doctype html>
+_DOCUMENT = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -34,17 +34,23 @@ _PAGE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<main class="page">
+{body}
+</body>
+</html>
+"""
+_BODY = """<main class="page">
 <h1>{title}</h1>
 <div id="viewer"></div>
 </main>
 <script>{script}</script>
 <script type="application/json" id="data">{data}</script>
 <script>showSegments(document.getElementById("viewer"),
-JSON.parse(document.getElementById("data").textContent));</script>
-</body>
-</html>
-"""
+JSON.parse(document.getElementById("data").textContent));</script>"""
+
+
+def html_document(title: str, style: str, body: str) -> str:
+    """Returns a whole page; `title` is text, the others are what stands in their elements."""
+    return _DOCUMENT.format(title=html.escape(title), style=style, body=body)
 
 
 def html_page(result: PhotoResult, stem: str, min_score: float, archive: str) -> str:
@@ -59,12 +65,12 @@ def html_page(result: PhotoResult, stem: str, min_score: float, archive: str) ->
     picture = data_address(result.image)
     data = {**viewer_data(result, min_score), "image": picture, "stem": stem, "archive": archive}
     # "</" would end the script element wherever it stands
-    return _PAGE.format(
+    body = _BODY.format(
         title=html.escape(stem),
-        style=_asset("viewer.css"),
-        script=_asset("viewer.js"),
+        script=asset(VIEWER_FOLDER / "viewer.js"),
         data=json.dumps(data).replace("</", "<\\/"),
     )
+    return html_document(stem, asset(VIEWER_FOLDER / "viewer.css"), body)
 
 
 def viewer_data(result: PhotoResult, min_score: float) -> dict[str, Any]:
@@ -110,6 +116,7 @@ def data_address(image: RgbImage) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-@lru_cache(maxsize=4)
-def _asset(name: str) -> str:
-    return (VIEWER_FOLDER / name).read_text(encoding="utf-8")
+@lru_cache(maxsize=8)
+def asset(path: Path) -> str:
+    """A script or a style sheet that comes with the package."""
+    return path.read_text(encoding="utf-8")

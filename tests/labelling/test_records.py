@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_codec
 
+from freeseg.data.photos import name_under
 from freeseg.labelling import LabelRecords
 from freeseg.labelling.records import panoptic_of
 from freeseg.structures import Vocabulary
@@ -113,7 +114,7 @@ def test_thumbnails_are_small_and_show_what_was_found(tmp_path):
 
 def test_photos_elsewhere_keep_their_whole_path(tmp_path):
     records = records_of(tmp_path)
-    assert records.name_of(str(tmp_path / "photos/x/../y.png")) == "y.png"
-    assert records.name_of("/elsewhere/y.png") == "/elsewhere/y.png"
+    assert name_under(tmp_path / "photos", str(tmp_path / "photos/x/../y.png")) == "y.png"
+    assert name_under(tmp_path / "photos", "/elsewhere/y.png") == "/elsewhere/y.png"
     records.record_of(result_of(), "1", "/elsewhere/y.png")
     assert (tmp_path / "set/thumbnails/elsewhere/y.png.jpg").is_file()

@@ -1,29 +1,22 @@
-"""The review page in a real browser: choose, order, leave out, save the list.
-
-Skipped where there is no Chromium (Debian: apt-get install chromium) or no Playwright.
-"""
+"""The review page in a real browser: choose, order, leave out, save the list."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from browser import NEEDS_BROWSER, started_browser
 
 from freeseg.files import write_text
 from freeseg.labelling import Dataset
 from freeseg.labelling.records import categories_file
 from freeseg.labelling.review import write_pages
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-CHROMIUM = os.environ.get("FREESEG_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.slow,
-]
+pytestmark = NEEDS_BROWSER
 NAME = "odd \"<name>\" & '#1'.jpg"
 SCORES = {"sure.jpg": [0.9], NAME: [0.8, 0.35], "empty.jpg": []}
 
@@ -48,22 +41,18 @@ def address(tmp_path):
     ]
     rows.append({"photo": "broken.jpg", "error": "is broken"})
     part.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return write_pages(Dataset(tmp_path, [part]))[0].as_uri()
+    return write_pages(Dataset(tmp_path, [part]), len(SCORES))[0].as_uri()
 
 
 @pytest.fixture
 def page(address):
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=60_000
-        )
+    with started_browser() as browser:
         page = browser.new_page(accept_downloads=True)
         errors = []
         page.on("pageerror", lambda error: errors.append(error))
         page.goto(address)
         yield page
         assert not errors
-        browser.close()
 
 
 def shown(page):

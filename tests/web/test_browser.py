@@ -1,15 +1,10 @@
-"""The page in a real browser: choose a photo, look at its segments, download them.
-
-Skipped where there is no Chromium (Debian: apt-get install chromium) or no Playwright.
-"""
+"""The page in a real browser: choose a photo, look at its segments, download them."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
-import shutil
 import sys
 import threading
 import zipfile
@@ -20,6 +15,7 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from browser import NEEDS_BROWSER, PATIENCE, started_browser
 from fixed_model import StrongestChannel, write_config, write_weights
 from test_videos import write_source
 
@@ -27,18 +23,10 @@ from freeseg import Segmenter
 from freeseg.cli import main
 from freeseg.videos import Video
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="needs the extra freeseg[web]")
 from freeseg.web import create_app  # noqa: E402
 
-CHROMIUM = os.environ.get("FREESEG_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.slow,
-]
-PATIENCE = 60_000  # milliseconds, for machines that are busy
+pytestmark = NEEDS_BROWSER
 # Plays a video to its end; says its size, its duration and two colours of its last picture.
 PLAY = """async (content) => {
   const video = document.createElement('video');
@@ -66,12 +54,8 @@ PLAY = """async (content) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE
-        )
+    with started_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

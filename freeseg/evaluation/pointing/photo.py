@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from freeseg.images import read_image
+from freeseg.images import RgbImage, read_image
 from freeseg.inference.everything import select_instances
 from freeseg.inference.zoom import zoom
 from freeseg.ops import mask_areas
 from freeseg.structures import (
-    Frame,
     ImageFeatures,
     InstanceSet,
     Marks,
@@ -103,17 +103,18 @@ class EncodedPhoto:
 
     def zoom(self, prompt: Prompt, answers: InstanceSet) -> InstanceSet:
         """Answers about every row of a prompt, closer, in the photo's file."""
-        image = read_image(self._file_name)
 
         def ask(window: Window, closer: Prompt) -> InstanceSet:
-            left, top, right, bottom = window
-            pixels = self._system.photo_input(image[top:bottom, left:right])
-            size = (pixels.shape[-2], pixels.shape[-1])
-            frame = Frame(self.size, size, size, window)
+            pixels, frame = self._system.photo_input.of_window(self._image, window)
             features = self._system.encode(self._system.prepare([pixels], [frame]))
             return self._answered(features, closer, Wants(alternatives=False))
 
         return zoom(prompt, dense_masks(answers), ask)
+
+    @cached_property
+    def _image(self) -> RgbImage:
+        """The photo [H, W, 3] at its own size, read when it is looked at closer."""
+        return read_image(self._file_name)
 
     def marks(
         self,

@@ -31,8 +31,13 @@ def grounded_sam_parts(cfg: CfgNode) -> dict[str, Any]:
         if not source:
             raise ValueError(f"MODEL.GROUNDED_SAM.{name.upper()} names no configuration file")
         parts[name] = _built(source, cfg.MODEL.DEVICE)
+    return {**parts, **box_rules(cfg)}
+
+
+def box_rules(cfg: CfgNode) -> dict[str, Any]:
+    """The arguments of the system that say which boxes go on."""
+    node = cfg.MODEL.GROUNDED_SAM
     return {
-        **parts,
         "min_score": node.MIN_SCORE,
         "max_overlap": node.MAX_OVERLAP if node.MAX_OVERLAP < 1 else None,
         "per_class": node.PER_CLASS,
