@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
 from freeseg.structures.frame import Frame
-from freeseg.structures.requests import Prompt, Request, Wants, read_tasks
+from freeseg.structures.requests import Example, Prompt, Request, Wants, read_tasks
 from freeseg.structures.results import (
     InstanceSet,
     PanopticMap,
@@ -33,6 +33,9 @@ CERTAINTY_KEY = "certainty"  # of a test input: True asks how sure the model is;
 ALTERNATIVES_KEY = "alternatives"  # of a test input: False asks for answers to marks alone
 CAPTION_KEY = "caption"  # of a training input: what was said about the image
 PHRASES_KEY = "phrases"  # of one with a caption: for every instance its (first, behind) in it
+EXAMPLES_KEY = "examples"  # of a training input: `Example`s that it is to be read by
+IDS_KEY = "gt_ids"  # field of its instances: which mask of an example each is
+VOID_KEY = "void"  # of one: pixels of it and of its examples without annotation
 PROMPT_KEY = "prompt"  # of a test input: a `Prompt`, whose marks are in its height x width pixels
 
 # task -> what a model's output calls its result
@@ -57,6 +60,10 @@ class Sample:
         ignore_label: Of pixels without annotation in it.
         caption: What was said about its objects; None: their labels are of a class list.
         phrases: For every instance the characters (first, behind) of the caption that mean it.
+        examples: K pictures with masks, all h x w, that the image is to be read by.
+        ids: int64 [N], those of the examples' masks that its instances follow; None: of nobody's.
+        void: Bool [1 + K, h, w], pixels without annotation, the image's and then the examples';
+            None: nobody said.
     """
 
     image: Tensor
@@ -67,6 +74,9 @@ class Sample:
     ignore_label: int
     caption: str | None = None
     phrases: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    examples: tuple[Example, ...] = ()
+    ids: Tensor | None = None
+    void: Tensor | None = None
 
     def labels(self) -> Tensor:
         """Labels int64 [N] of its targets."""
@@ -110,6 +120,9 @@ def read_sample(annotated: Mapping[str, Any], ignore_label: int) -> Sample:
         ignore_label,
         annotated[CAPTION_KEY] if PHRASES_KEY in annotated else None,
         annotated.get(PHRASES_KEY),
+        tuple(annotated.get(EXAMPLES_KEY, ())),
+        instances.get(IDS_KEY) if instances is not None and instances.has(IDS_KEY) else None,
+        annotated.get(VOID_KEY),
     )
 
 

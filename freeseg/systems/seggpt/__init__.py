@@ -1,0 +1,1 @@
+"""SegGPT: segmentation as painting, after examples."""
