@@ -25,10 +25,13 @@ from freeseg.structures import (
     LABEL_MAP_KEY,
     OUTPUT_KEYS,
     PROMPT_KEY,
+    Enrolled,
     EverythingSettings,
+    Example,
     Frame,
     ImageFeatures,
     InstanceSet,
+    LearnedExample,
     Marks,
     Prompt,
     Request,
@@ -197,12 +200,26 @@ class PhotoModel:
         """What every photo of a batch is asked; of what is semantic labels will do."""
         return Request(0, tasks, prompt, wants=Wants(True, self.wants_certainty, alternatives))
 
+    def enroll(self, examples: Sequence[Example | LearnedExample]) -> Enrolled:
+        """What is the same of examples for all photos.
+
+        Raises:
+            ValueError: The model takes none, or they do not go together.
+        """
+        if not isinstance(self.model, SegmentationSystem):
+            raise ValueError(f"{self.name} takes no examples")
+        with torch.inference_mode():
+            return replace(self.model.enroll(examples), state=self.state())
+
     def check(self, request: Request) -> None:
         """Refuses what the model does not answer, before anything is computed.
 
         Raises:
             ValueError: See above; the message lists what it does answer or take.
         """
+        enrolled = request.prompt.enrolled
+        if enrolled is not None and enrolled.state != self.state():
+            raise ValueError("the examples were enrolled by another model or other weights")
         if isinstance(self.model, SegmentationSystem):
             self.model.check([request])
         elif request.prompt.kinds - {"classes"}:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from freeseg.classes import fill_num_classes, model_vocabulary, with_own_classes
 from freeseg.data import ClassSource, SegmentationMapper, register_custom
+from freeseg.data.examples import ExampleSource, read_examples
 from freeseg.images import MAX_PIXELS, ImageSource
 from freeseg.inference import PhotoInput
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
-from freeseg.structures import Request, Vocabulary
+from freeseg.structures import Enrolled, Request, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.visualization import Segmentation
 from freeseg.zoo import find_configured, weights_path
@@ -292,6 +293,19 @@ class Segmenter:
         """
         opened = photo if isinstance(photo, Photo) else self.read(photo)
         return Session(self.photo_model, opened, self._classes, self.knows, self.unsure_below)
+
+    def enroll(self, examples: ExampleSource) -> Enrolled:
+        """What is the same of examples for all photos: for `session(examples=...)`, many times.
+
+        Args:
+            examples: As `freeseg.data.read_examples` takes them.
+
+        Raises:
+            ImageError: A photo or a mask cannot be read.
+            ValueError: The model takes no examples, or they do not go together.
+        """
+        found = read_examples(examples)
+        return found if isinstance(found, Enrolled) else self.photo_model.enroll(found)
 
     def read(self, photo: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Photo:
         """A photo as the model is to see it.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from freeseg.data import ClassSource
+from freeseg.data.examples import ExampleSource, with_examples
 from freeseg.inference.zoom import MARGIN
 from freeseg.photo_model import Photo, PhotoModel
 from freeseg.structures import (
@@ -41,6 +42,8 @@ def show(
     photo: Photo, result: SegmentationResult, classes: Classes, knows: str, unsure_below: float
 ) -> Segmentation:
     """The result of a photo as arrays, with names of the classes that were looked for."""
+    if result.vocabulary not in (None, classes.vocabulary):  # that of examples
+        classes = Classes(result.vocabulary)
     return Segmentation.from_result(
         photo.image,
         result,
@@ -139,6 +142,7 @@ class Session:
         masks: Any = None,
         strokes: Any = None,
         phrases: str | Sequence[str | None] | None = None,
+        examples: ExampleSource | None = None,
         alternatives: bool = True,
     ) -> Segmentation:
         """Answers one question.
@@ -156,6 +160,8 @@ class Session:
             strokes: What was drawn over.
             phrases: What objects are called, of systems that take phrases: of one, or a phrase or
                 None for each of them, in the order of the marks where there are any.
+            examples: Other pictures with masks, of systems that follow them, as
+                `freeseg.data.read_examples` takes them, or what `Segmenter.enroll` made of some.
             alternatives: Whether other readings of what is pointed at, whose `choices` are not 0,
                 stand beside the answers.
 
@@ -179,12 +185,14 @@ class Session:
             marks = Marks.read(self.photo.size, **given)
         elif rows is not None:
             marks = Marks.of_nothing(self.photo.size, len(rows))  # what refines them stands here
-        if task is None and marks is not None:
+        if task is None and (marks is not None or examples is not None):
             task = Task.OBJECT
         tasks = choose_tasks(task, model.tasks)
         prompt = model.prompt(tasks, classes.vocabulary, marks)
         if rows is not None:
             prompt = replace(prompt, phrases=tuple(rows))
+        if examples is not None:
+            prompt = with_examples(prompt, examples)
         return self._ask(model.request(tasks, prompt, alternatives=alternatives), classes)
 
     def refine(

@@ -18,6 +18,7 @@ from freeseg.data import read_vocabulary
 from freeseg.structures import (
     JUDGED_TASKS,
     PROMPT_KEY,
+    Example,
     InstanceSet,
     Marks,
     Prompt,
@@ -50,6 +51,7 @@ class TinySystem:
         marks: What it is asked about a photo of (height, width), where it answers nothing without;
             arguments of `Marks.read`.
         phrases: Of its prompts for objects, where they take phrases.
+        examples: Of its prompts, where it takes nothing else.
     """
 
     build: Callable[[int], SegmentationSystem]
@@ -59,6 +61,7 @@ class TinySystem:
     exports: bool = True
     marks: Callable[[tuple[int, int]], list[dict[str, Any]]] | None = None
     phrases: tuple[tuple[str, ...], ...] = ()
+    examples: tuple[tuple[Example, ...], ...] = ()
 
     def prompts(self, size: tuple[int, int], *tasks: Task) -> list[Prompt]:
         """About a photo of (height, width): marks, or none, and every class list.
@@ -67,6 +70,8 @@ class TinySystem:
             size: Of the photo.
             tasks: That are asked for; none: what the system answers where nobody says.
         """
+        if self.examples:
+            return [Prompt(examples=some) for some in self.examples]
         if self.marks is not None:
             return [Prompt(marks=Marks.read(size, **given)) for given in self.marks(size)]
         if self.phrases and tasks == (Task.OBJECT,):
@@ -79,12 +84,15 @@ class TinySystem:
 
     def questions(self, size: tuple[int, int]) -> list[dict[str, Any]]:
         """Arguments of a session with such a photo, in the order of `prompts`."""
+        if self.examples:
+            return [{"examples": some} for some in self.examples]
         return [{}] if self.marks is None else self.marks(size)
 
     def asked(self, shown: dict[str, Any], number: int = 0) -> dict[str, Any]:
         """An input, with what has to be said about it."""
         tasks = shown.get("tasks", ())
-        if self.marks is None and not (self.phrases and Task.OBJECT in tasks):
+        is_asked = self.marks is not None or self.examples
+        if not is_asked and not (self.phrases and Task.OBJECT in tasks):
             return shown
         height, width = shown["image"].shape[-2:]
         size = shown.get("height", height), shown.get("width", width)
@@ -221,6 +229,52 @@ def tiny_grounding_dino(seed: int = 0, opts: Sequence[Any] = ()) -> Segmentation
     return _build(tiny_grounding_dino_config(opts), seed)
 
 
+def tiny_seggpt_config(opts: Sequence[Any] = ()) -> CfgNode:
+    """Of a SegGPT of squares of 32 pixels; `opts` are KEY VALUE KEY VALUE."""
+    cfg = get_cfg()
+    add_freeseg_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / "seggpt" / "vit_l.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.INPUT.IMAGE_SIZE, cfg.INPUT.TEST_RESIZE.SIZE = 32, [32, 32]
+    node = cfg.MODEL.SEGGPT
+    node.IMAGE_SIZE, node.PATCH_SIZE, node.PRETRAIN_GRID = 32, 8, 3
+    node.EMBED_DIM, node.DEPTH, node.NHEADS, node.DECODER_DIM = 16, 4, 2, 4
+    node.MERGE_BLOCK, node.TAPS, node.DROP_PATH = 0, [1, 3], 0.0
+    node.MAX_COLOURS = 2
+    cfg.merge_from_list(list(opts))
+    return cfg
+
+
+def tiny_seggpt(seed: int = 0, opts: Sequence[Any] = ()) -> SegmentationSystem:
+    """The model of that."""
+    torch.manual_seed(seed)
+    return _stirred(build_model(tiny_seggpt_config(opts)), seed)
+
+
+def _shown(seed: int, *size: int, **more: Any) -> Example:
+    """A picture with three masks of stripes."""
+    image = picture(*size, seed=seed)["image"]
+    rows = torch.arange(image.shape[-2]) * 4 // image.shape[-2]  # 0 to 3
+    masks = rows[None, :, None].expand(3, *image.shape[-2:]) == torch.arange(3)[:, None, None]
+    return Example(image, masks, **more)
+
+
+def seggpt_examples() -> tuple[tuple[Example, ...], ...]:
+    """One and several, with and without names and ids, more objects than are painted at once."""
+    names = read_vocabulary("cat, tree, dog")
+    ids = torch.tensor([4, 2, 9])
+    return (
+        (_shown(5, ids=ids),),
+        (_shown(6, 40, 56, ids=ids), _shown(7, ids=ids)),
+        (_shown(8, labels=torch.tensor([0, 2, 0]), vocabulary=names),),
+        (_shown(9), _shown(4, 20, 30)),
+    )
+
+
+def _seggpt_batches() -> list[list[dict[str, Any]]]:
+    return []
+
+
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:
     height, width = size
     near, far = [width * 0.3, height * 0.4], [width * 0.8, height * 0.7]
@@ -294,6 +348,9 @@ TINY = {
     "lseg": TinySystem(_lseg, 3, _lseg_batches, CLASS_LISTS),
     "mask2former": TinySystem(_mask2former, 4, _closed_batches),
     "oneformer": TinySystem(_oneformer, 2, _closed_batches),
+    "seggpt": TinySystem(
+        tiny_seggpt, 1, _seggpt_batches, exports=False, examples=seggpt_examples()
+    ),
     "sam": TinySystem(tiny_sam, 1, _closed_batches, exports=False, marks=_sam_marks),
 }
 

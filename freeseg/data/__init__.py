@@ -5,6 +5,7 @@ from __future__ import annotations
 from freeseg.data.boxes import BoxMapper
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import check_registered, register_all
+from freeseg.data.examples import load_example, read_example, read_examples, save_example
 from freeseg.data.loader import build_test_loader, build_train_loader, evenly_spread
 from freeseg.data.mapper import SegmentationMapper
 from freeseg.data.mapper_registry import MAPPER_REGISTRY, build_mapper
@@ -26,10 +27,14 @@ __all__ = [
     "build_train_loader",
     "check_registered",
     "evenly_spread",
+    "load_example",
     "pair_sets",
+    "read_example",
+    "read_examples",
     "read_vocabulary",
     "register_all",
     "register_custom",
+    "save_example",
 ]
 
 register_all()

@@ -29,6 +29,7 @@ from freeseg.structures.detectron2_dicts import (
     write_result,
 )
 from freeseg.structures.everything import EverythingSettings
+from freeseg.structures.examples import Enrolled, Example, LearnedExample
 from freeseg.structures.features import ImageFeatures, PyramidFeatures, sizes_of
 from freeseg.structures.frame import Frame, Size
 from freeseg.structures.marks import Marks
@@ -40,7 +41,6 @@ from freeseg.structures.predictions import (
 )
 from freeseg.structures.queries import ANYONE, QueryGroup, QuerySet, TokenGroup
 from freeseg.structures.requests import (
-    Example,
     Prompt,
     Request,
     Takes,
@@ -82,11 +82,13 @@ __all__ = [
     "DecoderOutput",
     "EmbeddedMasks",
     "EverythingSettings",
+    "Enrolled",
     "Example",
     "Frame",
     "ImageFeatures",
     "InstanceSet",
     "LayerPrediction",
+    "LearnedExample",
     "Marks",
     "MaskPrediction",
     "PanopticMap",

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from freeseg.structures.everything import EverythingSettings
+from freeseg.structures.examples import Enrolled, Example, LearnedExample
 from freeseg.structures.marks import Marks
 from freeseg.structures.vocabulary import Vocabulary
 from freeseg_command.tasks import JUDGED_TASKS, Task
@@ -33,38 +34,6 @@ KINDS = frozenset(
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
-    """Another picture with masks, to be followed.
-
-    Attributes:
-        image: uint8 [3, H, W], RGB.
-        masks: Bool [M, H, W].
-        labels: int64 [M] into `vocabulary`; None where masks have no classes.
-        vocabulary: The example's own class list.
-        ids: int64 [M], which masks of several examples are one object; None: each its own.
-    """
-
-    image: Tensor
-    masks: Tensor
-    labels: Tensor | None = None
-    vocabulary: Vocabulary | None = None
-    ids: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if self.masks.dim() != 3 or self.masks.shape[1:] != self.image.shape[-2:]:
-            raise ValueError(
-                f"masks {tuple(self.masks.shape)} of an example do not lie on its image "
-                f"{tuple(self.image.shape)}"
-            )
-        for name in ("labels", "ids"):
-            given = getattr(self, name)
-            if given is not None and len(given) != len(self.masks):
-                raise ValueError(f"an example has {len(self.masks)} masks and {len(given)} {name}")
-        if (self.labels is None) != (self.vocabulary is None):
-            raise ValueError("an example's labels and its vocabulary come together")
-
-
-@dataclass(frozen=True, eq=False)
 class Prompt:
     """All that is said about one image, as rows: row n is what is said of object n.
 
@@ -75,7 +44,9 @@ class Prompt:
         marks: Of every row.
         phrases: Of every row, None where there is none.
         examples: Of the whole prompt; a row follows that of `example_ids`.
-        example_ids: For every row an id of the examples' masks, None where there is none.
+        enrolled: What the system has made of examples, in their place; see `Segmenter.enroll`.
+        example_ids: For every row an id of the examples' masks, None where there is none; where it
+            is None itself, the rows are all ids in their order.
         vocabulary: The class list to look for; None: the model's own.
         everything: How to look for all there is; None: it is not looked for.
         logits: Of every row the mask logits [N, h, w] of its former answer, as `InstanceSet` has
@@ -84,7 +55,8 @@ class Prompt:
 
     marks: Marks | None = None
     phrases: tuple[str | None, ...] | None = None
-    examples: tuple[Example, ...] = ()
+    examples: tuple[Example | LearnedExample, ...] = ()
+    enrolled: Enrolled | None = None
     example_ids: tuple[int | None, ...] | None = None
     vocabulary: Vocabulary | None = None
     everything: EverythingSettings | None = None
@@ -116,6 +88,8 @@ class Prompt:
         if self.everything is not None and not isinstance(self.everything, EverythingSettings):
             kind = type(self.everything).__name__
             raise ValueError(f"a prompt's everything is EverythingSettings, got {kind}")
+        if self.enrolled is not None and self.examples:
+            raise ValueError("a prompt has examples or what was made of them, not both")
         if self.everything is not None and rows:
             raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
         for number, phrase in enumerate(self.phrases or ()):
@@ -137,7 +111,7 @@ class Prompt:
         there = {
             "classes": self.vocabulary is not None,
             "phrases": any(self.phrases or ()),
-            "examples": bool(self.examples),
+            "examples": bool(self.examples) or self.enrolled is not None,
             "everything": self.everything is not None,
             "logits": self.logits is not None,
         }

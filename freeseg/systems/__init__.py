@@ -8,6 +8,7 @@ from freeseg.systems.mask2former import Mask2Former, MaskFormer
 from freeseg.systems.oneformer import OneFormer
 from freeseg.systems.registration import paper_name, register_system, systems
 from freeseg.systems.sam import SAM
+from freeseg.systems.seggpt import SegGPT
 from freeseg.systems.system import PreparedImages, SegmentationSystem
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OneFormer",
     "OpenVocabulary",
     "PreparedImages",
+    "SegGPT",
     "SegmentationSystem",
     "paper_name",
     "register_system",

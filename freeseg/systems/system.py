@@ -17,8 +17,11 @@ from freeseg.inference import PhotoInput, groups_by_size
 from freeseg.inference.everything import PointedWindow
 from freeseg.structures import (
     EverythingSettings,
+    Enrolled,
+    Example,
     Frame,
     ImageFeatures,
+    LearnedExample,
     PyramidFeatures,
     Request,
     Sample,
@@ -135,6 +138,14 @@ class SegmentationSystem(nn.Module, Generic[Features]):
         The requests are such as `check` lets pass; who calls this has to ask it.
         """
         raise NotImplementedError
+
+    def enroll(self, examples: Sequence[Example | LearnedExample]) -> Enrolled:
+        """What is the same of examples for all photos, of systems that take `examples`.
+
+        Raises:
+            ValueError: The system takes none, or they do not go together.
+        """
+        raise ValueError(f"{type(self).__name__} takes no examples")
 
     def pointed(self, features: Features, row: int) -> PointedWindow:
         """An encoded image that is pointed at everywhere, of systems that take `everything`."""

@@ -150,7 +150,7 @@ def test_detectron2s_dicts_and_features_give_the_same_bits(model_of, name, task,
     model, image = model_of(name), picture()["image"]
     for prompt in tiny(name).prompts((57, 83), task):
         asked = {"image": image, "height": 57, "width": 83, "tasks": (task,)}
-        is_list = prompt.marks is None and prompt.phrases is None
+        is_list = not prompt.kinds - {"classes"}
         said = {"vocabulary": prompt.vocabulary} if is_list else {"prompt": prompt}
         (output,) = model([{**asked, **said, "label_map": wants_labels}])
         features = model.encode(model.prepare([image], [Frame.of_whole((57, 83), (48, 64))]))

@@ -55,6 +55,8 @@ def nearest(planes: Tensor, size: tuple[int, int]) -> Tensor:
     """Planes [C, H, W] of any type at a size, each pixel as it is where its centre falls."""
     if planes.shape[-2:] == size:
         return planes
+    if not len(planes):
+        return planes.new_zeros(0, *size)
     found = F.interpolate(planes[None].float(), size, mode="nearest-exact")
     return found[0].to(planes.dtype)
 
