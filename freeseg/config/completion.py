@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
 from freeseg.config.keys import (
     add_backbone_keys,
+    add_context_keys,
     add_engine_keys,
     add_input_keys,
     add_mask_former_keys,
@@ -81,6 +82,7 @@ def _defaults() -> CfgNode:
     cfg = get_cfg()
     add_deeplab_config(cfg)
     add_input_keys(cfg)
+    add_context_keys(cfg)
     add_solver_keys(cfg)
     add_mask_former_keys(cfg)
     add_backbone_keys(cfg)

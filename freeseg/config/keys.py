@@ -40,6 +40,27 @@ def add_input_keys(cfg: CfgNode) -> None:
     cfg.DATASETS.CUSTOM = []  # rows [name, json_file, image_root, panoptic_root or ""]
 
 
+def add_context_keys(cfg: CfgNode) -> None:
+    """Adds the samples of the mapper in_context, with the values of SegGPT's and Painter's recipes.
+
+    Photos are flipped by INPUT.RANDOM_FLIP; "none" where left and right are told apart.
+    """
+    cfg.INPUT.CONTEXT = node = CfgNode()
+    node.SIDE = 448  # of a square view, whatever the photo's shape
+    node.EXAMPLES = 1  # of a query
+    node.SCALE = (0.3, 1.0)  # share of a photo that a view shows
+    node.ASPECT = (3 / 4, 4 / 3)  # of that part, width to height
+    node.JITTER = (0.4, 0.4, 0.2, 0.1)  # of brightness, contrast, saturation, hue
+    node.JITTER_PROBABILITY = 0.8
+    node.SAME_PHOTO = 0.5  # probability that examples of classes are views of the query's photo
+    node.WEIGHTS = []  # how often each set is drawn (with DATASETS.MIX_LABEL_SETS); []: equally
+    node.INSTANCE_SHARES = [0.5]  # of instances, where a set has classes too; one, or of every set
+    node.SUBSETS = True  # ask for some of what a query shares with its examples; False: for all
+    node.LEAST_AREA = 0.0005  # share of a view that an object must fill to be seen
+    node.MIX_PROBABILITY = 0.25  # that an example, or the query, is a grid of views
+    node.MIX_ACROSS = 2  # views in a row and a column of such a grid
+
+
 def add_solver_keys(cfg: CfgNode) -> None:
     """Adds what the releases' optimizers need."""
     node = cfg.SOLVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freeseg.data.boxes import BoxMapper
+from freeseg.data.contexts import ContextMapper
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.registration import check_registered, register_all
 from freeseg.data.examples import load_example, read_example, read_examples, save_example
@@ -17,6 +18,7 @@ __all__ = [
     "MAPPER_REGISTRY",
     "BoxMapper",
     "ClassSource",
+    "ContextMapper",
     "Pair",
     "PairDataset",
     "PairSet",

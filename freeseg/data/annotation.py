@@ -37,10 +37,13 @@ class SegmentMasks:
 
     segments: tuple[Segment, ...]  # S of them
     masks: BoolMasks  # [S, H, W], may overlap
+    places: tuple[int, ...] | None = None  # of the segments in the annotation; None: 0 to S - 1
 
     def __post_init__(self) -> None:
         if len(self.segments) != len(self.masks):
             raise ValueError(f"{len(self.segments)} segments but {len(self.masks)} masks")
+        if self.places is not None and len(self.places) != len(self.segments):
+            raise ValueError(f"{len(self.segments)} segments but {len(self.places)} places")
 
     def targets(self, task: str) -> tuple[npt.NDArray[np.int64], BoolMasks]:
         """Classes [N] and masks [N, H, W] to be learned for a task; no empty mask, never void.
@@ -56,20 +59,30 @@ class SegmentMasks:
             masks = np.stack(segments) if segments else masks
             classes = present
         elif task in ("instance", "panoptic"):
-            wanted = [
-                not segment.is_crowd and (task == "panoptic" or segment.is_thing)
-                for segment in self.segments
-            ]
-            keep = np.array(wanted, dtype=bool)
-            classes, masks = classes[keep], masks[keep]
+            rows = self.rows(task)
+            return classes[rows], masks[rows]
         else:
             raise ValueError(f"task must be semantic, instance or panoptic, got {task!r}")
         visible = masks.any(axis=(1, 2))
         return classes[visible], masks[visible]
 
+    def rows(self, task: str) -> npt.NDArray[np.int64]:
+        """Which segments [N] are targets of their own: the things, and stuff where "panoptic"."""
+        wanted = [
+            not segment.is_crowd and (task == "panoptic" or segment.is_thing)
+            for segment in self.segments
+        ]
+        return np.flatnonzero(np.array(wanted, dtype=bool) & self.masks.any(axis=(1, 2)))
+
 
 class Annotation(ABC):
-    """The ground truth of one image, before any transform."""
+    """The ground truth of one image, before any transform.
+
+    Attributes:
+        leaves_void: Whether pixels in no segment may be anything; else they are background.
+    """
+
+    leaves_void: bool
 
     @abstractmethod
     def apply(self, transforms: Any, size: tuple[int, int]) -> SegmentMasks:
@@ -86,6 +99,8 @@ class SegmentMap(Annotation):
     Ids are kept as an index into `segments` in one uint8 channel, or in three when there are 255
     segments or more: uint8 is what image transforms resize with the sampling of the image itself.
     """
+
+    leaves_void = True
 
     def __init__(self, index: npt.NDArray[np.int64], segments: Sequence[Segment]) -> None:
         """Args: index [H, W] holds 0..S-1, or -1 for void."""
@@ -129,7 +144,8 @@ class SegmentMap(Annotation):
             raise ValueError(f"the transformed image is {size} but its labels are {index.shape}")
         present = np.flatnonzero(np.bincount(index.ravel() + 1)[1:])  # without void
         masks = index[None] == present[:, None, None]  # [S, H, W]
-        return SegmentMasks(tuple(self.segments[i] for i in present.tolist()), masks)
+        places = tuple(present.tolist())
+        return SegmentMasks(tuple(self.segments[place] for place in places), masks, places)
 
     def class_map(self, ignore_label: int) -> LabelMap:
         classes = np.array([*(row.class_id for row in self.segments), ignore_label])
@@ -146,6 +162,8 @@ class SegmentMap(Annotation):
 
 class InstanceMasks(Annotation):
     """Instance annotation of a COCO JSON: polygons or run-length codes, which may overlap."""
+
+    leaves_void = False
 
     def __init__(self, annotations: Sequence[dict[str, Any]], size: tuple[int, int]) -> None:
         """Args: annotations are Detectron2 dicts with "segmentation"; size is of the image."""

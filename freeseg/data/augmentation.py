@@ -1,10 +1,11 @@
-"""Image augmentation: Detectron2's geometry in the published orders, and SSD's colour changes.
+"""Image augmentation: Detectron2's geometry in the published orders, random parts, colour changes.
 
 Shapes: H W image size.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +15,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from fvcore.transforms.transform import Transform
+from PIL import Image as Pillow
+from PIL import ImageEnhance
 
 from detectron2.data import transforms as T
 
 Image = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, width, height
+
+CROP_ASPECT = (3 / 4, 4 / 3)  # of random parts, width to height
+CROP_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,126 @@ def build_flip(kind: str) -> list[T.Augmentation]:
     if kind not in ("horizontal", "vertical"):
         raise ValueError(f'RANDOM_FLIP must be "none", "horizontal" or "vertical", got {kind!r}')
     return [T.RandomFlip(horizontal=kind == "horizontal", vertical=kind == "vertical")]
+
+
+def random_part(
+    box: Box, share: tuple[float, float], aspect: tuple[float, float] = CROP_ASPECT
+) -> Box:
+    """A part of a box of random area and aspect ratio; the box itself if none is found."""
+    left, top, width, height = box
+    for _ in range(CROP_TRIES):
+        area = width * height * np.random.uniform(*share)
+        ratio = math.exp(np.random.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = np.random.randint(0, width - w + 1), np.random.randint(0, height - h + 1)
+            return left + int(x), top + int(y), w, h
+    return box
+
+
+class RandomResizedCrop(T.Augmentation):
+    """A random part of the image as a square; its own aspect ratio is lost.
+
+    Photos are resized bicubically, annotation takes the nearest pixel.
+    """
+
+    def __init__(
+        self,
+        side: int,
+        scale: tuple[float, float] = (0.3, 1.0),
+        aspect: tuple[float, float] = CROP_ASPECT,
+    ) -> None:
+        """Defines the part.
+
+        Args:
+            side: Of the square.
+            scale: Least and largest share of the image.
+            aspect: Least and largest ratio of width to height, drawn by its logarithm.
+        """
+        super().__init__()
+        if side < 1:
+            raise ValueError(f"the side of a view must be 1 or more, got {side}")
+        for name, (low, high) in (("scale", scale), ("aspect", aspect)):
+            if not 0 < low <= high or (name == "scale" and high > 1):
+                raise ValueError(f"the {name} of a view is no range: {(low, high)}")
+        self._init(locals())
+
+    def get_transform(self, image: Image) -> Transform:
+        height, width = image.shape[:2]
+        left, top, w, h = random_part((0, 0, width, height), self.scale, self.aspect)
+        resize = T.ResizeTransform(h, w, self.side, self.side, Pillow.Resampling.BICUBIC)
+        return T.TransformList([T.CropTransform(left, top, w, h), resize])
+
+
+class RandomColorJitter(T.Augmentation):
+    """Brightness, contrast, saturation and hue of an RGB image, in random order.
+
+    As torchvision's ColorJitter: factors are from 1 - range to 1 + range, hue moves by up to its
+    range of the circle.
+    """
+
+    def __init__(self, ranges: Sequence[float], probability: float) -> None:
+        """Defines it.
+
+        Args:
+            ranges: Of brightness, contrast, saturation and hue.
+            probability: That an image is changed at all.
+        """
+        super().__init__()
+        if len(ranges) != 4 or min(ranges) < 0 or max(ranges[:3]) > 1 or ranges[3] > 0.5:
+            raise ValueError(
+                "colour jitter is brightness, contrast and saturation from 0 to 1 and hue from 0 "
+                f"to 0.5, got {tuple(ranges)}"
+            )
+        self._init(locals())
+
+    def get_transform(self, image: Image) -> Transform:
+        values = [1 + random.uniform(-each, each) for each in self.ranges[:3]]
+        values.append(random.uniform(-self.ranges[3], self.ranges[3]))
+        order = random.sample(range(4), 4)
+        if random.random() >= self.probability:
+            return T.NoOpTransform()
+        return ColorJitterTransform([(number, values[number]) for number in order])
+
+
+class ColorJitterTransform(Transform):
+    """Fixed changes in their order, each as its number and by how much.
+
+    0 is brightness, 1 contrast, 2 saturation, factors; 3 is hue, a share of the circle.
+    """
+
+    def __init__(self, changes: Sequence[tuple[int, float]]) -> None:
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: Image, interp: Any = None) -> Image:
+        picture = Pillow.fromarray(img)
+        for number, value in self.changes:
+            if number == _HUE:
+                picture = _turn_hue(picture, value)
+            else:
+                picture = _ENHANCERS[number](picture).enhance(value)
+        return np.asarray(picture)
+
+    def apply_coords(self, coords: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return coords
+
+    def apply_segmentation(self, segmentation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return segmentation
+
+    def inverse(self) -> Transform:
+        return T.NoOpTransform()
+
+
+_ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+_HUE = 3
+
+
+def _turn_hue(picture: Pillow.Image, turn: float) -> Pillow.Image:
+    """Moves hues by a share of the circle, which Pillow counts in 256 steps."""
+    hue, *others = picture.convert("HSV").split()
+    moved = hue.point([(value + round(turn * 256)) % 256 for value in range(256)])
+    return Pillow.merge("HSV", (moved, *others)).convert("RGB")
 
 
 class RandomColorSSD(T.Augmentation):

@@ -68,6 +68,7 @@ class PairSet:
         classes: Sequence[int] | None = None,
         ignore_label: int = 255,
         weight: float = 1.0,
+        only_shown: bool = False,
     ) -> PairSet:
         """Looks up which classes the records show; semantic PNGs are read to know.
 
@@ -80,9 +81,10 @@ class PairSet:
             classes: Labels that are drawn; None: all of the vocabulary.
             ignore_label: Of semantic maps.
             weight: See the class.
+            only_shown: Leave out classes that no record shows; else they are an error.
 
         Raises:
-            ValueError: No record shows one of the classes, or one shows a class beyond the
+            ValueError: No record shows one of the classes, or any; or one shows a class beyond the
                 vocabulary; names it.
         """
         wanted = range(len(vocabulary)) if classes is None else classes
@@ -93,7 +95,11 @@ class PairSet:
                 require_listed_class(records[place], label, len(vocabulary))
                 if label in found:
                     found[label].append(place)
-        places = {label: np.array(rows, dtype=np.int64) for label, rows in found.items()}
+        places = {
+            label: np.array(rows, dtype=np.int64)
+            for label, rows in found.items()
+            if rows or not only_shown
+        }
         listed = DatasetFromList(list(records), copy=False)
         return cls(name, listed, vocabulary, places, weight)
 
@@ -216,6 +222,7 @@ def pair_sets(
     *,
     task: str = "semantic",
     weights: Sequence[float] | None = None,
+    only_shown: bool = False,
 ) -> list[PairSet]:
     """The training sets of a configuration for `PairDataset`.
 
@@ -227,6 +234,7 @@ def pair_sets(
         records: Of `train_records`.
         task: See `PairSet.of`.
         weights: Of every set; None: equal.
+        only_shown: See `PairSet.of`.
 
     Raises:
         ValueError: As `PairSet.of`; a set names no classes; weights are of another number.
@@ -249,7 +257,14 @@ def pair_sets(
         vocabulary = lists[name]
         if vocabulary is None:
             raise ValueError(f"{name} names no classes to draw pairs by")
-        sets.append(
-            PairSet.of(name, group, vocabulary, task=task, ignore_label=void, weight=weight)
+        pairs = PairSet.of(
+            name,
+            group,
+            vocabulary,
+            task=task,
+            ignore_label=void,
+            weight=weight,
+            only_shown=only_shown,
         )
+        sets.append(pairs)
     return sets

@@ -5,7 +5,6 @@ Shapes: H W crop size.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from freeseg.data.annotation_files import (
     read_segment_ids,
     read_stuff,
 )
+from freeseg.data.augmentation import random_part
 from freeseg.data.datasets.catalog import STUFF_KEY
 from freeseg.data.mapper import BatchTasks, SegmentationMapper, seeded, shared_ignore_label
 from freeseg.data.mapper_registry import MAPPER_REGISTRY, Mapper
@@ -35,8 +35,6 @@ from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 
 SEGMENT_MAPPERS = ("mask_former_full_binary_semantic", "mask_former_binary_semantic")  # published
-CROP_ASPECT = (3 / 4, 4 / 3)
-CROP_TRIES = 10
 
 Record = dict[str, Any]
 BoolMask = npt.NDArray[np.bool_]
@@ -224,7 +222,7 @@ class SegmentMapper:
             raise ValueError(f"the region of class {view.label} has no pixel")
         box = cv2.boundingRect(whole.view(np.uint8))  # left, top, width, height
         flip = np.random.rand() < 0.5
-        for crop in (_random_crop(box, self.crop_area), box):
+        for crop in (random_part(box, self.crop_area), box):
             left, top, width, height = crop
             steps: list[Any] = [
                 T.CropTransform(left, top, width, height),
@@ -262,18 +260,3 @@ class _View:
         classes, masks = segments.targets(self.task)
         found = masks[classes == self.label]
         return found.any(axis=0) if len(found) else np.zeros(size, dtype=bool)
-
-
-def _random_crop(
-    box: tuple[int, int, int, int], share: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """A part of a box of random area and aspect ratio; the box itself if none is found."""
-    left, top, width, height = box
-    for _ in range(CROP_TRIES):
-        area = width * height * np.random.uniform(*share)
-        aspect = math.exp(np.random.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            x, y = np.random.randint(0, width - w + 1), np.random.randint(0, height - h + 1)
-            return left + int(x), top + int(y), w, h
-    return box
