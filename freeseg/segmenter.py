@@ -21,6 +21,8 @@ from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Enrolled, Request, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
+from freeseg.tracking.frames import FrameSource, read_frames
+from freeseg.tracking.tracker import MEMORY, MIN_SCORE, FrameMasks, TrackedFrame, Tracker
 from freeseg.visualization import Segmentation
 from freeseg.zoo import find_configured, weights_path
 from freeseg_command.tasks import Task
@@ -306,6 +308,32 @@ class Segmenter:
         """
         found = read_examples(examples)
         return found if isinstance(found, Enrolled) else self.photo_model.enroll(found)
+
+    def track(
+        self,
+        frames: FrameSource,
+        masks: FrameMasks | None = None,
+        *,
+        examples: ExampleSource | None = None,
+        memory: int = MEMORY,
+        min_score: float = MIN_SCORE,
+        every: int = 1,
+    ) -> Iterator[TrackedFrame]:
+        """Follows objects through a video, frame by frame as they are asked for.
+
+        Args:
+            frames: A video, a folder of pictures, or pictures.
+            masks: Of the first frame, or by numbers of frames; see `Tracker.follow`.
+            examples: See `Tracker`; this and what follows.
+            every: Only each n-th frame.
+
+        Raises:
+            ImageError: A frame or a mask cannot be read.
+            ValueError: The model takes no examples, or masks are malformed.
+        """
+        self.photo_model.check_examples()
+        tracker = Tracker(self.open, examples=examples, memory=memory, min_score=min_score)
+        return tracker.follow(read_frames(frames, every), masks)
 
     def read(self, photo: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Photo:
         """A photo as the model is to see it.

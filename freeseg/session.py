@@ -319,6 +319,10 @@ class Session:
         result = None if features is None else model.everything(self.photo, features, wanted)
         if result is None:
             raise MemoryError(f"{model.name} cannot look for everything in {self.photo.size}")
+        return self.show(result)
+
+    def show(self, result: SegmentationResult) -> Segmentation:
+        """A result about the photo as arrays."""
         return show(self.photo, result, self._classes, *self._about)
 
 

@@ -115,7 +115,7 @@ class Video:
 class VideoWriter:
     """Writes frames as H.264 into an .mp4 file, which has its name once it is complete."""
 
-    def __init__(self, path: Path, file: Any, rate: Fraction, source: Path) -> None:
+    def __init__(self, path: Path, file: Any, rate: Fraction, source: Path | None) -> None:
         """Use `writing_video`."""
         self.path = path
         self._file = file
@@ -165,7 +165,8 @@ class VideoWriter:
         self._stream.time_base = self._stream.codec_context.time_base = _CLOCK
         for key in ("colorspace", "color_primaries", "color_trc", "color_range"):
             setattr(self._stream.codec_context, key, _BT709)  # range: 1 is the usual one
-        self._sound = _open_sound(self._source, self._file)
+        if self._source is not None:
+            self._sound = _open_sound(self._source, self._file)
 
     def _write(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(picture):
@@ -174,13 +175,13 @@ class VideoWriter:
 
 
 @contextlib.contextmanager
-def writing_video(path: Path, rate: Fraction, source: Path) -> Iterator[VideoWriter]:
+def writing_video(path: Path, rate: Fraction, source: Path | None) -> Iterator[VideoWriter]:
     """Gives a writer; the file has its name when the block ends without an error.
 
     Args:
         path: Of the .mp4 file.
         rate: Frames per second, on average: each frame has its own time.
-        source: The video that is shown in another way: its sound is kept.
+        source: The video that is shown in another way, whose sound is kept; None: it is silent.
 
     Raises:
         OSError: It cannot be written.

@@ -146,7 +146,7 @@ def _read_masks(masks: Any) -> tuple[npt.NDArray[np.bool_], list[int]]:
     if len(numbers) > 1:
         numbers = [number for number in numbers if number != VOID]
     elif numbers:
-        return (values != 0)[None], [1]  # 1, 255 and True all mean "here"
+        return (values != 0)[None], [1 if numbers[0] == VOID else numbers[0]]
     if min(numbers, default=0) < 0:
         raise ValueError(f"a map of objects has numbers from 0 on, got {min(numbers)}")
     planes = [values == number for number in numbers]

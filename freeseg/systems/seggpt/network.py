@@ -173,9 +173,7 @@ class PaintingNetwork(nn.Module):
 
     # -- canvases as they are: training, tuning, parity
 
-    def forward(
-        self, photos: Tensor, targets: Tensor, masked: Tensor, kinds: Tensor
-    ) -> Tensor:
+    def forward(self, photos: Tensor, targets: Tensor, masked: Tensor, kinds: Tensor) -> Tensor:
         """Paints canvases that know nothing of each other, whole.
 
         Args:
@@ -318,4 +316,3 @@ class PaintingNetwork(nn.Module):
 def mean_edge(taps: Halves) -> Tensor:
     """The token row above the query, [G, w, T C]: the mean over examples, whatever their order."""
     return taps.upper[:, :, -1].mean(1)
-

@@ -35,7 +35,9 @@ _INPUTS = (
 )
 NOT_COMPARED = {
     **dict.fromkeys(_INPUTS, "the input"),
-    **{f"pipeline.prompt_{part}_{n}": "the input" for part in ("photo", "target") for n in range(9)},
+    **{
+        f"pipeline.prompt_{part}_{n}": "the input" for part in ("photo", "target") for n in range(9)
+    },
 }
 UNITS = {  # of colours 0..255, and of such that are rounded
     **dict.fromkeys(("pipeline.one.output", "pipeline.many.output", "video.output"), 100.0),
@@ -310,9 +312,7 @@ def _video(
     }
 
 
-def _painter(
-    painter: SegGPT, model: SegGPT, stored: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _painter(painter: SegGPT, model: SegGPT, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without type tokens, and with Painter's losses."""
     case = {"name": "one", "examples": [0], "seg_type": SEMANTIC, "merge_between_batch": -1}
     found = {"painter.pred_query": _Case(painter, stored, case).run()["one.pred_query"]}

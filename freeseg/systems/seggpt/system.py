@@ -18,11 +18,10 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.config import completed
 from freeseg.inference import PhotoInput
+from freeseg.inference.objects import objects_of_masks
 from freeseg.names import register
-from freeseg.ops import mask_boxes
 from freeseg.structures import (
     Frame,
-    InstanceSet,
     Prompt,
     Request,
     Sample,
@@ -237,14 +236,7 @@ class SegGPT(SegmentationSystem[CanvasFeatures]):
         labels = None
         if enrolled.labels is not None:
             labels = torch.tensor(enrolled.labels, device=places.device)[rows.long()]
-        found = InstanceSet(
-            masks,
-            mask_boxes(masks) if len(masks) else scores.new_zeros(0, 4),
-            labels,
-            sums / areas.clamp(min=1),
-            owners=torch.arange(len(masks), device=places.device),
-            choices=torch.zeros(len(masks), dtype=torch.int64, device=places.device),
-        )
+        found = objects_of_masks(masks, sums / areas.clamp(min=1), labels)
         certainty = float(scores.mean()) if request.wants.certainty else None
         return SegmentationResult(
             objects=found, vocabulary=enrolled.vocabulary, certainty=certainty

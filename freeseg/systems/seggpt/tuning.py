@@ -35,7 +35,9 @@ def tuning_loss(
     """
     network = model.network
     stream = network.target_stream(target[None], kind)
-    photos = network.photo_stream(network.patches(image[None]), network.patches(queries)[:, None], kind)
+    photos = network.photo_stream(
+        network.patches(image[None]), network.patches(queries)[:, None], kind
+    )
     taps = network.after_merge(network.merged(stream, photos), upper_rows=1)
     painted = network.decode(taps.lower[:, 0], taps.upper[:, 0, -1])
     weights = torch.ones_like(truth) if weights is None else weights
