@@ -178,7 +178,7 @@ class ColorJitterTransform(Transform):
                 picture = _turn_hue(picture, value)
             else:
                 picture = _ENHANCERS[number](picture).enhance(value)
-        return np.asarray(picture)
+        return np.array(picture)
 
     def apply_coords(self, coords: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return coords
