@@ -56,9 +56,7 @@ def write_record(folder, write_image, ids: np.ndarray, name: str = "a") -> dict:
 
 def is_of(image: np.ndarray, one: int) -> np.ndarray:
     """Bool [H, W], where an image [H, W, 3] has the colour of an id rather than of another."""
-    colours = np.array(list(COLOURS.values()), dtype=np.int64)
-    nearest = ((image[:, :, None].astype(np.int64) - colours) ** 2).sum(-1).argmin(-1)
-    return nearest == list(COLOURS).index(one)
+    return _nearest(image) == list(COLOURS).index(one)
 
 
 def is_mask_of(mask: np.ndarray, image: np.ndarray, ids, margin: int = 5) -> bool:
@@ -67,7 +65,14 @@ def is_mask_of(mask: np.ndarray, image: np.ndarray, ids, margin: int = 5) -> boo
     Edges of a resized photo are blends of two colours, which may be like a third: they are left
     out.
     """
+    nearest = _nearest(image)
     return all(
-        (mask[binary_erosion(is_of(image, one), iterations=margin)] == (one in ids)).all()
-        for one in COLOURS
+        (mask[binary_erosion(nearest == place, iterations=margin)] == (one in ids)).all()
+        for place, one in enumerate(COLOURS)
     )
+
+
+def _nearest(image: np.ndarray) -> np.ndarray:
+    """Place of the nearest of `COLOURS` [H, W]."""
+    colours = np.array(list(COLOURS.values()), dtype=np.int64)
+    return ((image[:, :, None].astype(np.int64) - colours) ** 2).sum(-1).argmin(-1)
