@@ -184,11 +184,11 @@ def test_shares_and_weights_say_how_often(context_cfg, loader, record, other):
     rows = [{**each, DATASET_KEY: name} for each, name in zip((record, other), names)]
     dataset = build_mapper(context_cfg, True).make_dataset(rows, 7)
     found = Counter(
-        (sample[DATASET_KEY], sample["task"]) for sample in map(dataset.__getitem__, range(800))
+        (sample[DATASET_KEY], sample["task"]) for sample in map(dataset.__getitem__, range(320))
     )
     expected = {
-        **{(names[0], "semantic"): 100, (names[0], "instance"): 100},
-        **{(names[1], "semantic"): 480, (names[1], "instance"): 120},
+        **{(names[0], "semantic"): 40, (names[0], "instance"): 40},
+        **{(names[1], "semantic"): 192, (names[1], "instance"): 48},
     }
     assert set(found) == set(expected)
     assert chisquare([found[key] for key in expected], list(expected.values()))[1] > LEAST_P

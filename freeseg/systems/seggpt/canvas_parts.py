@@ -143,5 +143,4 @@ def smooth(image: Tensor, size: tuple[int, int]) -> Tensor:
     """A photo uint8 [3, h, w] at a size: bicubic, smoothed where it shrinks, as Pillow has it."""
     if image.shape[-2:] == size:
         return image
-    resized = F.interpolate(image[None].float(), size, mode="bicubic", antialias=True)
-    return resized[0].round().clamp(0, 255).to(torch.uint8)
+    return F.interpolate(image[None], size, mode="bicubic", antialias=True)[0]
