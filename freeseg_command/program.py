@@ -126,6 +126,11 @@ COMMANDS = (
         "freeseg.cli.measurements:add_few_shot_arguments",
     ),
     Command(
+        "evaluate-clips",
+        "judge how objects were followed through clips, by J and F",
+        "freeseg.cli.evaluate_clips:add_arguments",
+    ),
+    Command(
         "evaluate-prompts",
         "ask CLIP for the classes of annotated regions, under FreeSeg's prompts",
         "freeseg.cli.measurements:add_prompts_arguments",

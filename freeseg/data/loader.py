@@ -23,10 +23,11 @@ from detectron2.data import (
     build_detection_train_loader,
 )
 from detectron2.utils import comm
-from freeseg.catalog import dataset_vocabulary
+from freeseg.catalog import dataset_metadata, dataset_vocabulary
 from freeseg.classes import trained_vocabulary
 from freeseg.config import completed, training_tasks
 from freeseg.data.datasets.catalog import ignore_label_of
+from freeseg.data.datasets.clips import CLIPS
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.mapper import shared_ignore_label
 from freeseg.data.mapper_registry import Mapper, Record, SampleMaker, build_mapper
@@ -164,7 +165,9 @@ def build_test_loader(
     """
     cfg = completed(cfg)
     register_custom(cfg.DATASETS.CUSTOM)
-    if mapper is None:
+    if mapper is None and dataset_metadata(dataset_name).get("evaluator_type") == CLIPS:
+        mapper = dict  # a clip is read frame by frame, while it is judged
+    elif mapper is None:
         mapper = build_mapper(cfg, False)
         vocabulary = dataset_vocabulary(dataset_name)
         if vocabulary is not None:

@@ -12,12 +12,14 @@ from detectron2.evaluation import DatasetEvaluator
 from freeseg.catalog import dataset_metadata, dataset_names
 from freeseg.classes import evaluated_tasks, has_masks
 from freeseg.config import completed, inference_section
+from freeseg.data.datasets.clips import CLIPS
 from freeseg.data.datasets.custom import register_custom
 from freeseg.data.datasets.edges import EDGES
 from freeseg.data.datasets.lvis import LVIS
 from freeseg.data.datasets.referring import REFERRING
 from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
+from freeseg.evaluation.clips import ClipEvaluator, has_clips
 from freeseg.evaluation.edges import EdgeEvaluator, has_edges
 from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
 from freeseg.evaluation.lvis import LVIS_LIMIT, LVISEvaluator, is_lvis_set
@@ -56,7 +58,7 @@ TASKS_OF_TYPE: dict[str, Sequence[str]] = {
     "coco": ("instance",),
     "cityscapes_instance": ("instance",),
     LVIS: ("instance",),
-    **dict.fromkeys((EDGES, REFERRING), ()),  # judged by what is found without a task
+    **dict.fromkeys((CLIPS, EDGES, REFERRING), ()),  # judged by what is found without a task
 }
 
 
@@ -80,8 +82,10 @@ def build_evaluators(
         return [EdgeEvaluator(cfg.TEST.EDGES.THRESHOLDS)]
     if is_referring(dataset_name):
         return [ReferringEvaluator()]
-    wanted = wanted_tasks(cfg, dataset_name)
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+    if has_clips(dataset_name):
+        return [ClipEvaluator(folder)]
+    wanted = wanted_tasks(cfg, dataset_name)
     truth = Truth.of(cfg, dataset_name)
     settings = pointing_settings(cfg)
     if settings is not None:
@@ -169,7 +173,7 @@ def truth_task(cfg: Any, dataset_name: str) -> str:
 
 def _has_no_task(dataset_name: str) -> bool:
     """Whether a dataset is judged by what is found without a task."""
-    return has_edges(dataset_name) or is_referring(dataset_name)
+    return any(judge(dataset_name) for judge in (has_edges, is_referring, has_clips))
 
 
 def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:

@@ -28,6 +28,11 @@ TASK_METRICS: dict[str, tuple[str, Sequence[str]]] = {
     "sem_seg_cityscapes_TTA": ("semantic, augmented, Cityscapes", CITYSCAPES_METRICS),
     "edges": ("edges", ("ODS", "OIS", "AP", "R50")),
     "segm_cityscapes": ("instance, Cityscapes", ("AP", "AP50")),
+    "clips": (
+        "objects in clips",
+        ("J&F", "J", "J_recall", "J_decay", "F", "F_recall", "F_decay"),
+    ),
+    "clips_seen_unseen": ("objects in clips, seen and unseen", ("G", "Js", "Fs", "Ju", "Fu")),
     "segm_lvis": ("instance, LVIS", LVIS_METRICS),
     "bbox_lvis": ("boxes, LVIS", LVIS_METRICS),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from typing import Any
 
 from freeseg.catalog import dataset_metadata, listed_vocabulary
 from freeseg.classes import shown
+from freeseg.data.check.clips import check_clips
 from freeseg.data.check.maps import MAP_KEYS, check_maps
 from freeseg.data.check.objects import check_objects, count_objects
 from freeseg.data.check.photos import check_photos, check_twins
+from freeseg.data.clips import CLIP_KEY, clip_of
 from freeseg.data.datasets.catalog import ignore_label_of
 from freeseg.data.datasets.edges import BOUNDARIES_KEY, read_boundaries
 from freeseg.data.datasets.json_rows import MissingDataError
@@ -92,6 +95,8 @@ def _check(
         return _check_boundaries(name, records, settings, problems)
     if any(REFERRED_KEY in record for record in records):
         return _check_referring(name, records, settings, problems)
+    if any(CLIP_KEY in record for record in records):
+        return _check_clips(name, records, problems)
     _check_tasks(name, records, settings.tasks, problems)
     if settings.merge_twins:
         with problems.collecting("photos listed twice"):
@@ -132,6 +137,14 @@ def _check_referring(
     check_photos(name, records, problems, frame=frame, white_level=white_level)
     count = sum(len(record[REFERRED_KEY]) for record in records)
     return DatasetSummary(name, frozenset(identity_of(record) for record in records), count, 0)
+
+
+def _check_clips(name: str, records: Sequence[Record], problems: Problems) -> DatasetSummary:
+    """Looks at a set of clips, which has no classes."""
+    clips = [clip_of(record) for record in records]
+    check_clips(clips, problems)
+    photos = frozenset(os.path.realpath(file) for clip in clips for file in clip.frames)
+    return DatasetSummary(name, photos, sum(len(clip.begins) for clip in clips), 0)
 
 
 def _check_boundaries(
@@ -209,7 +222,7 @@ def _check_has_truth(name: str, record: Record) -> None:
     Raises:
         ValueError: Names it and what is wanted.
     """
-    if not any(key in record for key in ("annotations", *MAP_KEYS, BOUNDARIES_KEY, REFERRED_KEY)):
+    if not any(key in record for key in _TRUTH_KEYS):
         raise ValueError(
             f"{name}: {record['file_name']} has no ground truth: a record needs "
             "pan_seg_file_name, annotations or sem_seg_file_name"
@@ -232,7 +245,10 @@ def _check_tasks(
                 )
 
 
-# what a record needs one of, by task
+# what a record needs one of
+_TRUTH_KEYS = ("annotations", *MAP_KEYS, BOUNDARIES_KEY, REFERRED_KEY, CLIP_KEY)
+
+# the same by task
 _KEYS = {
     "semantic": ("sem_seg_file_name", "pan_seg_file_name", "annotations"),
     "instance": ("annotations", "pan_seg_file_name"),

@@ -10,6 +10,7 @@ from typing import Any
 from freeseg.catalog import dataset_names
 from freeseg.data.categories import from_json
 from freeseg.data.datasets.catalog import PanopticFiles, register_panoptic
+from freeseg.data.datasets.clips import register_own_clips
 from freeseg.data.datasets.instances import register_instances
 from freeseg.data.datasets.json_rows import (
     Json,
@@ -31,6 +32,8 @@ HINT = f"a DATASETS.CUSTOM row is {ROW}"
 
 logger = logging.getLogger(__name__)
 
+_CLIPS_SUFFIX = ".txt"  # of a list of clips
+
 _registered: dict[str, tuple[str, ...]] = {}
 
 
@@ -42,7 +45,9 @@ def register_custom(rows: Sequence[Sequence[str]]) -> None:
             the PNGs) the JSON is COCO-panoptic, with "" it is COCO-instance. A JSON that has
             "categories" and no "images" describes label PNGs, whose folder stands in the place of
             panoptic_root: their pixels are category ids. A file of JSON lines (.jsonl) is ODVG,
-            with boxes and captions; one whose images have `neg_category_ids` is LVIS's. Class
+            with boxes and captions; one whose images have `neg_category_ids` is LVIS's. A text
+            file (.txt) lists clips, whose frames lie in image_root and masks in panoptic_root,
+            each in a folder of the clip's name. Class
             names and thing flags come from the JSON; classes are numbered things first, then by
             category id.
 
@@ -91,6 +96,9 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
         _require_folder(images)
         register_odvg(name, source, images, HINT)
         return
+    if source.suffix == _CLIPS_SUFFIX:
+        _register_clips(name, source, images, maps)
+        return
     content = read_json(source, HINT)
     if isinstance(content, dict) and {"images", "annotations"}.isdisjoint(content):
         rows = _categories(content, source, default_thing=0)
@@ -121,6 +129,17 @@ def _register_row(name: str, json_file: str, image_root: str, panoptic_root: str
     _require_folder(maps)
     files = PanopticFiles(images, maps, source, hint=HINT)
     register_panoptic(name, files, from_json(rows))
+
+
+def _register_clips(name: str, source: Path, frames: Path, masks: Path | None) -> None:
+    if masks is None:
+        raise ValueError(
+            f"DATASETS.CUSTOM: {source} lists clips, so the last item of the row must be the folder"
+            " of their masks, got ''"
+        )
+    for folder in (frames, masks):
+        _require_folder(folder)
+    register_own_clips(name, source, frames, masks)
 
 
 def _label_folder(maps: Path | None, source: Path, given: str) -> Path:

@@ -11,6 +11,7 @@ from freeseg.catalog import dataset_names, held_back
 from freeseg.data.datasets.ade20k import register_ade20k
 from freeseg.data.datasets.camvid import register_camvid
 from freeseg.data.datasets.cityscapes import register_cityscapes
+from freeseg.data.datasets.clips import register_clips
 from freeseg.data.datasets.coco import register_coco
 from freeseg.data.datasets.edges import register_edges
 from freeseg.data.datasets.few_shot import register_fold_training_sets
@@ -43,6 +44,7 @@ def register_all(root: str | os.PathLike[str] | None = None) -> None:
         register_interactive(folder)
         register_edges(folder)
         register_referring(folder)
+        register_clips(folder)
     register_camvid(folder)
     register_shapes(folder if root else generated_root())
     register_fold_training_sets()
