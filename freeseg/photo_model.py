@@ -200,23 +200,14 @@ class PhotoModel:
         """What every photo of a batch is asked; of what is semantic labels will do."""
         return Request(0, tasks, prompt, wants=Wants(True, self.wants_certainty, alternatives))
 
-    def check_examples(self) -> None:
-        """Refuses a model that follows no examples.
-
-        Raises:
-            ValueError: See above.
-        """
-        answers = getattr(self.model, "answers", {})
-        if not any("examples" in takes.kinds for takes in answers.values()):
-            raise ValueError(f"{self.name} takes no examples")
-
     def enroll(self, examples: Sequence[Example | LearnedExample]) -> Enrolled:
         """What is the same of examples for all photos.
 
         Raises:
             ValueError: The model takes none, or they do not go together.
         """
-        self.check_examples()
+        if not isinstance(self.model, SegmentationSystem):
+            raise ValueError(f"{self.name} takes no examples")
         with torch.inference_mode():
             return replace(self.model.enroll(examples), state=self.state())
 

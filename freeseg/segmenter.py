@@ -21,9 +21,12 @@ from freeseg.photo_model import Photo, PhotoModel
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Enrolled, Request, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
-from freeseg.tracking.frames import FrameSource, read_frames
-from freeseg.tracking.tracker import MEMORY, MIN_SCORE, FrameMasks, TrackedFrame, Tracker
+from freeseg.track_session import follow
+from freeseg.tracking import FrameMasks, Tracker, by_frame, read_frames
+from freeseg.tracking.frames import FrameSource
+from freeseg.tracking.tracker import MEMORY, MIN_SCORE
 from freeseg.visualization import Segmentation
+from freeseg.visualization.tracks import TrackedFrame
 from freeseg.zoo import find_configured, weights_path
 from freeseg_command.tasks import Task
 
@@ -323,17 +326,16 @@ class Segmenter:
 
         Args:
             frames: A video, a folder of pictures, or pictures.
-            masks: Of the first frame, or by numbers of frames; see `Tracker.follow`.
+            masks: Of the first frame, or by numbers of frames; see `Tracker.step`.
             examples: See `Tracker`; this and what follows.
             every: Only each n-th frame.
 
         Raises:
-            ImageError: A frame or a mask cannot be read.
-            ValueError: The model takes no examples, or masks are malformed.
+            ValueError: The model takes no examples; and see `freeseg.track_session.follow`.
         """
-        self.photo_model.check_examples()
-        tracker = Tracker(self.open, examples=examples, memory=memory, min_score=min_score)
-        return tracker.follow(read_frames(frames, every), masks)
+        tracker = Tracker(examples=examples, memory=memory, min_score=min_score)
+        about, shown = (self.knows, self.unsure_below), read_frames(frames, every)
+        return follow(self.photo_model, tracker, shown, by_frame(masks), about)
 
     def read(self, photo: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Photo:
         """A photo as the model is to see it.

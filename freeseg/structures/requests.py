@@ -63,6 +63,7 @@ class Prompt:
     logits: Tensor | None = None
 
     def __post_init__(self) -> None:
+        _require_phrases(self.phrases)
         rows = {
             name: len(value)
             for name, value in (
@@ -76,8 +77,6 @@ class Prompt:
         if len(set(rows.values())) > 1:
             said = ", ".join(f"{name} of {count}" for name, count in rows.items())
             raise ValueError(f"a prompt's rows are objects: {said}")
-        if isinstance(self.phrases, str):
-            raise TypeError(f"phrases are a tuple, one for every row, got {self.phrases!r}")
         if self.vocabulary is not None and not isinstance(self.vocabulary, Vocabulary):
             raise TypeError(
                 f"a class list is a Vocabulary (Vocabulary.from_classes reads names), "
@@ -92,11 +91,6 @@ class Prompt:
             raise ValueError("a prompt has examples or what was made of them, not both")
         if self.everything is not None and rows:
             raise ValueError(f"a prompt for everything points at nothing: it has {', '.join(rows)}")
-        for number, phrase in enumerate(self.phrases or ()):
-            if phrase is not None and not isinstance(phrase, str):
-                raise TypeError(f"phrase {number} must be text or None, got {phrase!r}")
-            if phrase is not None and not phrase.strip():
-                raise ValueError(f"phrase {number} is empty")
 
     def __len__(self) -> int:
         """Objects that are spoken of; 0 of a class list."""
@@ -117,6 +111,17 @@ class Prompt:
         }
         marks = self.marks.kinds if self.marks is not None else frozenset()
         return marks | {kind for kind, is_there in there.items() if is_there}
+
+
+def _require_phrases(phrases: Any) -> None:
+    """Refuses what are no phrases of rows."""
+    if isinstance(phrases, str):
+        raise TypeError(f"phrases are a tuple, one for every row, got {phrases!r}")
+    for number, phrase in enumerate(phrases or ()):
+        if phrase is not None and not isinstance(phrase, str):
+            raise TypeError(f"phrase {number} must be text or None, got {phrase!r}")
+        if phrase is not None and not phrase.strip():
+            raise ValueError(f"phrase {number} is empty")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from detectron2.structures import ImageList
 from freeseg.inference import PhotoInput, groups_by_size
 from freeseg.inference.everything import PointedWindow
 from freeseg.structures import (
-    EverythingSettings,
     Enrolled,
+    EverythingSettings,
     Example,
     Frame,
     ImageFeatures,

@@ -1,7 +1,7 @@
 """A tracker for systems that follow examples: earlier frames are the examples of the next one.
 
 As in SegGPT (arXiv 2304.03284, section 4.2) the frames on which objects are given stay for good,
-and the last K predictions beside them. Every object keeps its number, and so its colour, throughout.
+and the last K predictions beside them. Every object keeps its number throughout.
 
 Shapes: M objects, H W frame size, h w size at which the model sees frames.
 """
@@ -9,24 +9,19 @@ Shapes: M objects, H W frame size, h w size at which the model sees frames.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any, TypeGuard
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from freeseg.data.examples import MaskSource, read_example, read_examples
-from freeseg.images import ImageSource
+from freeseg.data.examples import AnyExample, MaskSource, read_example, read_examples
+from freeseg.images import RgbImage
 from freeseg.inference.objects import objects_of_masks
-from freeseg.session import Session
-from freeseg.structures import Example, LearnedExample, SegmentationResult, Vocabulary
-from freeseg.tracking.frames import TimedFrame
-from freeseg.visualization import Segmentation
+from freeseg.structures import Example, InstanceSet, SegmentationResult, Vocabulary
 
 MEMORY = 8  # of SegGPT's paper: J&F on DAVIS 2017 is 70.0, 74.7, 75.6, 74.8 with 1, 4, 8, 12
 MIN_SCORE = 0.5  # of a frame's objects, below which it is not remembered
@@ -36,25 +31,38 @@ FrameMasks = GivenMasks | Mapping[int, GivenMasks]
 
 
 @dataclass(frozen=True, eq=False)
-class TrackedFrame:
-    """A frame with its objects.
+class TrackedObjects:
+    """The objects of a frame.
 
     Attributes:
-        frame: As it was given.
         labels: int32 [H, W], the number of the object of every pixel; 0: none.
-        ids: Numbers of all objects so far, in the order in which they began.
-        segmentation: The objects as any other result: drawn, saved, converted. Its rows are `ids`.
+        names: Of all objects so far by their numbers, in the order in which they began.
+        scores: Of the objects, in [0, 1], by their numbers; 1 where a mask was given.
     """
 
-    frame: TimedFrame
-    labels: npt.NDArray[np.int32]
-    ids: tuple[int, ...]
-    segmentation: Segmentation
+    labels: Tensor
+    names: Mapping[int, str]
+    scores: Mapping[int, float]
 
     @property
-    def time(self) -> Fraction:
-        """Seconds from the start."""
-        return self.frame.time
+    def result(self) -> SegmentationResult:
+        """As objects, one for every number, with the names as classes."""
+        masks = self.labels == torch.tensor(list(self.names))[:, None, None]
+        scores = torch.tensor([self.scores.get(number, 0.0) for number in self.names])
+        found = objects_of_masks(masks, scores, torch.arange(len(self.names)))
+        names = Vocabulary(tuple(self.names.values()), (True,) * len(self.names))
+        return SegmentationResult(objects=found, vocabulary=names)
+
+
+class View(Protocol):
+    """A frame, as a system sees it that follows examples."""
+
+    image: RgbImage
+    pixels: Tensor  # uint8 [3, h, w], RGB: what of it is remembered
+
+    def find(self, examples: Sequence[AnyExample]) -> InstanceSet:
+        """A mask of every object of the examples, in the order in which they show them."""
+        ...
 
 
 class Tracker:
@@ -62,7 +70,6 @@ class Tracker:
 
     def __init__(
         self,
-        open_session: Callable[[ImageSource], Session],
         *,
         examples: Any = None,
         memory: int = MEMORY,
@@ -71,7 +78,6 @@ class Tracker:
         """Begins a clip.
 
         Args:
-            open_session: Such as `Segmenter.open` of a system that takes examples.
             examples: Other pictures that show the objects, see `freeseg.data.read_examples`; they
                 stay for good. Objects of one number are one.
             memory: K; 0: every frame is compared with what was given alone.
@@ -84,64 +90,42 @@ class Tracker:
             raise ValueError(f"memory must be 0 or more, got {memory}")
         if not 0 <= min_score <= 1:
             raise ValueError(f"min_score must be from 0 to 1, got {min_score}")
-        self._open = open_session
-        self._given: list[Example | LearnedExample] = []
+        self._given: list[AnyExample] = []
         self._memory: deque[Example] = deque(maxlen=memory)
         self._min_score = min_score
         self._names: dict[int, str] = {}  # of the objects, by number
         if examples is not None:
             self._take(read_examples(examples))
 
-    def step(self, frame: TimedFrame, masks: GivenMasks | None = None) -> TrackedFrame:
+    def step(self, view: View, masks: GivenMasks | None = None) -> TrackedObjects:
         """The objects of the next frame.
 
         Args:
-            frame: Later than all before.
+            view: Of the frame.
             masks: Of objects that begin here, or are corrected: as of `freeseg.data.read_example`.
                 Numbers of a map are those of objects; a single mask, and masks of a list, begin
                 new ones; names are those of objects.
 
         Raises:
-            ImageError: The frame or a mask cannot be read.
+            ImageError: A mask cannot be read.
             ValueError: Masks are malformed or of another size, or no object has begun so far.
         """
-        session = self._open(frame.image)
-        size = session.photo.size
-        given = None if masks is None else self._numbered(session, masks)
+        given = None if masks is None else self._numbered(view, masks)
         if given is None and not self._names:
-            raise ValueError(f"frame {frame.number}: no object has begun; give masks or examples")
-        labels, scores = self._predict(session) if self._shown else (torch.zeros(size).int(), {})
+            raise ValueError("no object has begun: give masks of the first frame, or examples")
+        labels, scores = self._predict(view)
         if given is not None:
+            assert given.ids is not None
             numbers = _map_of(given)
-            for number in given.ids.tolist():  # type: ignore[union-attr]
+            for number in given.ids.tolist():
                 labels[labels == number] = 0
                 scores[number] = 1.0
             labels = torch.where(numbers > 0, numbers, labels)
-        self._remember(session, labels, scores, is_given=given is not None)
-        return self._result(frame, session, labels, scores)
-
-    def follow(
-        self, frames: Iterable[TimedFrame], masks: FrameMasks | None = None
-    ) -> Iterator[TrackedFrame]:
-        """The objects of frames, one after the other as they are asked for.
-
-        Args:
-            frames: Of the clip, from its beginning.
-            masks: Of the first frame, see `step`; or such by the numbers, from 0 on, of the frames
-                on which objects begin or are corrected.
-
-        Raises:
-            ValueError: See `step`; the clip has ended before a frame with masks.
-        """
-        by_frame = dict(masks) if _is_by_frame(masks) else {0: masks}
-        for frame in frames:
-            yield self.step(frame, by_frame.pop(frame.number, None))
-        late = [number for number, given in by_frame.items() if given is not None]
-        if late:
-            raise ValueError(f"the clip has no frame {late[0]}, for which there are masks")
+        self._remember(view, labels, scores, is_given=given is not None)
+        return TrackedObjects(labels, dict(self._names), scores)
 
     @property
-    def _shown(self) -> list[Example | LearnedExample]:
+    def _shown(self) -> list[AnyExample]:
         return [*self._given, *self._memory]
 
     def _take(self, examples: Any) -> None:
@@ -167,7 +151,8 @@ class Tracker:
 
     def _numbers_of(self, example: Example) -> Tensor:
         """Of masks with names: those that the names have, or the next ones."""
-        assert example.labels is not None and example.vocabulary is not None
+        assert example.labels is not None
+        assert example.vocabulary is not None
         known = {name: number for number, name in self._names.items()}
         numbers = []
         for label in example.labels.tolist():
@@ -177,9 +162,9 @@ class Tracker:
             numbers.append(known[name])
         return torch.tensor(numbers, dtype=torch.int64)
 
-    def _numbered(self, session: Session, masks: GivenMasks) -> Example:
+    def _numbered(self, view: View, masks: GivenMasks) -> Example:
         """The frame as an example of what is given on it, at its own size."""
-        example = read_example(session.photo.image, masks)
+        example = read_example(view.image, masks)
         if example.ids is None and example.vocabulary is None:
             raise ValueError("there is no mask")
         if example.vocabulary is not None:
@@ -196,19 +181,21 @@ class Tracker:
             self._names.setdefault(number, name)
         return example
 
-    def _predict(self, session: Session) -> tuple[Tensor, dict[int, float]]:
+    def _predict(self, view: View) -> tuple[Tensor, dict[int, float]]:
         """Numbers int32 [H, W] of a frame's objects, and their scores."""
         shown = self._shown
-        found = session(examples=shown).objects
-        assert found is not None and found.masks is not None
-        numbers = list(dict.fromkeys(n for each in shown for n in each.ids.tolist()))  # type: ignore[union-attr]
-        labels = torch.zeros(session.photo.size, dtype=torch.int32)
+        labels = torch.zeros(view.image.shape[:2], dtype=torch.int32)
+        if not shown:
+            return labels, {}
+        found = view.find(shown)
+        assert isinstance(found.masks, Tensor)
+        numbers = dict.fromkeys(n for each in shown for n in _ids(each).tolist())
         for number, mask in zip(numbers, found.masks):
-            labels[torch.from_numpy(np.ascontiguousarray(mask))] = number
+            labels[mask.cpu()] = number
         return labels, dict(zip(numbers, found.scores.tolist()))
 
     def _remember(
-        self, session: Session, labels: Tensor, scores: Mapping[int, float], *, is_given: bool
+        self, view: View, labels: Tensor, scores: Mapping[int, float], *, is_given: bool
     ) -> None:
         """Keeps a frame: for good where objects were given on it, else if it is sure of them.
 
@@ -218,7 +205,7 @@ class Tracker:
         is_sure = visible and np.mean([scores[n] for n in visible]) >= self._min_score
         if not is_given and not (is_sure and self._memory.maxlen):
             return
-        pixels = session.photo.pixels
+        pixels = view.pixels
         small = F.interpolate(labels[None, None].float(), pixels.shape[-2:], mode="nearest-exact")
         ids = torch.tensor(list(self._names), dtype=torch.int64)
         example = Example(pixels, small[0, 0] == ids[:, None, None], ids=ids)
@@ -227,21 +214,19 @@ class Tracker:
         else:
             self._memory.append(example)
 
-    def _result(
-        self, frame: TimedFrame, session: Session, labels: Tensor, scores: Mapping[int, float]
-    ) -> TrackedFrame:
-        ids = tuple(self._names)
-        masks = labels == torch.tensor(ids)[:, None, None]
-        sure = torch.tensor([scores.get(number, 0.0) for number in ids])
-        found = objects_of_masks(masks, sure, torch.arange(len(ids)))
-        names = Vocabulary(tuple(self._names.values()), (True,) * len(ids))
-        result = SegmentationResult(objects=found, vocabulary=names)
-        return TrackedFrame(frame, labels.numpy(), ids, session.show(result))
+
+def by_frame(masks: FrameMasks | None) -> dict[int, GivenMasks]:
+    """Masks by the number of their frame, of such or of those of the first frame."""
+    if masks is None:
+        return {}
+    if isinstance(masks, Mapping) and all(isinstance(number, int) for number in masks):
+        return {number: given for number, given in masks.items() if given is not None}  # type: ignore[misc]
+    return {0: masks}  # type: ignore[dict-item]
 
 
-def _is_by_frame(masks: Any) -> TypeGuard[Mapping[int, GivenMasks]]:
-    """Whether masks are given by the numbers of frames."""
-    return isinstance(masks, Mapping) and all(isinstance(number, int) for number in masks)
+def _ids(example: AnyExample) -> Tensor:
+    assert example.ids is not None  # `Tracker` numbers all
+    return example.ids
 
 
 def _is_numbered(masks: GivenMasks) -> bool:

@@ -70,7 +70,7 @@ class PaintingSizes:
 
     @property
     def grid(self) -> int:
-        """h and w."""
+        """H and w."""
         return self.side // self.patch
 
 

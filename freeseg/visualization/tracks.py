@@ -8,21 +8,45 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools import mask as rle_codec
 
 from freeseg.evaluation.clips.results import label_png
 from freeseg.files import naming, replacing, write_one_of_many
-from freeseg.tracking.tracker import TrackedFrame
+from freeseg.tracking import TimedFrame, TrackedObjects
 from freeseg.videos import Frame, writing_video
+from freeseg.visualization.segmentation import Segmentation
 
 PNG, COCO, VIDEO = FORMATS = ("png", "coco", "overlay")
 COCO_FILE, VIDEO_FILE = "tracks.json", "overlay.mp4"
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """A frame with its objects.
+
+    Attributes:
+        frame: As it was given.
+        objects: Their numbers.
+        segmentation: They as any other result: drawn, saved, converted. A row for each number, in
+            the order in which objects began.
+    """
+
+    frame: TimedFrame
+    objects: TrackedObjects
+    segmentation: Segmentation
+
+    @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """int32 [H, W], the number of the object of every pixel; 0: none."""
+        return self.objects.labels.numpy()
 
 
 class TrackWriter:
@@ -102,7 +126,7 @@ class TrackWriter:
             self._rows.add(tracked)
         if self._video is not None:
             picture = tracked.segmentation.picture(min_score=0.0)
-            self._video.add(Frame(picture, tracked.time))
+            self._video.add(Frame(picture, tracked.frame.time))
 
 
 class _Rows:
@@ -137,11 +161,10 @@ class _Rows:
         image = tracked.frame.number + 1
         name = {"id": image, "file_name": tracked.frame.name, "height": height, "width": width}
         self._images.append(name)
-        objects = tracked.segmentation.objects
-        assert objects is not None
-        self._names.update(zip(tracked.ids, objects.names))
-        for number, score in zip(tracked.ids, objects.scores.tolist()):
-            mask = tracked.labels == number
+        objects, labels = tracked.objects, tracked.labels
+        self._names.update(objects.names)
+        for number in objects.names:
+            mask = labels == number
             if not mask.any():
                 continue
             code = rle_codec.encode(np.asfortranarray(mask, dtype=np.uint8))
@@ -155,6 +178,6 @@ class _Rows:
                 "area": int(mask.sum()),
                 "bbox": [float(side) for side in rle_codec.toBbox(code)],
                 "iscrowd": 0,
-                "score": round(score, 4),
+                "score": round(objects.scores.get(number, 0.0), 4),
             }
             self._file.write((",\n" if self._count > 1 else "\n") + json.dumps(row))
