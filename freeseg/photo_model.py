@@ -200,12 +200,14 @@ class PhotoModel:
         """What every photo of a batch is asked; of what is semantic labels will do."""
         return Request(0, tasks, prompt, wants=Wants(True, self.wants_certainty, alternatives))
 
-    def enroll(self, examples: Sequence[Example | LearnedExample]) -> Enrolled:
-        """What is the same of examples for all photos.
+    def enroll(self, examples: Sequence[Example | LearnedExample] | Enrolled) -> Enrolled:
+        """What is the same of examples for all photos; what is enrolled stays so.
 
         Raises:
             ValueError: The model takes none, or they do not go together.
         """
+        if isinstance(examples, Enrolled):
+            return examples
         if not isinstance(self.model, SegmentationSystem):
             raise ValueError(f"{self.name} takes no examples")
         with torch.inference_mode():

@@ -306,11 +306,9 @@ class Segmenter:
             examples: As `freeseg.data.read_examples` takes them.
 
         Raises:
-            ImageError: A photo or a mask cannot be read.
-            ValueError: The model takes no examples, or they do not go together.
+            ValueError: The model takes no examples, or they cannot be read or do not go together.
         """
-        found = read_examples(examples)
-        return found if isinstance(found, Enrolled) else self.photo_model.enroll(found)
+        return self.photo_model.enroll(read_examples(examples))
 
     def track(
         self,

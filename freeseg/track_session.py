@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from freeseg.photo_model import PhotoModel
 from freeseg.session import Classes, show
@@ -42,7 +43,7 @@ def follow(
 
 def _follow(
     model: PhotoModel,
-    system: SegmentationSystem,
+    system: SegmentationSystem[Any],
     tracker: Tracker,
     frames: Iterable[TimedFrame],
     masks: dict[int, GivenMasks],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from torch import nn
 
@@ -32,7 +33,7 @@ def evaluated_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
         ValueError: The model is not for what DATASETS.TEST has.
     """
     otherwise = edge_model(cfg, model, _answering(cfg, model))
-    system = getattr(model, "module", model)
+    system: Any = getattr(model, "module", model)
     track = functools.partial(track_clip, system) if follows_examples(system) else None
     return clip_model(cfg, referring_model(cfg, model, otherwise), track)
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
+from freeseg.structures.examples import Example
 from freeseg.structures.frame import Frame
-from freeseg.structures.requests import Example, Prompt, Request, Wants, read_tasks
+from freeseg.structures.requests import Prompt, Request, Wants, read_tasks
 from freeseg.structures.results import (
     InstanceSet,
     PanopticMap,

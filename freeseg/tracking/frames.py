@@ -54,7 +54,7 @@ def read_frames(source: FrameSource, every: int = 1) -> Iterator[TimedFrame]:
         files = sorted(images_in(Path(source)))
         if not files:
             raise ImageError(os.fspath(source), "has no pictures")
-        pictures = ((path, path.stem) for path in files)  # type: ignore[misc]
+        pictures = ((path, path.stem) for path in files)
     else:
         yield from _video_frames(Path(source), every)
         return

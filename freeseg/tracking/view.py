@@ -6,6 +6,7 @@ Shapes: h w size at which the system sees frames.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from freeseg.tracking.tracker import Tracker
 class SystemView:
     """A frame of any system that follows examples; see `freeseg.tracking.tracker.View`."""
 
-    def __init__(self, system: SegmentationSystem, photo_input: PhotoInput, image: RgbImage):
+    def __init__(self, system: SegmentationSystem[Any], photo_input: PhotoInput, image: RgbImage):
         """Takes a frame.
 
         Args:
@@ -60,7 +61,7 @@ def follows_examples(system: object) -> bool:
 
 
 def track_clip(
-    system: SegmentationSystem, frames: Iterator[ClipFrame], **settings: float
+    system: SegmentationSystem[Any], frames: Iterator[ClipFrame], **settings: float
 ) -> Iterator[torch.Tensor]:
     """Numbers int32 [H, W] of the objects of every frame of a clip, as evaluations ask for them.
 

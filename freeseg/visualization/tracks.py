@@ -121,7 +121,7 @@ class TrackWriter:
         """
         if PNG in self.formats:
             path = self.folder / f"{tracked.frame.name}.png"
-            write_one_of_many(path, label_png(tracked.labels))
+            write_one_of_many(path, label_png(tracked.labels.astype(np.int64)))
         if self._rows is not None:
             self._rows.add(tracked)
         if self._video is not None:

@@ -163,8 +163,8 @@ def _fused(
     placed = torch.cat([keys, where.expand(*keys.shape[:-1], -1)], dim=-1).flatten(-3, -2)
     step = -scaled.shape[-1] % 8  # kernels want equal and even sizes
     padded = F.pad(values.flatten(-3, -2), (0, height + width + step))
-    batch = [F.pad(each, (0, step)).flatten(0, 1) for each in (scaled, placed)]
-    found = F.scaled_dot_product_attention(*batch, padded.flatten(0, 1), scale=1.0)
+    queries, places = (F.pad(each, (0, step)).flatten(0, 1) for each in (scaled, placed))
+    found = F.scaled_dot_product_attention(queries, places, padded.flatten(0, 1), scale=1.0)
     return found[..., :size].reshape(query.shape)
 
 

@@ -7,6 +7,7 @@ all share), S side of a picture, P of a patch, h = w = S / P, C width, D decoder
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from timm.layers import DropPath, LayerNorm2d
@@ -282,11 +283,12 @@ class PaintingNetwork(nn.Module):
         layer = self.decoder_embed
         row = F.linear(edge, layer.weight[-size:], layer.bias[-size:])
         above = self._unfolded(row[:, None], 1)
-        first, *rest = self.decoder_pred
+        parts: Any = self.decoder_pred
+        convolution = parts[0]
         padded = F.pad(torch.cat([above, pixels], dim=2), (1, 1, 0, 1))
-        found = F.conv2d(padded, first.weight, first.bias)
-        for layer in rest:
-            found = layer(found)
+        found = F.conv2d(padded, convolution.weight, convolution.bias)
+        for part in parts[1:]:
+            found = part(found)
         return found
 
     def _unfolded(self, embedded: Tensor, height: int) -> Tensor:

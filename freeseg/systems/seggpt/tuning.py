@@ -50,4 +50,5 @@ def example_gradients(
     """The loss, and its gradients by the example's image and target; see `tuning_loss`."""
     image, target = (each.detach().requires_grad_() for each in (image, target))
     loss = tuning_loss(model, image, target, queries, truth, kind=kind)
-    return loss, *torch.autograd.grad(loss, (image, target))
+    by_image, by_target = torch.autograd.grad(loss, (image, target))
+    return loss, by_image, by_target
