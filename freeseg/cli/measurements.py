@@ -13,29 +13,36 @@ from typing import Any
 from detectron2.config import CfgNode
 from freeseg.engine import load_config
 from freeseg.engine.behaviour import behaviour_table, run_behaviour
-from freeseg.engine.few_shot import FewShotJob, few_shot_table
+from freeseg.engine.few_shot import DatasetFewShot, FewShotJob, few_shot_table
 from freeseg.engine.segment_naming import run_naming
 from freeseg.evaluation.segment_naming import naming_table
 from freeseg.files import write_text
 from freeseg.systems.building import read_config
 from freeseg_command.messages import DONE, say
 
+EPISODES = 1000  # of a data set, as COCO-20i has them
+
 
 def add_few_shot_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `freeseg evaluate-few-shot` to its parser."""
     parser.description = (
-        "Evaluates a model on a few-shot benchmark: mIoU over the classes of every fold and "
-        "FB-IoU. Models that read texts are told the class's name (zero-shot)."
+        "Evaluates a model on a few-shot benchmark, or on episodes out of a data set: mIoU over "
+        "the classes of every fold and FB-IoU. Models that read texts are told the class's name "
+        "(zero-shot), models that follow examples are shown as many as --shots says."
     )
     parser.epilog = '"{fold}" in MODEL.WEIGHTS becomes the name of the fold.'
     add = parser.add_argument
-    add("--benchmark", required=True, choices=("pascal_5i", "coco_20i", "fss_1000"))
-    add("--root", type=Path, required=True, metavar="FOLDER", help="folder of the datasets")
+    what = parser.add_mutually_exclusive_group(required=True)
+    benchmarks = ("pascal_5i", "coco_20i", "fss_1000", "folder")
+    what.add_argument("--benchmark", choices=benchmarks, help="folder: CLASS/NAME.{jpg,png}")
+    what.add_argument("--dataset", metavar="NAME", help="registered, or one's own")
+    add("--classes", default="", help="of --dataset, separated by commas; all")
+    add("--root", type=Path, metavar="FOLDER", help="folder of a benchmark's datasets")
     add("--folds", default="", help="separated by commas; all")
     add("--shots", type=int, default=0, help="annotated examples of an episode")
     add("--seed", type=int, default=0, help="of the episodes")
     add("--episodes", type=int, help="of every fold; as the protocol says")
-    add("--side", type=int, default=480, help="of the square; 0: the image's size")
+    add("--side", type=int, default=480, help="of the square, 480; 0: the image's size")
     add("--background", default="others", help="text for all but the class")
     add("--release-texts", action="store_true", help="names as LSeg's release")
     _add_options(parser, "evaluate_few_shot")
@@ -82,7 +89,15 @@ def _add_options(parser: argparse.ArgumentParser, run: str) -> None:
 
 
 def evaluate_few_shot(args: argparse.Namespace) -> int:
-    """Runs the folds."""
+    """Runs the folds, or the episodes of a data set.
+
+    Raises:
+        ValueError: A benchmark has no folder.
+    """
+    if args.dataset:
+        return _measure(args, _dataset_job(args).run, few_shot_table)
+    if args.root is None:
+        raise ValueError("--benchmark needs --root, the folder of its datasets")
     job = FewShotJob(
         benchmark=args.benchmark,
         root=args.root,
@@ -95,6 +110,18 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
         uses_release_texts=args.release_texts,
     )
     return _measure(args, job.run, few_shot_table)
+
+
+def _dataset_job(args: argparse.Namespace) -> DatasetFewShot:
+    return DatasetFewShot(
+        dataset=args.dataset,
+        classes=tuple(filter(None, map(str.strip, args.classes.split(",")))),
+        shots=args.shots,
+        seed=args.seed,
+        num_episodes=args.episodes or EPISODES,
+        side=args.side,
+        background=args.background,
+    )
 
 
 def evaluate_prompts(args: argparse.Namespace) -> int:

@@ -13,19 +13,31 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
+from freeseg.catalog import listed_vocabulary
 from freeseg.data.few_shot import (
+    Benchmark,
+    DatasetEpisodes,
     EpisodeMapper,
+    PairEpisodes,
     build_episode_loader,
+    class_numbers,
     find_examples,
+    folder_benchmark,
     load_benchmark,
     sample_episodes,
 )
-from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE
+from freeseg.data.few_shot.benchmark import FOLDER
+from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE, one_by_one
+from freeseg.data.mapper import shared_ignore_label
+from freeseg.data.pairs import PairSet
 from freeseg.data.photos import PhotoReader
+from freeseg.data.records import dataset_records
 from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.few_shot import FewShotEvaluator
+from freeseg.evaluation.shown_examples import ShownExamples
 from freeseg.names import build_model
 from freeseg.systems.building import load_weights
+from freeseg.tracking import follows_examples
 from freeseg.zoo import weights_path
 
 FOLD_SLOT = "{fold}"
@@ -38,7 +50,7 @@ class FewShotJob:
     """What is evaluated.
 
     Attributes:
-        benchmark: "pascal_5i", "coco_20i" or "fss_1000".
+        benchmark: "pascal_5i", "coco_20i", "fss_1000", or "folder", see `folder_benchmark`.
         root: Folder of the datasets, see `freeseg.data.few_shot.layouts`.
         folds: Names; empty: all of the benchmark.
         shots: Examples that an episode shows; 0 for models that read texts.
@@ -61,7 +73,7 @@ class FewShotJob:
 
     def run(self, cfg: CfgNode) -> dict[str, dict[str, float]]:
         """Results of every fold by its name; "{fold}" in MODEL.WEIGHTS becomes the fold."""
-        benchmark = load_benchmark(self.benchmark)
+        benchmark = self._benchmark()
         results: dict[str, dict[str, float]] = {}
         model: nn.Module | None = None
         for fold in self.folds or tuple(benchmark.folds):
@@ -71,9 +83,14 @@ class FewShotJob:
             logger.info("%s, fold %s: %s", self.benchmark, fold, _headline(results[fold]))
         return results
 
+    def _benchmark(self) -> Benchmark:
+        if self.benchmark == FOLDER:
+            return folder_benchmark(self.root)
+        return load_benchmark(self.benchmark)
+
     def run_fold(self, model: nn.Module, fold: str, cfg: CfgNode) -> dict[str, float]:
         """Percentages of one fold."""
-        benchmark = load_benchmark(self.benchmark)
+        benchmark = self._benchmark()
         episodes = sample_episodes(
             benchmark,
             find_examples(benchmark, self.root, fold),
@@ -91,9 +108,70 @@ class FewShotJob:
         )
         loader = build_episode_loader(episodes, mapper, cfg.DATALOADER.NUM_WORKERS)
         evaluator = FewShotEvaluator({each: benchmark.text(each) for each in benchmark.fold(fold)})
-        with torch.no_grad():
-            results: Mapping[str, Any] = inference_on_dataset(model, loader, evaluator)
-        return dict(results["few_shot"])
+        return _judged(model, loader, evaluator, cfg)
+
+
+@dataclass(frozen=True)
+class DatasetFewShot:
+    """Episodes out of a registered data set.
+
+    Attributes:
+        dataset: Its name.
+        classes: Names of those that are drawn; empty: all.
+        shots: See `FewShotJob`; this and what follows.
+        seed: See above.
+        num_episodes: In all.
+        side: See above.
+        background: See above.
+    """
+
+    dataset: str
+    classes: tuple[str, ...] = ()
+    shots: int = 1
+    seed: int = 0
+    num_episodes: int = 1000
+    side: int = 0
+    background: str = BACKGROUND
+
+    def run(self, cfg: CfgNode) -> dict[str, dict[str, float]]:
+        """Percentages by the set's name."""
+        model = load_model(cfg, cfg.MODEL.WEIGHTS)
+        return {self.dataset: self.run_model(model, cfg)}
+
+    def run_model(self, model: nn.Module, cfg: CfgNode) -> dict[str, float]:
+        """Percentages of a model.
+
+        Raises:
+            ValueError: The set has no such class, names none, or has too few photos of each.
+        """
+        vocabulary = listed_vocabulary(self.dataset)
+        void = shared_ignore_label([self.dataset])
+        pairs = PairSet.of(
+            self.dataset,
+            dataset_records(self.dataset),
+            vocabulary,
+            classes=class_numbers(vocabulary, self.classes),
+            ignore_label=void,
+            only_shown=True,
+        )
+        reader = PhotoReader.from_config(cfg)
+        mapper = PairEpisodes(cfg.INPUT.FORMAT, self.side, self.background, void, reader)
+        episodes = DatasetEpisodes(
+            pairs, mapper, shots=self.shots, count=self.num_episodes, seed=self.seed
+        )
+        loader = one_by_one(episodes, cfg.DATALOADER.NUM_WORKERS)
+        return _judged(model, loader, FewShotEvaluator(episodes.classes), cfg)
+
+
+def _judged(
+    model: nn.Module, loader: Any, evaluator: FewShotEvaluator, cfg: CfgNode
+) -> dict[str, float]:
+    """Percentages of a model that reads, or that looks at examples."""
+    if follows_examples(model):
+        model = ShownExamples(model, cfg.INPUT.FORMAT)
+    with torch.no_grad():
+        results: Mapping[str, Any] = inference_on_dataset(model, loader, evaluator)
+    return dict(results["few_shot"])
 
 
 def load_model(cfg: CfgNode, weights: str) -> nn.Module:

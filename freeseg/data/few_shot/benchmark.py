@@ -44,6 +44,26 @@ class Benchmark:
         return self.classes[class_id].replace("_", " ")
 
 
+FOLDER = "folder"  # a benchmark of one's own: a folder of photos and masks for every class
+
+
+def folder_benchmark(root: Path) -> Benchmark:
+    """A folder ROOT/CLASS/{NAME.jpg, NAME.png}, FSS-1000's layout, with one fold, "all".
+
+    Every photo is a query. Masks are 0, 1 and, where nobody knows, 255; or black and white.
+
+    Raises:
+        FileNotFoundError: There is no class in it.
+    """
+    classes = sorted(
+        path.name for path in root.glob("*") if path.is_dir() and any(path.glob("*.png"))
+    )
+    if not classes:
+        raise FileNotFoundError(f"no folder of a class with masks in {root}")
+    names, numbers = tuple(classes), tuple(range(len(classes)))
+    return Benchmark(FOLDER, names, names, {"all": numbers}, FOLDER, False, 0)
+
+
 @functools.cache
 def load_benchmark(name: str) -> Benchmark:
     """A benchmark by its name: pascal_5i, coco_20i or fss_1000.

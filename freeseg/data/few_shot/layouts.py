@@ -3,6 +3,7 @@
     VOC2012/{JPEGImages,SegmentationClassAug,ImageSets/Segmentation/val.txt}
     COCO2014/{train2014,val2014,annotations/{train2014,val2014}}
     FSS-1000/CLASS/{1..10}.{jpg,png}
+    CLASS/NAME.{jpg,png}                                                   a folder of one's own
     splits/pascal/val/fold{0..3}.txt, splits/coco/val/fold{0..3}.pkl       the protocol's own lists
 
 The lists say which images are queries. Without them, every val image is that shows the class.
@@ -20,7 +21,7 @@ from PIL import Image
 
 from freeseg.checkpoints.reading import read_content
 from freeseg.data.datasets.json_rows import require_file
-from freeseg.data.few_shot.benchmark import Benchmark
+from freeseg.data.few_shot.benchmark import FOLDER, Benchmark
 from freeseg.data.few_shot.episodes import Example
 
 VOID = 255  # in masks: a pixel that is not judged
@@ -46,6 +47,8 @@ def read_mask(benchmark: Benchmark, example: Example) -> Mask:
     with Image.open(example.mask) as image:
         if benchmark.layout == "fss":
             return (np.asarray(image.convert("L")) >= GREY_FOREGROUND).astype(np.uint8)
+        if benchmark.layout == FOLDER:
+            return _own_mask(image)
         labels = np.asarray(image)
     mask = (labels == example.class_id + 1).astype(np.uint8)
     if benchmark.layout == "voc":
@@ -97,8 +100,16 @@ def _find_coco(benchmark: Benchmark, root: Path, fold: str) -> list[Example]:
     return sorted(found, key=lambda each: (each.class_id, each.image))
 
 
+def _own_mask(image: Image.Image) -> Mask:
+    """Of 0, 1 and `VOID`, or of black and white in any mode."""
+    labels = np.asarray(image if image.mode in ("1", "L", "P") else image.convert("L"))
+    if set(np.unique(labels).tolist()) <= {0, 1, VOID} and (labels == 1).any():
+        return labels.astype(np.uint8)
+    return (np.asarray(image.convert("L")) >= GREY_FOREGROUND).astype(np.uint8)
+
+
 def _find_fss(benchmark: Benchmark, root: Path, fold: str) -> list[Example]:
-    folder = root / "FSS-1000"
+    folder = root if benchmark.layout == FOLDER else root / "FSS-1000"
     found = []
     for class_id in benchmark.fold(fold):
         of_class = folder / benchmark.classes[class_id]
@@ -113,6 +124,7 @@ _FINDERS: Mapping[str, Callable[[Benchmark, Path, str], list[Example]]] = {
     "voc": _find_voc,
     "coco": _find_coco,
     "fss": _find_fss,
+    FOLDER: _find_fss,
 }
 
 

@@ -23,6 +23,7 @@ from freeseg.images import order_channels
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
 BACKGROUND = "others"  # what LSeg's release calls all that is not the class
+VOID_PIXEL = 255  # of truth: nobody knows
 PROTOCOL_SIDE = 480  # the protocol judges at this size, squares whatever the image's shape
 
 
@@ -102,6 +103,9 @@ def build_episode_loader(
     episodes: Sequence[Episode], mapper: EpisodeMapper, num_workers: int = 0
 ) -> Any:
     """A loader of batches of one episode each, in their order, for ``inference_on_dataset``."""
-    return torch_data.DataLoader(
-        _Episodes(episodes, mapper), batch_size=1, num_workers=num_workers, collate_fn=list
-    )
+    return one_by_one(_Episodes(episodes, mapper), num_workers)
+
+
+def one_by_one(episodes: torch_data.Dataset[Any], num_workers: int = 0) -> Any:
+    """A loader of batches of one, in order."""
+    return torch_data.DataLoader(episodes, batch_size=1, num_workers=num_workers, collate_fn=list)
