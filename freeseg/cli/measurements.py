@@ -13,8 +13,9 @@ from typing import Any
 from detectron2.config import CfgNode
 from freeseg.engine import load_config
 from freeseg.engine.behaviour import behaviour_table, run_behaviour
-from freeseg.engine.few_shot import DatasetFewShot, FewShotJob, few_shot_table
+from freeseg.engine.few_shot import FewShotJob, few_shot_table, run_dataset
 from freeseg.engine.segment_naming import run_naming
+from freeseg.evaluation.episodes import EpisodeSettings
 from freeseg.evaluation.segment_naming import naming_table
 from freeseg.files import write_text
 from freeseg.systems.building import read_config
@@ -95,7 +96,8 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
         ValueError: A benchmark has no folder.
     """
     if args.dataset:
-        return _measure(args, _dataset_job(args).run, few_shot_table)
+        settings = _episodes(args)
+        return _measure(args, lambda cfg: run_dataset(cfg, args.dataset, settings), few_shot_table)
     if args.root is None:
         raise ValueError("--benchmark needs --root, the folder of its datasets")
     job = FewShotJob(
@@ -112,13 +114,12 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
     return _measure(args, job.run, few_shot_table)
 
 
-def _dataset_job(args: argparse.Namespace) -> DatasetFewShot:
-    return DatasetFewShot(
-        dataset=args.dataset,
+def _episodes(args: argparse.Namespace) -> EpisodeSettings:
+    return EpisodeSettings(
         classes=tuple(filter(None, map(str.strip, args.classes.split(",")))),
         shots=args.shots,
         seed=args.seed,
-        num_episodes=args.episodes or EPISODES,
+        count=args.episodes or EPISODES,
         side=args.side,
         background=args.background,
     )

@@ -218,6 +218,13 @@ def add_test_keys(cfg: CfgNode) -> None:
     pointing.MIN_QUALITY = 0.0
     pointing.MIN_STABILITY = 0.0
     pointing.MAX_OVERLAP = 0.9  # of the boxes of two proposals
+    # of a system that follows examples: a class is shown on some photos and sought on another
+    cfg.TEST.EPISODES = episodes = CfgNode()
+    episodes.SHOTS = 1  # examples
+    episodes.COUNT = 1000
+    episodes.SEED = 0
+    episodes.CLASSES = []  # names; []: all that enough photos show
+    episodes.SIDE = 0  # of squares that photos are resized to; 0: not
 
 
 def add_engine_keys(cfg: CfgNode) -> None:

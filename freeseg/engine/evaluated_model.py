@@ -12,8 +12,10 @@ from freeseg.config import sliding_window_arguments
 from freeseg.engine.dataset_tuning import tuned_over_dataset
 from freeseg.evaluation.clips import clip_model
 from freeseg.evaluation.edges import edge_model
+from freeseg.evaluation.episodes import episode_settings
 from freeseg.evaluation.pointing import ObjectPointing, pointing_settings
 from freeseg.evaluation.referring import referring_model
+from freeseg.evaluation.shown_examples import ShownExamples
 from freeseg.inference import SlidingWindow
 from freeseg.tracking import follows_examples, track_clip
 
@@ -39,6 +41,8 @@ def evaluated_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 
 def _answering(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    if episode_settings(cfg) is not None:
+        return ShownExamples(model, cfg.INPUT.FORMAT)
     settings = pointing_settings(cfg)
     if settings is not None:
         return ObjectPointing(model, settings)

@@ -13,14 +13,10 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.evaluation import inference_on_dataset
-from freeseg.catalog import listed_vocabulary
 from freeseg.data.few_shot import (
     Benchmark,
-    DatasetEpisodes,
     EpisodeMapper,
-    PairEpisodes,
     build_episode_loader,
-    class_numbers,
     find_examples,
     folder_benchmark,
     load_benchmark,
@@ -28,11 +24,9 @@ from freeseg.data.few_shot import (
 )
 from freeseg.data.few_shot.benchmark import FOLDER
 from freeseg.data.few_shot.loader import BACKGROUND, PROTOCOL_SIDE, one_by_one
-from freeseg.data.mapper import shared_ignore_label
-from freeseg.data.pairs import PairSet
 from freeseg.data.photos import PhotoReader
-from freeseg.data.records import dataset_records
 from freeseg.engine.dataset_tuning import tuned_over_dataset
+from freeseg.evaluation.episodes import EpisodeSettings, episode_evaluator
 from freeseg.evaluation.few_shot import FewShotEvaluator
 from freeseg.evaluation.shown_examples import ShownExamples
 from freeseg.names import build_model
@@ -111,56 +105,11 @@ class FewShotJob:
         return _judged(model, loader, evaluator, cfg)
 
 
-@dataclass(frozen=True)
-class DatasetFewShot:
-    """Episodes out of a registered data set.
-
-    Attributes:
-        dataset: Its name.
-        classes: Names of those that are drawn; empty: all.
-        shots: See `FewShotJob`; this and what follows.
-        seed: See above.
-        num_episodes: In all.
-        side: See above.
-        background: See above.
-    """
-
-    dataset: str
-    classes: tuple[str, ...] = ()
-    shots: int = 1
-    seed: int = 0
-    num_episodes: int = 1000
-    side: int = 0
-    background: str = BACKGROUND
-
-    def run(self, cfg: CfgNode) -> dict[str, dict[str, float]]:
-        """Percentages by the set's name."""
-        model = load_model(cfg, cfg.MODEL.WEIGHTS)
-        return {self.dataset: self.run_model(model, cfg)}
-
-    def run_model(self, model: nn.Module, cfg: CfgNode) -> dict[str, float]:
-        """Percentages of a model.
-
-        Raises:
-            ValueError: The set has no such class, names none, or has too few photos of each.
-        """
-        vocabulary = listed_vocabulary(self.dataset)
-        void = shared_ignore_label([self.dataset])
-        pairs = PairSet.of(
-            self.dataset,
-            dataset_records(self.dataset),
-            vocabulary,
-            classes=class_numbers(vocabulary, self.classes),
-            ignore_label=void,
-            only_shown=True,
-        )
-        reader = PhotoReader.from_config(cfg)
-        mapper = PairEpisodes(cfg.INPUT.FORMAT, self.side, self.background, void, reader)
-        episodes = DatasetEpisodes(
-            pairs, mapper, shots=self.shots, count=self.num_episodes, seed=self.seed
-        )
-        loader = one_by_one(episodes, cfg.DATALOADER.NUM_WORKERS)
-        return _judged(model, loader, FewShotEvaluator(episodes.classes), cfg)
+def run_dataset(cfg: CfgNode, name: str, settings: EpisodeSettings) -> dict[str, dict[str, float]]:
+    """Percentages of episodes out of a registered data set, by its name."""
+    model = load_model(cfg, cfg.MODEL.WEIGHTS)
+    loader = one_by_one(settings.of_dataset(cfg, name), cfg.DATALOADER.NUM_WORKERS)
+    return {name: _judged(model, loader, episode_evaluator(settings, cfg, name), cfg)}
 
 
 def _judged(

@@ -36,6 +36,7 @@ from freeseg.classes import (
 )
 from freeseg.config import completed
 from freeseg.data import build_test_loader, build_train_loader, register_custom
+from freeseg.data.few_shot.loader import one_by_one
 from freeseg.data.photos import PhotoReader
 from freeseg.engine.accumulation import AccumulatingAMPTrainer, AccumulatingTrainer
 from freeseg.engine.checkpointing import AtomicCheckpointer
@@ -69,6 +70,8 @@ from freeseg.engine.sharding import (
     whole,
 )
 from freeseg.evaluation import best_metric, build_evaluators, require_known_metric, truth_task
+from freeseg.evaluation.clips import has_clips
+from freeseg.evaluation.episodes import episode_settings
 from freeseg.evaluation.truth import Truth
 from freeseg.names import build_model
 from freeseg.structures import class_rows
@@ -149,6 +152,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        episodes = episode_settings(cfg)
+        if episodes is not None and not has_clips(dataset_name):
+            shown = episodes.of_dataset(cfg, dataset_name)
+            return one_by_one(shown, cfg.DATALOADER.NUM_WORKERS)
         return build_test_loader(cfg, dataset_name, truth_task=truth_task(cfg, dataset_name))
 
     @classmethod

@@ -21,6 +21,7 @@ from freeseg.data.records import dataset_records
 from freeseg.evaluation.cityscapes import build_cityscapes_evaluators
 from freeseg.evaluation.clips import ClipEvaluator, has_clips
 from freeseg.evaluation.edges import EdgeEvaluator, has_edges
+from freeseg.evaluation.episodes import episode_evaluator, episode_settings
 from freeseg.evaluation.instance import COCO_LIMIT, ThingEvaluator
 from freeseg.evaluation.lvis import LVIS_LIMIT, LVISEvaluator, is_lvis_set
 from freeseg.evaluation.panoptic_evaluator import PanopticEvaluator
@@ -85,6 +86,9 @@ def build_evaluators(
     folder = Path(output_folder or Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
     if has_clips(dataset_name):
         return [ClipEvaluator(folder)]
+    episodes = episode_settings(cfg)
+    if episodes is not None:
+        return [episode_evaluator(episodes, cfg, dataset_name)]
     wanted = wanted_tasks(cfg, dataset_name)
     truth = Truth.of(cfg, dataset_name)
     settings = pointing_settings(cfg)
@@ -186,7 +190,7 @@ def wanted_tasks(cfg: Any, dataset_name: str) -> list[str]:
         ValueError: There is none.
     """
     judged = judges(dataset_name)
-    if _has_no_task(dataset_name):
+    if _has_no_task(dataset_name) or episode_settings(cfg) is not None:
         return []
     if pointing_settings(cfg) is not None:
         if OBJECTS_TASK not in judged:

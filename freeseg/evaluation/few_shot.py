@@ -30,9 +30,17 @@ class FewShotEvaluator(DatasetEvaluator):
     where the pixels of all episodes are.
     """
 
-    def __init__(self, classes: Mapping[int, str]) -> None:
-        """Takes the names of the fold's classes by their numbers."""
+    def __init__(
+        self, classes: Mapping[int, str], is_seen: Mapping[int, bool] | None = None
+    ) -> None:
+        """Takes the fold's classes.
+
+        Args:
+            classes: Their names by their numbers.
+            is_seen: Which of them a model was trained on: both kinds have a mean of their own.
+        """
         self.classes = dict(classes)
+        self.is_seen = None if is_seen is None else dict(is_seen)
         self._place = {class_id: place for place, class_id in enumerate(self.classes)}
         self.reset()
 
@@ -62,6 +70,13 @@ class FewShotEvaluator(DatasetEvaluator):
                 self._intersections[place, side] += int((predicted & true).sum())
                 self._unions[place, side] += int((predicted | true).sum())
 
+    def _of_kinds(self, of_class: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Means over seen and over unseen classes, where both are told apart."""
+        if self.is_seen is None:
+            return {}
+        is_seen = np.array([self.is_seen[label] for label in self.classes], dtype=bool)
+        return {"mIoU_seen": _mean(of_class[is_seen]), "mIoU_unseen": _mean(of_class[~is_seen])}
+
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """{"few_shot": percentages}; a class without episodes is left out of the mean."""
         parts = comm.gather((self._intersections, self._unions))
@@ -74,6 +89,7 @@ class FewShotEvaluator(DatasetEvaluator):
         results = {
             "mIoU": _mean(of_class),
             "FB-IoU": _mean(sides),
+            **self._of_kinds(of_class),
             **{f"IoU-{name}": float(iou) for name, iou in zip(self.classes.values(), of_class)},
         }
         unknown = int(np.isnan(of_class).sum())

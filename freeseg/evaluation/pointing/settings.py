@@ -13,6 +13,7 @@ from typing import Any
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.classes import knows_classes
 from freeseg.config import completed, pointing_arguments
+from freeseg.evaluation.episodes import episode_settings
 from freeseg.evaluation.pointing.clicks import MAX_CLICKS
 from freeseg.names import registered
 from freeseg.structures import EverythingSettings, Takes, Task
@@ -80,13 +81,17 @@ class PointingSettings:
 
 
 def pointing_settings(cfg: Any) -> PointingSettings | None:
-    """How TEST.POINTING evaluates the configured system; None of one that knows classes.
+    """How TEST.POINTING evaluates the configured system.
+
+    None of one that knows classes, or follows examples.
 
     Raises:
         ValueError: The system cannot be evaluated so, or TEST asks for what only classes give.
     """
     cfg = completed(cfg)
     if knows_classes(cfg):
+        return None
+    if episode_settings(cfg) is not None:
         return None
     name = cfg.MODEL.META_ARCHITECTURE
     for_classes = {
