@@ -50,12 +50,15 @@ def seen_categories(file: Path | None) -> frozenset[str] | None:
 
     Raises:
         ValueError: It is no such list.
+        DataError: What it says of some objects is none.
     """
     if file is None or not file.is_file():
         return None
-    rows = [row for row in _videos(file).values() if isinstance(row, dict)]
-    objects = [one for row in rows for one in dict(row.get("objects") or {}).values()]
-    return frozenset(one["category"] for one in objects if "category" in one) or None
+    problems = Problems()
+    listed = listed_objects(file, problems)
+    problems.raise_errors()
+    categories = {one.category for objects in listed.values() for one in objects}
+    return frozenset(each for each in categories if each is not None) or None
 
 
 def _videos(file: Path) -> Mapping[str, Any]:
