@@ -116,12 +116,12 @@ class RandomResizedCrop(T.Augmentation):
             aspect: Least and largest ratio of width to height, drawn by its logarithm.
         """
         super().__init__()
+        self._init(locals())
         if side < 1:
             raise ValueError(f"the side of a view must be 1 or more, got {side}")
         for name, (low, high) in (("scale", scale), ("aspect", aspect)):
             if not 0 < low <= high or (name == "scale" and high > 1):
                 raise ValueError(f"the {name} of a view is no range: {(low, high)}")
-        self._init(locals())
 
     def get_transform(self, image: Image) -> Transform:
         height, width = image.shape[:2]

@@ -179,7 +179,7 @@ class ContextMapper:
                 f"{len(shares)} INPUT.CONTEXT.INSTANCE_SHARES for {len(sets)} sets: "
                 f"{', '.join(each.name for each in sets)}"
             )
-        by_class, by_instance = [], []
+        kinds = []
         for each, share in zip(sets, shares):
             instances = _instances_of(each) if share > 0 else None
             if instances is None and share == 1:
@@ -189,23 +189,18 @@ class ContextMapper:
                 )
             share = 0.0 if instances is None else share
             if share < 1:
-                by_class.append(_weighted(each, 1 - share))
+                kinds.append((each.weight * (1 - share), self._pairs("semantic", each, seed)))
             if instances is not None:
-                by_instance.append(_weighted(instances, share))
-        kinds = (("semantic", by_class, self.same_photo_probability), ("instance", by_instance, 1))
-        return ContextDataset(
-            [self._pairs(task, found, same, seed) for task, found, same in kinds if found],
-            [sum(one.weight for one in found) for _, found, _ in kinds if found],
-            seed,
-        )
+                kinds.append((each.weight * share, self._pairs("instance", instances, seed)))
+        return ContextDataset([pairs for _, pairs in kinds], [weight for weight, _ in kinds], seed)
 
-    def _pairs(self, task: str, sets: list[PairSet], same_photo: float, seed: int) -> PairDataset:
+    def _pairs(self, task: str, pairs: PairSet, seed: int) -> PairDataset:
         return PairDataset(
-            sets,
+            [pairs],
             functools.partial(self.sample, task=task),
             seed,
             num_references=self.contexts.num_references,
-            same_photo_probability=same_photo,
+            same_photo_probability=1.0 if task == "instance" else self.same_photo_probability,
         )
 
     def sample(self, pair: Pair, *, task: str) -> Record | None:
@@ -251,7 +246,10 @@ class ContextMapper:
 
 
 class ContextDataset(torch_data.Dataset):  # type: ignore[type-arg]
-    """The sample at a position: of pairs of classes or of instances, drawn by their weights."""
+    """The sample at a position: of classes or instances of a set, drawn by their weights.
+
+    A pair that cannot be used is drawn anew from the same set, so that weights stay what they are.
+    """
 
     def __init__(self, kinds: Sequence[PairDataset], weights: Sequence[float], seed: int) -> None:
         self._kinds = tuple(kinds)
@@ -272,18 +270,7 @@ def _instances_of(pairs: PairSet) -> PairSet | None:
     records = [record for record in pairs.records if segments_of(record, "instance", ())]
     if not records:
         return None
-    return PairSet.of(
-        pairs.name,
-        records,
-        pairs.vocabulary,
-        task="instance",
-        weight=pairs.weight,
-        only_shown=True,
-    )
-
-
-def _weighted(pairs: PairSet, share: float) -> PairSet:
-    return PairSet(pairs.name, pairs.records, pairs.vocabulary, pairs.places, pairs.weight * share)
+    return PairSet.of(pairs.name, records, pairs.vocabulary, task="instance", only_shown=True)
 
 
 def _written(sides: Sequence[View], pair: Pair, task: str) -> Record:

@@ -313,3 +313,16 @@ def test_objects_move_with_the_image_and_their_rows_stay_as_they_are():
         found = masks.apply(steps, (8, 9)).masks[0]
         np.testing.assert_array_equal(found, square(2, 1, 8, 6)[:, ::-1][:8, 3:])
     assert rows == [{"category_id": 0, "segmentation": [[2, 1, 8, 1, 8, 6, 2, 6]]}]
+
+
+def test_visible_segments_know_their_places_in_the_annotation():
+    ids = np.zeros((4, 6), dtype=np.int32)
+    ids[:2, :2], ids[:2, 4:], ids[3, 5] = 7, 9, 8
+    rows = [{"id": number, "category_id": 0, "iscrowd": number == 8} for number in (9, 7, 8)]
+    whole = SegmentMap.from_panoptic(ids, rows).apply(T.NoOpTransform(), (4, 6))
+    assert whole.places == (0, 1, 2)
+    assert whole.rows("instance").tolist() == [0, 1]  # the third is a crowd
+    part = SegmentMap.from_panoptic(ids, rows).apply(T.CropTransform(0, 0, 3, 4), (4, 3))
+    assert part.places == (1,)
+    with pytest.raises(ValueError, match="1 segments but 2 places"):
+        SegmentMasks(part.segments, part.masks, (0, 1))

@@ -109,6 +109,13 @@ def test_classes_without_a_record_are_refused_by_name():
         PairSet.of("shop", RECORDS, four, classes=())
 
 
+def test_classes_without_a_record_can_be_left_out():
+    four = Vocabulary((*NAMES, "fig"), (True,) * 4)
+    assert sorted(PairSet.of("shop", RECORDS, four, only_shown=True).places) == [0, 1, 2]
+    with pytest.raises(ValueError, match="shop has no record that shows any class"):
+        PairSet.of("shop", RECORDS[3:4], four, only_shown=True)
+
+
 def test_a_class_beyond_the_list_is_refused_with_its_record():
     with pytest.raises(ValueError, match=r"of b has class 1, but the 1 classes are numbered 0"):
         PairSet.of("set", RECORDS[1:], Vocabulary(("pea",), (True,)))
