@@ -159,12 +159,43 @@ def sam() -> Study:
     )
 
 
+def seggpt() -> Study:
+    """A small SegGPT on Shapes, by one example: colours drawn or fixed, then more examples."""
+    shown = ("DATASETS.TEST", "('shapes_val_panoptic',)")
+
+    def shots(count: int, ensemble: str = "feature") -> tuple[str, ...]:
+        return (*shown, "TEST.EPISODES.SHOTS", str(count), "MODEL.SEGGPT.ENSEMBLE", ensemble)
+
+    more = [Variant(f"{n} examples", f"shots{n}", shots(n), "", "drawn") for n in (2, 4, 8)]
+    grids = [
+        Variant(f"{n} examples in a grid", f"grid{n}", shots(n, "spatial"), "", "drawn")
+        for n in (4, 8)
+    ]
+    fixed = ("MODEL.SEGGPT.TRAIN.RANDOM_COLOURS", "False")
+    return Study(
+        tool=TOOL,
+        config=CONFIGS / "seggpt" / "shapes.yaml",
+        variants=(
+            Variant("colours drawn anew, one example", "drawn", shown),
+            Variant("a colour for every class", "fixed", (*shown, *fixed)),
+            *more,
+            *grids,
+        ),
+        metrics=(
+            Metric("mIoU", "few_shot", "mIoU"),
+            Metric("seen", "few_shot", "mIoU_seen"),
+            Metric("unseen", "few_shot", "mIoU_unseen"),
+        ),
+    )
+
+
 STUDIES = {
     "freeseg": freeseg,
     "oneformer": lambda: oneformer("shapes", "mask2former_tiny.yaml"),
     "oneformer_camvid": lambda: oneformer("camvid", "mask2former_regnetx_002.yaml"),
     "lseg": lseg,
     "sam": sam,
+    "seggpt": seggpt,
 }
 
 

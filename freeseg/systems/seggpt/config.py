@@ -30,6 +30,7 @@ def add_seggpt_keys(cfg: CfgNode) -> None:
     node.ENSEMBLE = "feature"  # several examples: averaged in every block, or "spatial", in a grid
     node.TRAIN = train = CfgNode()
     train.LOSS = "smooth_l1"  # smooth_l1, l1, l2, l1l2
+    train.RANDOM_COLOURS = True  # False: every class has one colour for good
     train.GRID = 0.5  # probability that examples share a square
     train.LOWER_HALF = 0.1  # probability that the query is hidden whole, and nothing else
     train.CROP = 0.9  # probability that a canvas of classes is cropped across both halves
@@ -73,6 +74,7 @@ def context_training(cfg: CfgNode) -> ContextTraining:
     return ContextTraining(
         side=node.IMAGE_SIZE,
         patch=node.PATCH_SIZE,
+        random_colours=node.TRAIN.RANDOM_COLOURS,
         grid_share=node.TRAIN.GRID,
         lower_half_share=node.TRAIN.LOWER_HALF,
         crop_share=node.TRAIN.CROP,

@@ -108,6 +108,8 @@ class ContextTraining:
     Attributes:
         side: S.
         patch: P.
+        random_colours: Draw an object's colour anew for each sample, so that it is told by the
+            example alone; else its id has one for good, which shows what the drawing is worth.
         grid_share: Probability that of four examples or more a square number of them becomes one,
             in a grid (the spatial ensemble, section 3.2); else one of them is drawn.
         lower_half_share: Probability that exactly the query is hidden; else blocks of both halves.
@@ -125,6 +127,7 @@ class ContextTraining:
 
     side: int
     patch: int
+    random_colours: bool = True
     grid_share: float = 0.5
     lower_half_share: float = 0.1
     block_area: tuple[float, float] = BLOCK_AREA
@@ -171,7 +174,8 @@ class ContextTraining:
         """Pixels of a canvas and their weights [2S, S]."""
         query, examples = self._read(sample)
         example = self._one_of(examples, generator)
-        colours = draw_colours(len(torch.cat([example.ids, query.ids]).unique()), generator)
+        ids = torch.cat([example.ids, query.ids]).unique()
+        colours = draw_colours(len(ids), generator) if self.random_colours else _fixed(ids)
         canvas = CanvasPixels.of(example, query, colours)
         if _kind(sample) == SEMANTIC and _chance(self.crop_share, generator):
             canvas = canvas.cropped(
@@ -238,6 +242,12 @@ class ContextTraining:
 
 def _kind(sample: Sample) -> int:
     return INSTANCE if sample.task == Task.INSTANCE else SEMANTIC
+
+
+def _fixed(ids: Tensor) -> Tensor:
+    """A colour uint8 [M, 3] of every id, always the same."""
+    generators = [torch.Generator().manual_seed(number) for number in ids.tolist()]
+    return torch.cat([draw_colours(1, each) for each in generators])
 
 
 def _chance(share: float, generator: torch.Generator) -> bool:
