@@ -25,10 +25,21 @@ from benchmark_rows import (
     record_of,
     requests,
     run,
+    seggpt,
     training,
 )
 
-PARTS = (operator, attention, models, grounding, postprocessing, requests, evaluation, training)
+PARTS = (
+    operator,
+    attention,
+    models,
+    grounding,
+    seggpt,
+    postprocessing,
+    requests,
+    evaluation,
+    training,
+)
 ROWS = {row.name: row for part in PARTS for row in part.ROWS}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

@@ -5,6 +5,7 @@ Shapes: n examples, M objects of a pass, S side of a square, h = w = S / P, C wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -186,8 +187,7 @@ class Painter:
         """Photos and targets, normalised [n, 3, S, S] each."""
         if self.in_grid and len(examples) > 1:
             halves = self._halves(examples, book, objects)
-            across = -(-(len(halves) ** 0.5) // 1)
-            cells = int(across) ** 2
+            cells = math.ceil(math.sqrt(len(halves))) ** 2
             half = Half.in_grid([halves[number % len(halves)] for number in range(cells)])
             return self._normalised([half.image], [self._paint(half.masks, half.ids, colours)])
         photos, targets = [], []
