@@ -103,11 +103,12 @@ class BulkJob:
         manifest = Manifest(self.out)
         settings = settings_text(self.model, self.form, self.sources)
         stored = self.out / "settings.json"
-        if manifest.exists and stored.is_file() and stored.read_text() != settings:
+        is_other = manifest.exists and stored.is_file() and stored.read_text() != settings
+        if is_other and any(part.is_file() for part in self.parts()):
             raise ValueError(
                 f"{self.out} holds results of other settings, see {stored}; choose another folder"
             )
-        if not manifest.exists:
+        if is_other or not manifest.exists:  # without results nothing is lost by beginning anew
             write_text(stored, settings)
             manifest.write(find_names(self.sources), self._chunk_size())
         remove_partials(self.out / "parts")
