@@ -60,6 +60,7 @@ _BACKBONES: Mapping[str, Callable[[CfgNode], str]] = {
         f"DiNAT, {model.DiNAT.EMBED_DIM} channels, depths {_dashed(model.DiNAT.DEPTHS)}"
     ),
     "SAM": lambda model: _SAM_ENCODERS[model.SAM.ENCODER](model),
+    "SegGPT": lambda model: f"ViT, {model.SEGGPT.EMBED_DIM} channels, {model.SEGGPT.DEPTH} blocks",
     "TimmBackbone": lambda model: f"{model.TIMM.NAME} of timm",
     "DPTBackbone": lambda model: f"{model.DPT.NAME} of timm, as DPT takes it",
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 STEPS = 6  # of every channel, among which colours are chosen
+LEAST_CHROMA = 100.0  # largest channel less the smallest one
 COMMON = 0.05  # share of a photo's pixels from which on it has a colour
 PHOTO_WEIGHT = 2.0  # nearness to a photo's colour counts so much less than to another object's
 
@@ -19,23 +20,24 @@ PHOTO_WEIGHT = 2.0  # nearness to a photo's colour counts so much less than to a
 def choose_colours(count: int, photos: Sequence[Tensor] = ()) -> Tensor:
     """Colours uint8 [count, 3] far from black, from each other, and from those of photos.
 
-    A single object is white, as in the release. Several are chosen one after the other, each as far
-    as can be from all before it; the same photos give the same colours in the same order.
+    A single object is white, as in the release. Several are colourful and chosen one after the
+    other, each as far as can be from all before it; the same photos give the same colours.
 
     Args:
-        count: M, fewer than 6 ** 3.
+        count: M, at most 174.
         photos: uint8 [3, H, W] each.
     """
     if count == 1:
         return torch.tensor([WHITE], dtype=torch.uint8)
     steps = torch.linspace(0, 255, STEPS)
     candidates = torch.cartesian_prod(steps, steps, steps)
+    is_grey = candidates.amax(1) - candidates.amin(1) < LEAST_CHROMA
     nearest = (candidates - torch.tensor(BLACK)).norm(dim=1)
     common = [PHOTO_WEIGHT * torch.cdist(candidates, _common(photo)).amin(1) for photo in photos]
     chosen = []
     for _ in range(count):
         score = torch.stack([nearest, *common]).amin(0)
-        score[nearest == 0] = -1  # chosen before, or black
+        score[(nearest == 0) | is_grey] = -1  # chosen before, or too like black and white
         chosen.append(int(score.argmax()))
         nearest = nearest.minimum((candidates - candidates[chosen[-1]]).norm(dim=1))
     return candidates[chosen].to(torch.uint8)
