@@ -24,7 +24,7 @@ def choose_colours(count: int, photos: Sequence[Tensor] = ()) -> Tensor:
     other, each as far as can be from all before it; the same photos give the same colours.
 
     Args:
-        count: M, at most 174.
+        count: M, at most 180.
         photos: uint8 [3, H, W] each.
     """
     if count == 1:
