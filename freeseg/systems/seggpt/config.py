@@ -21,6 +21,7 @@ def add_seggpt_keys(cfg: CfgNode) -> None:
     node.QKV_BIAS = True
     node.NORM_EPS = 1e-6
     node.PRETRAIN_GRID = 14  # rows and columns of the table of positions
+    node.TABLE_SIZE = 0  # IMAGE_SIZE of a training whose weights go on at another; 0: the same
     node.MERGE_BLOCK = 2  # behind which photos and targets become one stream
     node.TAPS = [5, 11, 17, 23]  # blocks whose tokens are decoded
     node.DECODER_DIM = 64
@@ -54,6 +55,7 @@ def painting_sizes(cfg: CfgNode) -> PaintingSizes:
         qkv_bias=node.QKV_BIAS,
         norm_eps=node.NORM_EPS,
         pretrain_grid=node.PRETRAIN_GRID,
+        table_side=node.TABLE_SIZE,
         merge_block=node.MERGE_BLOCK,
         taps=tuple(node.TAPS),
         decoder_width=node.DECODER_DIM,

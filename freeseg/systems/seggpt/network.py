@@ -25,7 +25,7 @@ class PaintingSizes:
     """Sizes of a network; the defaults are those of the published one.
 
     Attributes:
-        side: S of the pictures that tables of positions are for.
+        side: S of the pictures.
         patch: P.
         width: C.
         depth: Number of blocks.
@@ -34,6 +34,8 @@ class PaintingSizes:
         qkv_bias: Whether queries, keys and values have one.
         norm_eps: Of the blocks' norms and the one behind them.
         pretrain_grid: Rows and columns of the table of absolute positions.
+        table_side: S of the pictures for which tables of relative positions are, which are resized
+            for others; 0: `side`.
         merge_block: Behind which photos and targets become one.
         taps: Blocks whose tokens are decoded, all of them later.
         decoder_width: D.
@@ -50,6 +52,7 @@ class PaintingSizes:
     qkv_bias: bool = True
     norm_eps: float = 1e-6
     pretrain_grid: int = 14
+    table_side: int = 0
     merge_block: int = 2
     taps: tuple[int, ...] = (5, 11, 17, 23)
     decoder_width: int = 64
@@ -57,8 +60,9 @@ class PaintingSizes:
     has_kinds: bool = True
 
     def __post_init__(self) -> None:
-        if self.side < self.patch or self.side % self.patch:
-            raise ValueError(f"a side is a multiple of the patch {self.patch}, got {self.side}")
+        for side in (self.side, self.table_side or self.side):
+            if side < self.patch or side % self.patch:
+                raise ValueError(f"a side is a multiple of the patch {self.patch}, got {side}")
         if not self.taps or list(self.taps) != sorted(set(self.taps)):
             raise ValueError(f"taps are numbers of blocks in order, got {self.taps}")
         if not 0 <= self.merge_block < self.taps[0] or self.taps[-1] >= self.depth:
@@ -70,9 +74,9 @@ class PaintingSizes:
             raise ValueError(f"{self.num_heads} heads do not divide a width of {self.width}")
 
     @property
-    def grid(self) -> int:
-        """H and w."""
-        return self.side // self.patch
+    def table_grid(self) -> int:
+        """Rows and columns of the pictures that the tables are for."""
+        return (self.table_side or self.side) // self.patch
 
 
 class Mlp(nn.Module):
@@ -93,7 +97,7 @@ class Block(nn.Module):
 
     def __init__(self, sizes: PaintingSizes, drop_path: float) -> None:
         super().__init__()
-        width, grid = sizes.width, sizes.grid
+        width, grid = sizes.width, sizes.table_grid
         self.norm1 = nn.LayerNorm(width, eps=sizes.norm_eps)
         self.attn = CanvasAttention(width, sizes.num_heads, (2 * grid, grid), sizes.qkv_bias)
         self.norm2 = nn.LayerNorm(width, eps=sizes.norm_eps)
