@@ -36,6 +36,7 @@ def add_seggpt_keys(cfg: CfgNode) -> None:
     train.LOWER_HALF = 0.1  # probability that the query is hidden whole, and nothing else
     train.CROP = 0.9  # probability that a canvas of classes is cropped across both halves
     train.BACKGROUND_WEIGHT = 1.0  # of black pixels of classes
+    train.BALANCE = 0.0  # 1: objects of a canvas count alike, whatever their size; 0: pixels do
 
 
 def painting_sizes(cfg: CfgNode) -> PaintingSizes:
@@ -81,4 +82,5 @@ def context_training(cfg: CfgNode) -> ContextTraining:
         lower_half_share=node.TRAIN.LOWER_HALF,
         crop_share=node.TRAIN.CROP,
         background_weight=node.TRAIN.BACKGROUND_WEIGHT,
+        balance=node.TRAIN.BALANCE,
     )

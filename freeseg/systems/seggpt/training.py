@@ -121,6 +121,9 @@ class ContextTraining:
         background_weight: Of black pixels of canvases of classes that are annotated. In Painter,
             whose colours cover all classes, black is "not annotated" and its code gives it 0.
             Here black is also what was not asked for, which has to be learned: 1.
+        balance: How far small objects count as much as large ones: the weight of an object's pixels
+            is its share of a canvas's paint, in mean shares, to minus this power. 0: as pixels, as
+            in the paper; 1: as objects.
         least_foreground: Canvases of instances that are painted on a smaller share of their pixels
             have no weight; the default is Painter's 300 values of 448 x 896 x 3.
     """
@@ -136,6 +139,7 @@ class ContextTraining:
     crop_scale: tuple[float, float] = (0.3, 1.0)
     crop_aspect: tuple[float, float] = (0.3, 0.7)
     background_weight: float = 1.0
+    balance: float = 0.0
     least_foreground: float = 300 / (448 * 896 * 3)
 
     def __post_init__(self) -> None:
@@ -186,6 +190,8 @@ class ContextTraining:
     def _weights(self, canvas: CanvasPixels, kind: int) -> Tensor:
         """How much pixels count [2S, S]."""
         weights = torch.ones(canvas.size)
+        if self.balance and canvas.is_painted.any():
+            weights[canvas.is_painted] = _balanced(canvas) ** self.balance
         if kind == SEMANTIC:
             weights[~canvas.is_painted] = self.background_weight
         elif canvas.is_painted.float().mean() < self.least_foreground:
@@ -248,6 +254,14 @@ def _fixed(ids: Tensor) -> Tensor:
     """A colour uint8 [M, 3] of every id, always the same."""
     generators = [torch.Generator().manual_seed(number) for number in ids.tolist()]
     return torch.cat([draw_colours(1, each) for each in generators])
+
+
+def _balanced(canvas: CanvasPixels) -> Tensor:
+    """Of painted pixels [N]: the mean area of a canvas's colours by that of the pixel's own."""
+    _, places, areas = canvas.target[:, canvas.is_painted].unique(
+        dim=1, return_inverse=True, return_counts=True
+    )
+    return (areas.float().mean() / areas)[places]
 
 
 def _chance(share: float, generator: torch.Generator) -> bool:
