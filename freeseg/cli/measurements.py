@@ -7,13 +7,14 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from freeseg.engine import load_config
 from freeseg.engine.behaviour import behaviour_table, run_behaviour
-from freeseg.engine.few_shot import FewShotJob, few_shot_table, run_dataset
+from freeseg.engine.few_shot import LVIS_EPISODES, FewShotJob, few_shot_table, run_dataset, run_lvis
 from freeseg.engine.segment_naming import run_naming
 from freeseg.evaluation.episodes import EpisodeSettings
 from freeseg.evaluation.segment_naming import naming_table
@@ -34,7 +35,7 @@ def add_few_shot_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = '"{fold}" in MODEL.WEIGHTS becomes the name of the fold.'
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
-    benchmarks = ("pascal_5i", "coco_20i", "fss_1000", "folder")
+    benchmarks = ("pascal_5i", "coco_20i", "fss_1000", "lvis_92i", "folder")
     what.add_argument("--benchmark", choices=benchmarks, help="folder: CLASS/NAME.{jpg,png}")
     what.add_argument("--dataset", metavar="NAME", help="registered, or one's own")
     add("--classes", default="", help="of --dataset, separated by commas; all")
@@ -98,12 +99,15 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
     if args.dataset:
         settings = _episodes(args)
         return _measure(args, lambda cfg: run_dataset(cfg, args.dataset, settings), few_shot_table)
+    if args.benchmark == "lvis_92i":
+        episodes = replace(_episodes(args), count=args.episodes or LVIS_EPISODES)
+        return _measure(args, lambda cfg: run_lvis(cfg, episodes, _folds(args)), few_shot_table)
     if args.root is None:
         raise ValueError("--benchmark needs --root, the folder of its datasets")
     job = FewShotJob(
         benchmark=args.benchmark,
         root=args.root,
-        folds=tuple(filter(None, args.folds.split(","))),
+        folds=_folds(args),
         shots=args.shots,
         seed=args.seed,
         num_episodes=args.episodes,
@@ -112,6 +116,10 @@ def evaluate_few_shot(args: argparse.Namespace) -> int:
         uses_release_texts=args.release_texts,
     )
     return _measure(args, job.run, few_shot_table)
+
+
+def _folds(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(filter(None, args.folds.split(",")))
 
 
 def _episodes(args: argparse.Namespace) -> EpisodeSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from freeseg.tracking import follows_examples
 from freeseg.zoo import weights_path
 
 FOLD_SLOT = "{fold}"
+LVIS_92I, LVIS_FOLDS, LVIS_EPISODES = "lvis_v1_val", 10, 2300  # of each fold
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,29 @@ def run_dataset(cfg: CfgNode, name: str, settings: EpisodeSettings) -> dict[str,
     model = load_model(cfg, cfg.MODEL.WEIGHTS)
     loader = one_by_one(settings.of_dataset(cfg, name), cfg.DATALOADER.NUM_WORKERS)
     return {name: _judged(model, loader, episode_evaluator(settings, cfg, name), cfg)}
+
+
+def run_lvis(
+    cfg: CfgNode, settings: EpisodeSettings, folds: Sequence[str] = ()
+) -> dict[str, dict[str, float]]:
+    """Percentages of LVIS-92i's folds by their names (Liu et al., "Matcher", arXiv 2305.13310).
+
+    Of the classes that more photos show than an episode has examples a fold has every tenth, and
+    its episodes walk through them. The photos are those of `LVIS_92I`.
+
+    Raises:
+        ValueError: A fold is none of 0 to 9.
+    """
+    known = [str(fold) for fold in range(LVIS_FOLDS)]
+    unknown = [fold for fold in folds if fold not in known]
+    if unknown:
+        raise ValueError(f"LVIS-92i has no fold {unknown[0]!r}; it has {', '.join(known)}")
+    return {
+        fold: run_dataset(
+            cfg, LVIS_92I, replace(settings, walks=True, fold=(int(fold), LVIS_FOLDS))
+        )[LVIS_92I]
+        for fold in folds or known
+    }
 
 
 def _judged(

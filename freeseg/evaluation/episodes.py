@@ -6,14 +6,14 @@ with the masks of a class, and asked where that class is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from detectron2.modeling import META_ARCH_REGISTRY
 from freeseg.catalog import listed_vocabulary
 from freeseg.classes import knows_classes
 from freeseg.config import completed
-from freeseg.data.few_shot import DatasetEpisodes, PairEpisodes, class_numbers
+from freeseg.data.few_shot import DatasetEpisodes, PairEpisodes, class_numbers, with_photos
 from freeseg.data.few_shot.loader import BACKGROUND
 from freeseg.data.mapper import shared_ignore_label
 from freeseg.data.pairs import PairSet
@@ -36,6 +36,8 @@ class EpisodeSettings:
         classes: Names of those that are drawn; empty: all that enough photos show.
         side: Photos are resized to squares of this; 0 leaves them as they are.
         background: What all else is called, for models that read.
+        walks: Go through the classes in turn; else each episode draws one.
+        fold: (f, n): of the classes only every n-th one from the f-th on; None: all.
     """
 
     shots: int = 1
@@ -44,6 +46,8 @@ class EpisodeSettings:
     classes: tuple[str, ...] = ()
     side: int = 0
     background: str = BACKGROUND
+    walks: bool = False
+    fold: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("shots", 0), ("count", 1), ("side", 0)):
@@ -69,10 +73,16 @@ class EpisodeSettings:
             ignore_label=void,
             only_shown=True,
         )
+        if self.fold is not None:
+            pairs = with_photos(pairs, self.shots)
+            kept = list(pairs.places)[self.fold[0] :: self.fold[1]]
+            pairs = replace(pairs, places={label: pairs.places[label] for label in kept})
         mapper = PairEpisodes(
             cfg.INPUT.FORMAT, self.side, self.background, void, PhotoReader.from_config(cfg)
         )
-        return DatasetEpisodes(pairs, mapper, shots=self.shots, count=self.count, seed=self.seed)
+        return DatasetEpisodes(
+            pairs, mapper, shots=self.shots, count=self.count, seed=self.seed, walks=self.walks
+        )
 
 
 def episode_settings(cfg: Any) -> EpisodeSettings | None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from freeseg.data.few_shot.benchmark import Benchmark, folder_benchmark, load_benchmark
-from freeseg.data.few_shot.dataset_episodes import DatasetEpisodes, PairEpisodes, class_numbers
+from freeseg.data.few_shot.dataset_episodes import (
+    DatasetEpisodes,
+    PairEpisodes,
+    class_numbers,
+    with_photos,
+)
 from freeseg.data.few_shot.episodes import Episode, Example, sample_episodes
 from freeseg.data.few_shot.layouts import find_examples, read_mask
 from freeseg.data.few_shot.loader import EpisodeMapper, build_episode_loader
@@ -22,4 +27,5 @@ __all__ = [
     "load_benchmark",
     "read_mask",
     "sample_episodes",
+    "with_photos",
 ]

@@ -6,7 +6,7 @@ Shapes: H W size of a query.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from freeseg.data.photos import PhotoReader
 from freeseg.images import order_channels
 from freeseg.structures import LABEL_MAP_KEY, Vocabulary
 
-PROTOCOL_PHOTOS = 2  # at least, that have to show a class
+LEAST_PHOTOS = 2  # that show a class
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,20 @@ class PairEpisodes:
 
 
 class DatasetEpisodes(torch_data.Dataset):  # type: ignore[type-arg]
-    """Episodes of a data set: classes are drawn uniformly, then photos."""
+    """Episodes of a data set: of a class, a photo that shows it, then others that do.
+
+    The same arguments give the same episodes.
+    """
 
     def __init__(
-        self, pairs: PairSet, mapper: PairEpisodes, *, shots: int, count: int, seed: int
+        self,
+        pairs: PairSet,
+        mapper: PairEpisodes,
+        *,
+        shots: int,
+        count: int,
+        seed: int,
+        walks: bool = False,
     ) -> None:
         """Defines them.
 
@@ -91,21 +101,23 @@ class DatasetEpisodes(torch_data.Dataset):  # type: ignore[type-arg]
             shots: Supports of an episode.
             count: Episodes.
             seed: Of all draws.
+            walks: Go through the classes in turn; else each episode draws one.
 
         Raises:
             ValueError: No class has as many photos.
         """
-        needed = max(shots + 1, PROTOCOL_PHOTOS)
-        places = {label: rows for label, rows in pairs.places.items() if len(rows) >= needed}
-        if not places:
-            raise ValueError(f"{pairs.name}: no class has the {needed} photos of an episode")
-        self.classes = {label: pairs.vocabulary.names[label] for label in places}
-        usable = PairSet(pairs.name, pairs.records, pairs.vocabulary, places)
-        self._mapper, self._count = mapper, count
-        self._pairs = PairDataset(
-            [usable], mapper, seed, num_references=max(shots, 1), same_photo_probability=0.0
-        )
-        self._shots = shots
+        usable = with_photos(pairs, shots)
+        self.classes = {label: pairs.vocabulary.names[label] for label in usable.places}
+        self._count, self._shots = count, shots
+        sets = [usable]
+        if walks:
+            sets = [replace(usable, places={label: usable.places[label]}) for label in self.classes]
+        self._pairs = [
+            PairDataset(
+                [each], mapper, seed, num_references=max(shots, 1), same_photo_probability=0.0
+            )
+            for each in sets
+        ]
 
     def __len__(self) -> int:
         return self._count
@@ -113,8 +125,21 @@ class DatasetEpisodes(torch_data.Dataset):  # type: ignore[type-arg]
     def __getitem__(self, position: int) -> dict[str, Any]:
         if not 0 <= position < self._count:
             raise IndexError(position)
-        episode: dict[str, Any] = self._pairs[position]
+        episode: dict[str, Any] = self._pairs[position % len(self._pairs)][position]
         return {**episode, "supports": episode["supports"][: self._shots]}
+
+
+def with_photos(pairs: PairSet, shots: int) -> PairSet:
+    """A set by those classes that more than `shots` photos show, and two at least.
+
+    Raises:
+        ValueError: There is none.
+    """
+    needed = max(shots + 1, LEAST_PHOTOS)
+    places = {label: rows for label, rows in pairs.places.items() if len(rows) >= needed}
+    if not places:
+        raise ValueError(f"{pairs.name}: no class has the {needed} photos of an episode")
+    return replace(pairs, places=places)
 
 
 def class_numbers(vocabulary: Vocabulary, names: Sequence[str]) -> list[int] | None:
