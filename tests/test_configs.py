@@ -14,7 +14,13 @@ from freeseg import add_freeseg_config, build_model
 from freeseg.config import system_section
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-OWN_TESTS = ("freeseg", "grounding_dino", "lseg", "sam")  # tests/systems/*/test_*_configs.py
+OWN_TESTS = (
+    "freeseg",
+    "grounding_dino",
+    "lseg",
+    "sam",
+    "seggpt",
+)  # tests/systems/*/test_*_configs.py
 ALL = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob("*.yaml")

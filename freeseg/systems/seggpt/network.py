@@ -151,7 +151,7 @@ class PaintingNetwork(nn.Module):
             self.type_token_cls = nn.Parameter(torch.zeros(1, 1, 1, width))
             self.type_token_ins = nn.Parameter(torch.zeros(1, 1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, width))
-        drops = torch.linspace(0, sizes.drop_path, sizes.depth).tolist()
+        drops = torch.linspace(0, sizes.drop_path, sizes.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(sizes, drop) for drop in drops)
         self.norm = nn.LayerNorm(width, eps=sizes.norm_eps)
         between = sizes.decoder_width
