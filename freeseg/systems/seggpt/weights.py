@@ -50,14 +50,18 @@ def port_settings(port: Mapping[str, Any]) -> dict[str, Any]:
     height, width = port.get("image_size", [896, 448])
     if height != 2 * width:
         raise ValueError(f"image_size is {height} x {width}: a canvas is two squares")
-    for part in ("use_relative_position_embeddings",):
-        if not port.get(part, True):
-            raise ValueError(f"{part} is false, which no release of SegGPT has")
+    if not port.get("use_relative_position_embeddings", True):
+        raise ValueError("use_relative_position_embeddings is false, which no release has")
+    for name, ours in (("hidden_act", "gelu"), ("num_channels", 3)):
+        if port.get(name, ours) != ours:
+            raise ValueError(f"{name} is {port[name]!r}, here it is {ours}")
     eps = port.get("layer_norm_eps", 1e-6)
     if eps != 1e-6:
         raise ValueError(f"layer_norm_eps is {eps}: the port's decoder has it too, 1e-6 here")
     embed, hidden = port.get("hidden_size", 1024), port.get("mlp_dim")
     pretrain, patch = port.get("pretrain_image_size", 224), port.get("patch_size", 16)
+    if pretrain % patch:
+        raise ValueError(f"pretrain_image_size is {pretrain}, which patches of {patch} do not fill")
     return {
         "MODEL.META_ARCHITECTURE": "SegGPT",
         "INPUT.FORMAT": "RGB",
