@@ -18,6 +18,7 @@ from freeseg.systems.grounding_dino import config as grounding_config
 from freeseg.systems.lseg.config import lseg_head_arguments, withholding_arguments
 from freeseg.systems.sam import config as sam_config
 from freeseg.systems.sam import image_encoder, pyramid_encoder
+from freeseg.systems.seggpt import SegGPT
 
 LEVELS = {name: ShapeSpec(channels=8 * n, stride=2 * 2**n) for n, name in
           enumerate(("res2", "res3", "res4", "res5"), start=1)}  # fmt: skip
@@ -231,6 +232,20 @@ def test_two_values_of_a_key_are_two_grounding_dinos(monkeypatch):
 
     known, plain = keys("MODEL.GROUNDING_DINO"), given()
     assert len(known) > 18
+    assert [key for key, value in known.items() if given(**{key: another(value)}) == plain] == []
+
+
+def test_two_values_of_a_key_are_two_seggpts():
+    """What the constructors of the network and of the system would be given."""
+
+    def given(**changes):
+        try:
+            return repr(SegGPT.from_config(configuration("", changes)))
+        except ValueError as error:
+            return f"refused: {error}"
+
+    known, plain = keys("MODEL.SEGGPT"), given()
+    assert len(known) > 20
     assert [key for key, value in known.items() if given(**{key: another(value)}) == plain] == []
 
 

@@ -13,11 +13,15 @@ from small_inputs import CONFIGS, annotated, picture, three_classes
 from tiny_clip import tiny_clip, tiny_config
 
 from detectron2.config import CfgNode, get_cfg
+from detectron2.structures import BitMasks, Instances
 from freeseg import add_freeseg_config, build_model
 from freeseg.data import read_vocabulary
 from freeseg.structures import (
+    EXAMPLES_KEY,
+    IDS_KEY,
     JUDGED_TASKS,
     PROMPT_KEY,
+    VOID_KEY,
     Example,
     InstanceSet,
     Marks,
@@ -271,8 +275,25 @@ def seggpt_examples() -> tuple[tuple[Example, ...], ...]:
     )
 
 
+def _context(task: Task, seed: int) -> dict[str, Any]:
+    """A training input of 32 x 32 pixels with an example; they share two objects of three."""
+    shown, query = _shown(seed, 32, 32, ids=torch.tensor([4, 1, 6])), _shown(seed + 1, 32, 32)
+    instances = Instances((32, 32))
+    instances.gt_classes = torch.tensor([4, 1])
+    instances.gt_masks = BitMasks(query.masks[1:])
+    instances.set(IDS_KEY, torch.tensor([1, 4]))
+    void = torch.zeros(2, 32, 32, dtype=torch.bool)
+    return {
+        **{"image": query.image, "instances": instances, "task": task},
+        **{EXAMPLES_KEY: (shown,), VOID_KEY: void},
+    }
+
+
 def _seggpt_batches() -> list[list[dict[str, Any]]]:
-    return []
+    return [
+        [_context(Task.SEMANTIC, 1), _context(Task.INSTANCE, 3)],
+        [_context(Task.INSTANCE, 5)],
+    ]
 
 
 def _sam_marks(size: tuple[int, int]) -> list[dict[str, Any]]:
