@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from freeseg.classes import UNNAMED
-from freeseg.data import ClassSource, read_vocabulary
+from freeseg.data import ClassSource, SegmentationMapper, read_vocabulary
 from freeseg.data.photo_reader import read_photo
 from freeseg.images import MAX_PIXELS, ImageError, ImageSource, RgbImage, file_name_of, load_source
 from freeseg.inference import PhotoInput, is_out_of_memory, segment_within_memory
@@ -349,6 +349,21 @@ class PhotoModel:
 def _writes(weight: Tensor) -> int:
     """How often a weight was written to; 0 where nobody can."""
     return 0 if weight.is_inference() else weight._version
+
+
+def input_of(model: nn.Module, mapper: SegmentationMapper | None) -> PhotoInput:
+    """How photos are read: as a test-time mapper does it, else as a system says itself.
+
+    Raises:
+        ValueError: There is neither.
+    """
+    if mapper is not None:
+        (resize,) = mapper.augmentations.augs
+        return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
+    own: PhotoInput | None = getattr(model, "photo_input", None)
+    if own is None:
+        raise ValueError(f"{type(model).__name__} has no photo_input of its own: give the argument")
+    return own
 
 
 def _shares_encoding(model: nn.Module) -> TypeGuard[SegmentationSystem[Any]]:

@@ -17,14 +17,20 @@ from freeseg.images import MAX_PIXELS, ImageSource
 from freeseg.inference import PhotoInput
 from freeseg.modeling import fuse_for_inference
 from freeseg.names import build_model, with_own_names
-from freeseg.photo_model import Photo, PhotoModel
+from freeseg.photo_model import Photo, PhotoModel, input_of
 from freeseg.session import Classes, Session, choose_tasks, show
 from freeseg.structures import Enrolled, Request, Vocabulary
 from freeseg.systems.building import ConfigSource, load_weights, read_config
 from freeseg.track_session import follow
-from freeseg.tracking import FrameMasks, Tracker, by_frame, read_frames
-from freeseg.tracking.frames import FrameSource
-from freeseg.tracking.tracker import MEMORY, MIN_SCORE
+from freeseg.tracking import (
+    MEMORY,
+    MIN_SCORE,
+    FrameMasks,
+    FrameSource,
+    Tracker,
+    by_frame,
+    read_frames,
+)
 from freeseg.visualization import Segmentation
 from freeseg.visualization.tracks import TrackedFrame
 from freeseg.zoo import find_configured, weights_path
@@ -69,7 +75,7 @@ class Segmenter:
         self._unsure_below = unsure_below
         self.photo_model = PhotoModel(
             model.eval(),
-            _input_of(model, mapper),
+            input_of(model, mapper),
             wants_certainty=unsure_below > 0,
             max_instances=max_instances,
         )
@@ -302,8 +308,7 @@ class Segmenter:
     def enroll(self, examples: ExampleSource) -> Enrolled:
         """What is the same of examples for all photos: for `session(examples=...)`, many times.
 
-        Args:
-            examples: As `freeseg.data.read_examples` takes them.
+        Takes what `freeseg.data.read_examples` does.
 
         Raises:
             ValueError: The model takes no examples, or they cannot be read or do not go together.
@@ -379,21 +384,6 @@ class Segmenter:
             show(photo, result, classes, self.knows, self.unsure_below)
             for photo, result in zip(photos, results)
         ]
-
-
-def _input_of(model: nn.Module, mapper: SegmentationMapper | None) -> PhotoInput:
-    """How photos are read: as a test-time mapper does it, else as a system says itself.
-
-    Raises:
-        ValueError: There is neither.
-    """
-    if mapper is not None:
-        (resize,) = mapper.augmentations.augs
-        return PhotoInput(resize, mapper.image_format, mapper.reader.white_level)
-    own: PhotoInput | None = getattr(model, "photo_input", None)
-    if own is None:
-        raise ValueError(f"{type(model).__name__} has no photo_input of its own: give the argument")
-    return own
 
 
 def _is_one_image(images: object) -> bool:

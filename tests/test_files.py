@@ -237,6 +237,7 @@ EXCEPTIONS = {
     "freeseg/bulk/job.py": "a lock",
     "freeseg/bulk/parts.py": "a part is written bit by bit; `publish` gives it its name",
     "freeseg/ops/build.py": "copies to what `replacing` names; a program in a temporary folder",
+    "freeseg/visualization/tracks.py": "rows come one by one, into what `replacing` names",
     "freeseg/videos.py": "FFmpeg opens what `replacing` names",
     "freeseg/zoo/download.py": "a download goes on where it stopped; `publish` gives it its name",
     "tools/mutate.py": "its record; runs without the package",

@@ -47,10 +47,12 @@ READ = {
     "GroundingDINO": (),
     "LSeg": ("MODEL.MASK_FORMER.TEST.",),
     "SAM": (),
+    "SegGPT": (),
 }
 UNREAD = {
     "FreeSeg": {"MODEL.MASK_FORMER.TRANSFORMER_IN_FEATURE"},  # only MaskFormerHead reads it
     "SAM": {"INPUT.DATASET_MAPPER_NAME"},  # it is not trained
+    "SegGPT": {"SOLVER.BACKBONE_MULTIPLIER"},  # it has no backbone
 }
 UNTRAINED = ("FreeSegPrompts", "SAM")  # whose files say nothing of the solver
 SMALL = {

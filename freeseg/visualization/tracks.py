@@ -133,10 +133,10 @@ class _Rows:
     """A COCO file that is written row by row."""
 
     def __init__(self, path: Path) -> None:
-        self._files = contextlib.ExitStack()
-        self._partial = self._files.enter_context(replacing(path))
-        self._file: IO[str] = self._partial.open("w", encoding="utf-8")
-        self._file.write('{"annotations": [')
+        self._path, self._files = path, contextlib.ExitStack()
+        partial = self._files.enter_context(replacing(path))
+        self._file: IO[str] = partial.open("w", encoding="utf-8")
+        self._write('{"annotations": [')
         self._images: list[dict[str, Any]] = []
         self._names: dict[int, str] = {}
         self._count = 0
@@ -151,7 +151,7 @@ class _Rows:
                 "categories": [{"id": 1, "name": "object"}],
                 "tracks": [{"id": key, "name": name} for key, name in self._names.items()],
             }
-            self._file.write("],\n" + json.dumps(rest)[1:])
+            self._write("],\n" + json.dumps(rest)[1:])
         self._file.close()
         return self._files.__exit__(kind, error, trace)
 
@@ -180,4 +180,8 @@ class _Rows:
                 "iscrowd": 0,
                 "score": round(objects.scores.get(number, 0.0), 4),
             }
-            self._file.write((",\n" if self._count > 1 else "\n") + json.dumps(row))
+            self._write((",\n" if self._count > 1 else "\n") + json.dumps(row))
+
+    def _write(self, text: str) -> None:
+        with naming(self._path):
+            self._file.write(text)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import DropPath, LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from freeseg.modeling.vit import bicubic_positions
 from freeseg.systems.seggpt.attention import CanvasAttention, Halves
 
 DECODER_EPS = 1e-6  # of its norm, whatever that of the blocks is
@@ -102,7 +100,7 @@ class Block(nn.Module):
         self.attn = CanvasAttention(width, sizes.num_heads, (2 * grid, grid), sizes.qkv_bias)
         self.norm2 = nn.LayerNorm(width, eps=sizes.norm_eps)
         self.mlp = Mlp(width, int(width * sizes.mlp_ratio))
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = drop_path
 
     def forward(self, tokens: Halves, is_mean: bool = False, upper_rows: int = 0) -> Halves:
         """Tokens after the block.
@@ -123,12 +121,18 @@ class Block(nn.Module):
 
     def _dropped(self, found: Halves) -> Halves:
         """In training some canvases, both halves of each, pass the block by."""
-        if not self.training or self.drop_path.drop_prob == 0:
+        if not (self.training and self.drop_path):
             return found
-        rows = found.upper.shape[2]
-        whole = self.drop_path(torch.cat(found, dim=2).flatten(0, 1))
-        whole = whole.unflatten(0, found.upper.shape[:2])
-        return Halves(whole[:, :, :rows], whole[:, :, rows:])
+        ones = found.upper.new_ones(*found.upper.shape[:2], 1, 1, 1)
+        kept = F.dropout(ones, self.drop_path)
+        return Halves(found.upper * kept, found.lower * kept)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """A layer norm over the channels of every pixel of maps [N, C, H, W]."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class PaintingNetwork(nn.Module):
@@ -158,7 +162,7 @@ class PaintingNetwork(nn.Module):
         self.decoder_embed = nn.Linear(width * len(sizes.taps), patch * patch * between)
         self.decoder_pred = nn.Sequential(
             nn.Conv2d(between, between, 3, padding=1),
-            LayerNorm2d(between, eps=DECODER_EPS),
+            ChannelNorm(between, eps=DECODER_EPS),
             nn.GELU(),
             nn.Conv2d(between, 3, 1),
         )
@@ -306,7 +310,7 @@ class PaintingNetwork(nn.Module):
         side = self.sizes.pretrain_grid
         table = self.pos_embed[:, 1:].mT.unflatten(2, (side, side))
         if grid != (side, side):
-            table = bicubic_positions(table, grid)
+            table = F.interpolate(table, grid, mode="bicubic", align_corners=False)
         return table.permute(0, 2, 3, 1)
 
     def _kinds(self, kinds: Tensor | int) -> Tensor:
