@@ -131,6 +131,11 @@ COMMANDS = (
         "freeseg.cli.evaluate_clips:add_arguments",
     ),
     Command(
+        "tune-prompt",
+        "learn an example for SegGPT on a data set",
+        "freeseg.cli.tune_prompt:add_arguments",
+    ),
+    Command(
         "evaluate-prompts",
         "ask CLIP for the classes of annotated regions, under FreeSeg's prompts",
         "freeseg.cli.measurements:add_prompts_arguments",

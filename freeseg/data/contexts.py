@@ -84,6 +84,14 @@ class Contexts:
         return draw.permutation(shared)[:count].tolist()
 
 
+def view_augmentations(cfg: Any, side: int) -> list[T.Augmentation]:
+    """Of every view, first a random part of the photo as a square; see INPUT.CONTEXT."""
+    node = cfg.INPUT.CONTEXT
+    crop = RandomResizedCrop(side, tuple(node.SCALE), tuple(node.ASPECT))
+    jitter = RandomColorJitter(tuple(node.JITTER), node.JITTER_PROBABILITY)
+    return [crop, *build_flip(cfg.INPUT.RANDOM_FLIP), jitter]
+
+
 class ContextMapper:
     """Makes samples of pairs, of classes and of instances from any mix of sets.
 
@@ -140,11 +148,10 @@ class ContextMapper:
                 f"INPUT.DATASET_MAPPER_NAME {NAME} makes RGB images, INPUT.FORMAT is "
                 f"{cfg.INPUT.FORMAT}"
             )
-        crop = RandomResizedCrop(node.SIDE, tuple(node.SCALE), tuple(node.ASPECT))
-        jitter = RandomColorJitter(tuple(node.JITTER), node.JITTER_PROBABILITY)
+        augmentations = view_augmentations(cfg, node.SIDE)
         return {
-            "augmentations": [crop, *build_flip(cfg.INPUT.RANDOM_FLIP), jitter],
-            "recrop": crop,
+            "augmentations": augmentations,
+            "recrop": augmentations[0],
             "contexts": Contexts(
                 num_examples=node.EXAMPLES,
                 draws_subset=node.SUBSETS,

@@ -54,8 +54,8 @@ class LearnedExample:
         system: That can be shown it, by the name of its class.
         image: Float [3, S, S], in the system's normalised units.
         target: Float [3, S, S], likewise: the painted picture.
-        colours: uint8 [M, 3], RGB, that the target has been learned for, one for every id.
-        ids: int64 [M], as of an `Example`.
+        colours: uint8 [M, 3], RGB, that the target has been learned for, one for every object.
+        ids: int64 [M], as of an `Example`; None: the labels say it.
         labels: int64 [M], likewise.
         vocabulary: Likewise.
     """
@@ -64,7 +64,7 @@ class LearnedExample:
     image: Tensor
     target: Tensor
     colours: Tensor
-    ids: Tensor
+    ids: Tensor | None = None
     labels: Tensor | None = None
     vocabulary: Vocabulary | None = None
 
@@ -75,8 +75,8 @@ class LearnedExample:
                 f"{tuple(self.target.shape)}"
             )
         rows = {len(each) for each in (self.colours, self.ids, self.labels) if each is not None}
-        if len(rows) != 1:
-            raise ValueError("a learned example has a colour, an id and a label for every object")
+        if len(rows) != 1 or (self.ids is None and self.labels is None):
+            raise ValueError("a learned example has a colour, an id or a label for every object")
         if (self.labels is None) != (self.vocabulary is None):
             raise ValueError("an example's labels and its vocabulary come together")
 

@@ -127,6 +127,7 @@ class Painter:
         side: S.
         resize: A photo uint8 [3, H, W], RGB, as the network reads it: uint8 [3, S, S].
         normalise: Pixels [..., 3, S, S], 0..255, RGB, in the network's units.
+        device: Of the network; learned examples are brought there.
         max_colours: Of a pass.
         in_grid: Examples share one square (spatial ensemble), as many as fill a grid.
     """
@@ -135,6 +136,7 @@ class Painter:
     side: int
     resize: Callable[[Tensor], Tensor]
     normalise: Callable[[Tensor], Tensor]
+    device: torch.device
     max_colours: int
     in_grid: bool
 
@@ -193,8 +195,8 @@ class Painter:
         photos, targets = [], []
         for number, example in enumerate(examples):
             if isinstance(example, LearnedExample):
-                photos.append(example.image[None])
-                targets.append(example.target[None])
+                photos.append(example.image[None].to(self.device))
+                targets.append(example.target[None].to(self.device))
                 continue
             (half,) = self._halves([example], book, objects, [book.rows[number]])
             target = self._paint(half.masks, half.ids, colours)

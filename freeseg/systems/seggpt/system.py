@@ -266,6 +266,7 @@ class SegGPT(SegmentationSystem[CanvasFeatures]):
             self.network.sizes.side,
             self._square,
             lambda pixels: (pixels.to(self.device) - self.pixel_mean) / self.pixel_std,
+            self.device,
             self.max_colours,
             self.ensemble == "spatial",
         )
