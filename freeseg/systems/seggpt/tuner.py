@@ -114,7 +114,7 @@ def tune_example(
             loss = _loss(model, pictures, queries.to(model.device))
             recent.append(_finite(loss, step))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             if step % LOG_EVERY == 0 or step == settings.steps:
