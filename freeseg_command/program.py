@@ -50,6 +50,11 @@ COMMANDS = (
         f"{_LIGHT}.segment:add_arguments",
     ),
     Command(
+        "track",
+        "follow objects through a video by masks or examples",
+        "freeseg.cli.track:add_arguments",
+    ),
+    Command(
         "edit",
         "take what words name out of a photo, or paint something else there",
         f"{_LIGHT}.edit:add_arguments",

@@ -14,9 +14,11 @@ import torch
 from tqdm import tqdm
 
 from freeseg.cli.annotations import FolderAnnotations
+from freeseg.cli.examples import Question, read_example_options
 from freeseg.cli.model_choice import load_segmenter
 from freeseg.cli.photos import find_photos, is_video, what_is_nested
 from freeseg.cli.video import segment_video, video_target
+from freeseg.data.examples import AnyExample
 from freeseg.data.photos import Photo, unique_stems
 from freeseg.images import ImageError
 from freeseg.segmenter import Segmenter
@@ -36,6 +38,7 @@ from freeseg_command.messages import (
     say_json,
 )
 from freeseg_command.names import ALL_FORMATS, ANNOTATIONS, choose_formats
+from freeseg_command.tasks import Task
 
 
 @dataclass
@@ -49,8 +52,11 @@ class _Outcome:
 def run(args: argparse.Namespace) -> int:
     """Segments what the arguments name."""
     out, photos = Path(args.out), find_photos(args.photos)
+    examples = _examples(args)
     segmenter = load_segmenter(args)
-    tasks = choose_tasks(args.task, segmenter.tasks)
+    enrolled = segmenter.enroll(examples) if examples else None
+    _require_examples(segmenter, examples)
+    tasks = (Task.OBJECT,) if examples else choose_tasks(args.task, segmenter.tasks)
     args.task = args.task or tasks[0]
     formats = choose_formats(args.format, tasks, ALL_FORMATS)
     annotations = None
@@ -66,9 +72,35 @@ def run(args: argparse.Namespace) -> int:
         segmenter.vocabulary = args.text
     if segmenter.knows and not args.json:
         say(f"{args.model or args.config_file or DEFAULT_MODEL} knows {segmenter.knows}")
-    outcome = _segment_all(photos, segmenter, out, args, annotations)
+    question = Question(segmenter, args.task, enrolled)
+    outcome = _segment_all(photos, question, out, args, annotations)
     _say_outcome(outcome, out, args, annotations.save() if annotations else {})
     return SOME_FAILED if outcome.failed else DONE
+
+
+def _examples(args: argparse.Namespace) -> tuple[AnyExample, ...]:
+    """What --example shows.
+
+    Raises:
+        ValueError: It cannot be read, or something else is asked for beside it.
+    """
+    if not args.example:
+        if args.names is not None:
+            raise ValueError("--names are of the masks of --example PHOTO:MASK, and there is none")
+        return ()
+    for option in ("task", "text"):
+        if getattr(args, option) is not None:
+            raise ValueError(f"--example asks for the objects that it shows, without --{option}")
+    return read_example_options(args.example, args.names)
+
+
+def _require_examples(segmenter: Segmenter, examples: Sequence[AnyExample]) -> None:
+    """Refuses to ask a model nothing that has to be shown examples."""
+    answers = getattr(segmenter.model, "answers", None) or {}
+    if not examples and any("examples" in takes.needs for takes in answers.values()):
+        raise ValueError(
+            f"{type(segmenter.model).__name__} follows examples: show some by --example PHOTO:MASK"
+        )
 
 
 def _say_outcome(
@@ -109,7 +141,7 @@ def _refuse_replacing(photos: Sequence[Photo], targets: Sequence[Path]) -> None:
 
 def _segment_all(
     photos: Sequence[Photo],
-    segmenter: Segmenter,
+    question: Question,
     out: Path,
     args: argparse.Namespace,
     annotations: FolderAnnotations | None,
@@ -120,9 +152,9 @@ def _segment_all(
     for number, (photo, stem) in enumerate(zip(progress, stems), start=1):
         try:
             if is_video(photo):
-                entry = segment_video(Path(photo), segmenter, out / stem, args)
+                entry = segment_video(Path(photo), question, out / stem, args)
             else:
-                result = segmenter(photo, args.task)
+                result = question.ask(photo)
                 entry = _saved(result, photo, out, stem, number, args)
                 if annotations is not None:
                     annotations.add(photo, result)

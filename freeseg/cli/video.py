@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from freeseg.cli.examples import Question
 from freeseg.images import RgbImage
-from freeseg.segmenter import Segmenter
 from freeseg.videos import Frame, Video, writing_video
 from freeseg.visualization.photo_result import UNSURE
 from freeseg.visualization.summary import summarize
@@ -27,7 +27,7 @@ def video_target(target: Path) -> Path:
 
 
 def segment_video(
-    video: Path, segmenter: Segmenter, target: Path, args: argparse.Namespace
+    video: Path, question: Question, target: Path, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Segments a video and returns what a summary says of it.
 
@@ -36,9 +36,9 @@ def segment_video(
 
     Args:
         video: The file.
-        segmenter: The model.
+        question: What is asked of the model.
         target: Path of what is written, without a suffix.
-        args: Of the command: task, format, min_score, every.
+        args: Of the command: format, min_score, every.
 
     Raises:
         ImageError: It cannot be read as a video.
@@ -55,7 +55,7 @@ def segment_video(
         if "overlay" in formats:
             writer = files.enter_context(writing_video(path, source.rate / args.every, video))
         for count, result in enumerate(
-            segmenter.stream(_images(source, args.every, times), args.task), start=1
+            question.stream(_images(source, args.every, times)), start=1
         ):
             found.update(
                 {entry["name"] for entry in summarize(result, args.min_score)[result.tasks[0]]}
@@ -72,7 +72,7 @@ def segment_video(
     return {
         "photo": str(video),
         "frames": count,
-        "knows": segmenter.knows,
+        "knows": question.segmenter.knows,
         "unsure_frames": num_unsure,
         "found": dict(found),
         "files": {

@@ -15,6 +15,7 @@ _EPILOG = f"""examples:
   freeseg segment holiday/ 'more/**/*.png' --task all --format overlay,coco,html
   freeseg segment photo.jpg --model MODEL --text 'car|automobile, cyclist, sky: stuff'
   freeseg segment drive.mp4 --every 2
+  freeseg segment photos/ --model MODEL --example other.jpg:mask.png --names 'mug, plate'
   freeseg segment photo.jpg --json > summary.json
   freeseg segment photos/ --task instance --format annotations --out predicted
   freeseg segment photo.jpg --config-file CONFIG --weights WEIGHTS \\
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     add("--task", choices=(*SHOWN_TASKS, "all"), help="default: panoptic, or the first that it has")
     add("--text", "--classes", metavar="LIST", help=_TEXT_HELP)
+    add("--example", action="append", default=[], metavar="PHOTO:MASK", help=_EXAMPLE_HELP)
+    add("--names", metavar="LIST", help=_NAMES_HELP)
     add("--out", default="output/segment", metavar="DIR", help="default: %(default)s")
     add("--format", type=_formats, metavar="LIST", help=_FORMAT_HELP)
     add("--min-score", default=0.5, type=share_of_one, metavar="S", help=_MIN_SCORE_HELP)
@@ -53,6 +56,11 @@ def _formats(text: str) -> tuple[str, ...]:
 
 
 _PHOTO_HELP = "photo, video, folder of them, quoted pattern, web address of a photo"
+_EXAMPLE_HELP = (
+    "of models that follow examples: another photo and its mask, whose pixels are numbers of "
+    "objects, or one is white; or a tuned prompt *.safetensors; may come again"
+)
+_NAMES_HELP = "what the numbers 1, 2, ... in the masks of --example are called"
 _FORMAT_HELP = (
     f"what to write, of {','.join(ALL_FORMATS)} (default: of a photo {','.join(USUAL_FORMATS)}, "
     "of a video overlay); annotations: one COCO file per task for all photos, to correct and train "
