@@ -24,7 +24,7 @@ from freeseg.files import write_bytes
 from freeseg.images import ImageError, ImageSource, read_image
 from freeseg.structures import Enrolled, Example, LearnedExample, Prompt, Vocabulary
 
-FORMAT = "freeseg.example.1"
+FORMAT, ABOUT = "freeseg.example.1", "example"
 EXAMPLE_SUFFIX = ".safetensors"
 VOID = 255  # of label maps that number more than one object
 
@@ -194,12 +194,11 @@ def save_example(example: AnyExample, path: str | os.PathLike[str]) -> None:
         for name, value in vars(example).items()
         if isinstance(value, Tensor)
     }
-    about = {"format": FORMAT, "system": getattr(example, "system", "")}
+    about: dict[str, Any] = {"format": FORMAT, "system": getattr(example, "system", "")}
     if example.vocabulary is not None:
-        about["classes"] = json.dumps(
-            [list(example.vocabulary.names), list(example.vocabulary.is_thing)]
-        )
-    write_bytes(Path(path), save(tensors, about))
+        about["classes"] = [list(example.vocabulary.names), list(example.vocabulary.is_thing)]
+    # one entry: of several the order would be another in every file
+    write_bytes(Path(path), save(tensors, {ABOUT: json.dumps(about)}))
 
 
 def load_example(path: str | os.PathLike[str]) -> AnyExample:
@@ -213,7 +212,7 @@ def load_example(path: str | os.PathLike[str]) -> AnyExample:
         raise FileNotFoundError(f"example {os.fspath(path)} does not exist")
     try:
         with safe_open(str(path), "pt") as file:
-            about = dict(file.metadata() or {})
+            about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} is no file of an example: {error}") from None
@@ -222,7 +221,7 @@ def load_example(path: str | os.PathLike[str]) -> AnyExample:
         raise ValueError(f"{os.fspath(path)} is no file of an example: {found}, not {FORMAT}")
     vocabulary = None
     if "classes" in about:
-        names, things = json.loads(about["classes"])
+        names, things = about["classes"]
         vocabulary = Vocabulary(tuple(names), tuple(things))
     if about["system"]:
         return LearnedExample(about["system"], vocabulary=vocabulary, **tensors)
