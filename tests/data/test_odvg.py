@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -113,6 +114,18 @@ def said(caption, *phrases):
     return {"grounding": {"caption": caption, "regions": regions}}
 
 
+def listed(*instances):
+    return {"detection": {"instances": [*instances]}}
+
+
+def placed(spans):
+    region = {"bbox": [1, 2, 3, 4], "phrase": "dog", "tokens_positive": spans}
+    return {"grounding": {"caption": "a dog", "regions": [region]}}
+
+
+NO_SPANS = ([2, 5], "dog", [[2, 6]], [[5, 2]], [[-3, -1]], [[2]], [[2.0, 5.0]], [["2", "5"]])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -120,6 +133,12 @@ def said(caption, *phrases):
         (detected(9, 2, 3, 4), "a box is x0, y0, x1, y1"),
         (said("a dog", "do"), "image 1: 'do' is not in 'a dog'"),
         (said(" "), "image 1 has no caption"),
+        (detected(1, 2, 3, float("inf")), "a box is x0, y0, x1, y1"),
+        (listed("x"), "image 1 must be an object, got str"),
+        (listed({"bbox": [1, 2, 3, 4], "category": "a"}), "needs 'label', a whole number"),
+        (listed({"bbox": [1, 2, 3, 4], "label": [1], "category": "a"}), "needs 'label'"),
+        (listed({"bbox": [1, 2, 3, 4], "label": "1", "category": "a"}), "needs 'label'"),
+        *((placed(spans), r"list of \[start, end\] in the 5 characters") for spans in NO_SPANS),
     ],
 )
 def test_what_has_no_meaning_is_refused_by_its_line(written, change, message):
@@ -127,6 +146,32 @@ def test_what_has_no_meaning_is_refused_by_its_line(written, change, message):
     register_custom([written(name, change)])
     with pytest.raises(ValueError, match=message):
         dataset_records(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"detection": []}, "line 1 needs 'detection', an object"),
+        ({"detection": {"instances": {}}}, "line 1 needs 'instances', a list"),
+        ({"grounding": "a dog"}, "line 1 needs 'grounding', an object"),
+        ({"grounding": {"caption": "a", "regions": {}}}, "line 1 needs 'regions', a list"),
+    ],
+)
+def test_a_line_of_another_form_is_refused_at_once(written, change, message):
+    with pytest.raises(ValueError, match=message):
+        register_custom([written("odvg_form", change)])
+
+
+def test_lines_end_with_line_feeds_alone(written):
+    """Of Python's other ends of lines some may stand in a caption; a mark of UTF-8 is no text."""
+    row = written("odvg_separator", said("a dog\u2028a cat", "cat"), {"detection": None})
+    text = Path(row[1]).read_text().replace("\\u2028", "\u2028").replace("\n", "\r\n")
+    Path(row[1]).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    register_custom([row])
+    first, second = dataset_records("odvg_separator")
+    assert first["caption"] == "a dog\u2028a cat"
+    assert first["annotations"][0]["phrases"] == [[8, 11]]
+    assert second["annotations"] == []
 
 
 def test_labels_and_names_belong_together(written):

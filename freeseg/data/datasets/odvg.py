@@ -7,7 +7,9 @@ are xyxy in pixels, "tokens_positive" are characters of the caption.
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +18,20 @@ from typing import Any
 from detectron2.structures import BoxMode
 from freeseg.data.categories import Category, from_json, metadata
 from freeseg.data.datasets.catalog import IGNORE_LABEL, Records, register
-from freeseg.data.datasets.json_rows import FileName, check_row, require_file, require_some
+from freeseg.data.datasets.json_rows import (
+    FileName,
+    check_known,
+    check_row,
+    require_file,
+    require_some,
+)
 from freeseg.data.datasets.photo_finder import PhotoFinder
 from freeseg.data.problems import Problems
 
 SUFFIX = ".jsonl"
 _IMAGE: Mapping[str, type] = {"filename": FileName, "height": int, "width": int}
+_PARTS: Mapping[str, type] = {"detection": dict, "grounding": dict}
+_LISTS: Mapping[str, type] = {"instances": list, "regions": list}
 _INSTANCE: Mapping[str, type] = {"bbox": list, "label": int, "category": FileName}
 _REGION: Mapping[str, type] = {"bbox": list, "phrase": FileName}
 
@@ -33,7 +43,7 @@ def register_odvg(name: str, lines: Path, image_root: Path, hint: str) -> None:
 
     Raises:
         MissingDataError: There is no such file.
-        ValueError: A line is no JSON, or a label has two names.
+        ValueError: A line is no JSON or no image, or a label has two names.
     """
     rows = _read_lines(lines, hint)
     categories = _categories(rows, lines)
@@ -61,23 +71,38 @@ def phrase_spans(caption: str, phrase: str) -> list[tuple[int, int]]:
 def _read_lines(path: Path, hint: str) -> list[Json]:
     require_file(path, hint)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        text = line.removeprefix(codecs.BOM_UTF8)
+        if not text.strip():
             continue
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: line {number} is no JSON: {error}") from error
-        rows.append(check_row(row, _IMAGE, f"{path}: line {number}"))
+        rows.append(_read_line(row, f"{path}: line {number}"))
     return rows
+
+
+def _read_line(row: Any, place: str) -> Json:
+    """A line whose parts are objects and whose lists are lists; null is as if it were not there."""
+    line = _known(check_row(row, _IMAGE, place), _PARTS, place)
+    return {**line, **{part: _known(line[part], _LISTS, place) for part in _PARTS if part in line}}
+
+
+def _known(row: Json, fields: Mapping[str, type], place: str) -> Json:
+    given = {key: value for key, value in row.items() if key not in fields or value is not None}
+    return check_known(given, fields, place)
 
 
 def _categories(rows: Sequence[Json], source: Path) -> list[Category]:
     """Classes by their labels; of captions alone there is one, which means nothing."""
-    names: dict[int, str] = {}
+    names: dict[Any, str] = {}
     for row in rows:
-        for one in (row.get("detection") or {}).get("instances", ()):
-            label, name = one.get("label"), one.get("category")
+        for one in row.get("detection", {}).get("instances", ()):
+            label = one.get("label") if isinstance(one, dict) else None
+            if not isinstance(label, (int, float)):
+                continue  # `_annotations` says what is wrong with it
+            name = one.get("category")
             if names.setdefault(label, name) != name:
                 raise ValueError(f"{source}: the label {label} is {names[label]!r} and {name!r}")
     if not names:
@@ -123,7 +148,7 @@ def _annotations(row: Json, place: str) -> list[Json]:
     """
     grounding = row.get("grounding")
     if grounding is None:
-        listed = (row.get("detection") or {}).get("instances", [])
+        listed = row.get("detection", {}).get("instances", [])
         found = [check_row(one, _INSTANCE, place) for one in listed]
         return [_annotation(one, one["label"], place) for one in found]
     caption = grounding.get("caption")
@@ -132,18 +157,36 @@ def _annotations(row: Json, place: str) -> list[Json]:
     found = []
     for one in grounding.get("regions", []):
         region = check_row(one, _REGION, place)
-        spans = region.get("tokens_positive") or phrase_spans(caption, region["phrase"])
+        spans = _given_spans(region, caption, place) or phrase_spans(caption, region["phrase"])
         if not spans:
             raise ValueError(f"{place}: {region['phrase']!r} is not in {caption!r}")
         found.append({**_annotation(region, 0, place), "phrases": [list(each) for each in spans]})
     return found
 
 
+def _given_spans(region: Json, caption: str, place: str) -> list[tuple[int, int]]:
+    """Where a line says that a phrase stands; [] if it does not."""
+    spans = region.get("tokens_positive") or []
+    if not isinstance(spans, list) or not all(_is_span(each, len(caption)) for each in spans):
+        raise ValueError(
+            f"{place}: tokens_positive is a list of [start, end] in the {len(caption)} characters "
+            f"of the caption, got {spans!r:.60}"
+        )
+    return [(start, end) for start, end in spans]
+
+
+def _is_span(span: Any, length: int) -> bool:
+    if not isinstance(span, list) or len(span) != 2 or any(type(each) is not int for each in span):
+        return False
+    start, end = span
+    return 0 <= start < end <= length
+
+
 def _annotation(row: Json, label: int, place: str) -> Json:
     box = row["bbox"]
     if len(box) != 4 or not all(isinstance(side, (int, float)) for side in box):
         raise ValueError(f"{place}: a box is x0, y0, x1, y1, got {box!r:.60}")
-    if not (box[0] <= box[2] and box[1] <= box[3]):
+    if not (box[0] <= box[2] < math.inf and box[1] <= box[3] < math.inf):
         raise ValueError(f"{place}: a box is x0, y0, x1, y1, got {box!r:.60}")
     return {
         "category_id": label,
