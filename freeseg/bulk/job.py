@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from freeseg.bulk.manifest import Manifest, find_names, is_shard
+from freeseg.bulk.manifest import Manifest, check_sources, find_names, is_shard
 from freeseg.bulk.parts import FORMATS, part_path
 from freeseg.bulk.processes import Done, run_in_processes
 from freeseg.bulk.ray_engine import run_in_ray
 from freeseg.bulk.report import BulkReport, write_report
 from freeseg.bulk.worker import ModelSettings, settings_text
 from freeseg.files import remove_partials, write_text
+
+logger = logging.getLogger(__name__)
 
 ENGINES = ("processes", "ray")
 
@@ -81,7 +85,8 @@ class BulkJob:
         """Segments what has no part yet, and reports on everything.
 
         Raises:
-            ValueError: When the folder holds results of other settings, or another job runs in it.
+            ValueError: When the folder holds results of other settings, another job runs in it, or
+                a source is not there.
         """
         started = time.monotonic()
         (self.out / "parts").mkdir(parents=True, exist_ok=True)
@@ -103,16 +108,32 @@ class BulkJob:
         manifest = Manifest(self.out)
         settings = settings_text(self.model, self.form, self.sources)
         stored = self.out / "settings.json"
-        is_other = manifest.exists and stored.is_file() and stored.read_text() != settings
-        if is_other and any(part.is_file() for part in self.parts()):
+        remove_partials(self.out / "parts")
+        is_other = stored.is_file() and stored.read_text() != settings
+        if manifest.exists and is_other and any((self.out / "parts").iterdir()):
             raise ValueError(
                 f"{self.out} holds results of other settings, see {stored}; choose another folder"
             )
-        if is_other or not manifest.exists:  # without results nothing is lost by beginning anew
+        if manifest.exists and not is_other:
+            self._compare(manifest)
+        else:  # also after a run that came to nothing, as with a model that it could not use
+            check_sources(self.sources)
             write_text(stored, settings)
             manifest.write(find_names(self.sources), self._chunk_size())
-        remove_partials(self.out / "parts")
         return manifest
+
+    def _compare(self, manifest: Manifest) -> None:
+        """Says where the sources no longer hold the photos that the job began with."""
+        names = itertools.chain.from_iterable(map(manifest.read, range(manifest.num_chunks)))
+        with contextlib.suppress(OSError):  # a list that is gone; the manifest has its names
+            for known, found in itertools.zip_longest(names, find_names(self.sources)):
+                if known != found:
+                    logger.warning(
+                        "%s goes on with the photos that it began with, and the sources have others"
+                        " now (instead of %s %s); choose another folder for those",
+                        *(self.out, known or "nothing", found or "nothing"),
+                    )
+                    return
 
     def _chunk_size(self) -> int:
         has_shards = any(is_shard(name) for name in find_names(self.sources))

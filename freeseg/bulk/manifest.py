@@ -81,6 +81,18 @@ def find_names(sources: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
             yield str(path)
 
 
+def check_sources(sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuses what is no name of a photo and is not there, as a folder with a typing error.
+
+    Raises:
+        ValueError: There is no such file or folder.
+    """
+    for source in sources:
+        is_photo = Path(source).suffix.lower() in IMAGE_SUFFIXES  # its record says that it is gone
+        if not is_photo and not os.path.exists(source):
+            raise ValueError(f"{source}: no such file or folder")
+
+
 def is_shard(name: str) -> bool:
     """Whether a name is that of a tar file."""
     return name.lower().endswith(SHARD_SUFFIXES)

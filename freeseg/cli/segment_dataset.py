@@ -8,7 +8,7 @@ from pathlib import Path
 from freeseg.bulk import BulkJob
 from freeseg.cli.bulk_options import add_bulk_options, bulk_settings, model_settings
 from freeseg_command.arguments.model_choice import add_required_model
-from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, say
+from freeseg_command.messages import DONE, INTERRUPTED, SOME_FAILED, complain, make_folder, say
 from freeseg_command.tasks import SHOWN_TASKS
 
 _EPILOG = """
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the job and returns the exit code."""
     model = model_settings(args, task=args.task, classes=args.classes)
+    make_folder(args.out, "--out")
     try:
         report = BulkJob(args.sources, model, args.out, args.format, bulk_settings(args)).run()
     except KeyboardInterrupt:

@@ -185,18 +185,6 @@ def test_a_list_of_files_and_pieces_of_any_size(tmp_path):
         Manifest(tmp_path).write([], 3)
 
 
-def test_a_job_without_results_takes_other_settings(photos, model, tmp_path):
-    """One whose model could not be found has left nothing but what it was to do."""
-    out = tmp_path / "out"
-    lost = ModelSettings(**{**vars(model), "weights": str(tmp_path / "gone.pth")})
-    with pytest.raises(Exception, match=r"gone\.pth"):
-        job(photos, lost, out).run()
-    assert (out / "settings.json").is_file()
-    report = job(photos, model, out).run()
-    assert (report.photos, report.missing_pieces) == (7, 0)
-    assert "gone.pth" not in (out / "settings.json").read_text()
-
-
 def test_other_settings_and_a_second_job_are_refused(photos, model, tmp_path):
     out = tmp_path / "out"
     job(photos, model, out).run()

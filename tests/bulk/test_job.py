@@ -152,6 +152,44 @@ def test_a_folder_of_a_job_that_never_began_may_be_used(engine, tmp_path):
     assert job(tmp_path, form="webdataset").run().photos == 7
 
 
+def test_a_run_that_came_to_nothing_binds_no_folder(engine, tmp_path):
+    engine.fails.extend(range(3))
+    assert job(tmp_path).run().photos == 0
+    engine.fails.clear()
+    assert job(tmp_path, NAMES[:2], form="webdataset").run().photos == 2
+    assert json.loads((tmp_path / "out/settings.json").read_text())["format"] == "webdataset"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([*NAMES, "7.png"], "instead of nothing 7.png"),
+        (NAMES[:-1], "instead of 6.png nothing"),
+        (["0.png", "x.png", *NAMES[1:]], "instead of 1.png x.png"),
+        (NAMES, ""),
+    ],
+)
+def test_photos_that_came_or_went_meanwhile_are_said(engine, tmp_path, caplog, names, said):
+    job(tmp_path).run()
+    assert job(tmp_path, names).run().photos == 7
+    told = [record.getMessage() for record in caplog.records]
+    assert [said in each for each in told] == [True] * bool(said)
+    caplog.clear()
+    (tmp_path / "list.txt").unlink()
+    gone = BulkJob([str(tmp_path / "list.txt")], ModelSettings("m"), tmp_path / "out")
+    assert gone.run().photos == 7
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("source", ["fotos", "list.txt", "shard.tar"])
+def test_a_source_that_is_not_there_is_refused(engine, tmp_path, source):
+    path = str(tmp_path / source)
+    with pytest.raises(ValueError, match=rf"{source}: no such file or folder"):
+        BulkJob(["gone.png", path], ModelSettings("m"), tmp_path / "out").run()
+    (tmp_path / source).mkdir()
+    assert BulkJob(["gone.png"], ModelSettings("m"), tmp_path / "out").run().photos == 1
+
+
 def test_partial_files_are_removed_before_and_after(engine, tmp_path, monkeypatch):
     parts = tmp_path / "out/parts"
     parts.mkdir(parents=True)
