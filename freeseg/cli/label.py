@@ -15,6 +15,8 @@ from freeseg_command.messages import (
     INTERRUPTED,
     SOME_FAILED,
     complain,
+    make_folder,
+    printable,
     say,
     share,
 )
@@ -62,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
         panoptic=args.panoptic,
         settings=bulk_settings(args),
     )
+    make_folder(args.out, "--out")
     try:
         labelled = job.run(left_out)
     except KeyboardInterrupt:
         complain("interrupted: start it again to go on")
         return INTERRUPTED
     _say(labelled)
-    return DONE if labelled.report.is_complete else SOME_FAILED
+    return DONE if labelled.report.is_complete and not labelled.unknown else SOME_FAILED
 
 
 def _say(labelled: Labelled) -> None:
@@ -83,6 +86,8 @@ def _say(labelled: Labelled) -> None:
         say(f'train: DATASETS.CUSTOM "{[row]}" DATASETS.TRAIN "(\'labelled\',)"')
     if report.failed:
         complain(f"{report.failed} photos failed, see job/failures.jsonl")
+    for name in labelled.unknown:
+        complain(printable(f"--leave-out: {name} is no photo of the data set"))
     for error in report.errors:
         complain(error)
 

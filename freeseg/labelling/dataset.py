@@ -45,6 +45,13 @@ class Dataset:
             if part.is_file():
                 yield from (record for record in read_part(part) if "error" not in record)
 
+    def unknown(self) -> set[str]:
+        """What is to be left out and is no photo that was labelled."""
+        rest = set(self.left_out)
+        if rest:
+            rest.difference_update(record["image"]["file_name"] for record in self.records())
+        return rest
+
     def write(self, provenance: Json, *, panoptic: bool) -> list[Path]:
         """Writes the annotation files; returns their paths.
 
@@ -102,9 +109,31 @@ class Dataset:
 
 
 def left_out_names(path: Path) -> frozenset[str]:
-    """Names of photos, one a line, as the review pages write them."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return frozenset(line.strip() for line in lines if line.strip())
+    """Names of photos, one a line, as the review pages write them; see `line_of`.
+
+    Raises:
+        ValueError: It cannot be read, or is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no list of names in UTF-8: {error}") from error
+    return frozenset(_name_in(line.strip()) for line in lines if line.strip())
+
+
+def line_of(name: str) -> str:
+    """A photo's name as one line of text: those that are none or begin with a quote as JSON."""
+    is_line = name.isprintable() and name == name.strip() and not name.startswith('"')
+    return name if is_line else json.dumps(name)
+
+
+def _name_in(line: str) -> str:
+    try:
+        return str(json.loads(line)) if line.startswith('"') else line
+    except ValueError:
+        return line
 
 
 def _write_rows(file: IO[bytes], rows: Iterable[Json]) -> None:

@@ -31,12 +31,14 @@ class Labelled:
         image_root: Folder in which the annotation files name their photos.
         files: The annotation files.
         pages: To review them.
+        unknown: What was to be left out and is no photo of the data set.
     """
 
     report: BulkReport
     image_root: Path
     files: list[Path]
     pages: list[Path]
+    unknown: list[str]
 
 
 class LabelJob:
@@ -70,8 +72,9 @@ class LabelJob:
             settings: How to run.
 
         Raises:
-            ValueError: The sources hold tar shards, or the folder to write into.
+            ValueError: The sources hold tar shards, each other or the folder to write into.
         """
+        _check_apart(sources)
         self._image_root = _image_root(sources)
         self._dataset = dataset
         for source in sources:
@@ -96,16 +99,17 @@ class LabelJob:
         """
         report = self._job.run()
         dataset = Dataset(self._dataset, self._job.parts(), frozenset(left_out))
+        unknown = sorted(dataset.unknown())
         model = self._job.model
         provenance = {
             **{"model": model.model or model.config, "classes": model.classes},
             **{"overrides": list(model.opts), **model.records.settings()},
             **{"weights": list(_weights(model)), "image_root": str(self._image_root)},
-            "left_out": len(left_out),
+            "left_out": len(left_out) - len(unknown),
         }
         files = dataset.write(provenance, panoptic=self._panoptic)
         pages = write_pages(dataset, report.photos - report.failed)
-        return Labelled(report, self._image_root, files, pages)
+        return Labelled(report, self._image_root, files, pages, unknown)
 
 
 def _weights(model: ModelSettings) -> Iterator[dict[str, Any]]:
@@ -144,6 +148,22 @@ def _image_root(sources: Sequence[str]) -> Path:
         if is_folder:
             root = _common(root, os.path.abspath(source))
     return Path(root or os.sep)
+
+
+def _check_apart(sources: Sequence[str]) -> None:
+    """Refuses a source that lies in another one.
+
+    Raises:
+        ValueError: There is one.
+    """
+    seen: set[Path] = set()
+    for path in sorted(Path(os.path.abspath(source)) for source in sources):  # folders first
+        if not seen.isdisjoint((path, *path.parents)):
+            raise ValueError(
+                f"{path} is named twice, or lies in another source: a photo would be in the data "
+                "set twice"
+            )
+        seen.add(path)
 
 
 def _common(root: str, folder: str) -> str:

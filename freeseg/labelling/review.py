@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from freeseg.files import write_text
-from freeseg.labelling.dataset import Dataset
+from freeseg.labelling.dataset import Dataset, line_of
 from freeseg.labelling.records import THUMBNAILS
 from freeseg.visualization.html import asset, html_document
 
@@ -53,10 +54,10 @@ def write_pages(dataset: Dataset, count: int) -> list[Path]:
     paths = [dataset.folder / _page_name(page) for page in range(1, num_pages + 1)]
     cards = (_card(record, names) for record in dataset.records())
     for page, path in enumerate(paths, start=1):
-        title = f"Labels of {dataset.folder.name}"
+        title = f"Labels of {line_of(dataset.folder.name)}"
         body = _BODY.format(
             title=html.escape(title),
-            key=html.escape(str(dataset.folder.resolve())),
+            key=html.escape(line_of(str(dataset.folder.resolve()))),
             script=asset(_ASSETS / "review.js"),
             count=count,
             page=page,
@@ -80,10 +81,10 @@ def _card(record: dict[str, Any], names: dict[int, str]) -> str:
     said = [each if count == 1 else f"{each} ×{count}" for each, count in found.items()]
     least = f" (from {min(scores):.2f} on)" if scores else ""
     return _CARD.format(
-        name=html.escape(name),
+        name=html.escape(line_of(name)),
         score=min(scores, default=1.0),
         classes=html.escape(json.dumps(list(found))),
-        source=html.escape(quote(f"{THUMBNAILS}/{name.lstrip('/')}.jpg")),
+        source=html.escape(quote(os.fsencode(f"{THUMBNAILS}/{name.lstrip('/')}.jpg"))),
         found=html.escape((", ".join(said) or "nothing found") + least),
     )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import os
 import re
 import sys
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -22,8 +25,9 @@ from freeseg import Segmenter
 from freeseg.bulk.worker import ModelSettings, Worker
 from freeseg.cli import main
 from freeseg.data.panoptic import rgb2id
-from freeseg.labelling import LabelJob, review
+from freeseg.labelling import LabelJob, left_out_names, review
 from freeseg.labelling.records import LabelRecords
+from freeseg.visualization.annotations import INSTANCES_FILE
 
 NAMES = ("a.png", "b & c.png", "deep/a.png")
 
@@ -160,6 +164,39 @@ def test_pages_show_every_photo_once(tmp_path, label, monkeypatch):
     assert not (tmp_path / "set/review_2.html").exists()
 
 
+def test_any_name_is_shown_and_can_be_left_out(tmp_path, label, photos):
+    """Names that are no line of text, or none of UTF-8, are as good as others."""
+    names = [" a.png", "a\nb.png", '"c".png', "a\u2028b.png", os.fsdecode(b"caf\xe9.png")]
+    for seed, name in enumerate(names):
+        picture(seed).save(photos / name)
+    label()
+    page = html.unescape((tmp_path / "set/review.html").read_text())
+    shown = re.findall(r'<figure [^>]*data-name="(.*?)" data-score', page)
+    kept = [row["file_name"] for row in content_of(tmp_path / "set" / INSTANCES_FILE)["images"]]
+    assert set(names) < set(kept)
+    assert len(shown) == len(kept) == 8
+    listed = tmp_path / "left_out.txt"
+    for line, name in zip(shown, kept):
+        listed.write_text(f"{line}\n", encoding="utf-8-sig")
+        assert left_out_names(listed) == {name}
+    for source in re.findall(r' src="([^"]*)"', page):
+        assert (tmp_path / "set" / os.fsdecode(unquote_to_bytes(source))).is_file()
+    listed.write_text("\n".join(shown))
+    label("--leave-out", listed)
+    assert content_of(tmp_path / "set" / INSTANCES_FILE)["images"] == []
+
+
+def test_what_is_no_photo_of_the_set_is_said(tmp_path, label, photos, capsys):
+    (photos / "broken.jpg").unlink()
+    listed = tmp_path / "left_out.txt"
+    listed.write_text("a.png\nA.png\n")
+    assert label("--leave-out", listed) == 1
+    assert "--leave-out: A.png is no photo of the data set" in capsys.readouterr().err
+    assert content_of(tmp_path / "set" / INSTANCES_FILE)["info"]["provenance"]["left_out"] == 1
+    listed.write_text("a.png\n")
+    assert label("--leave-out", listed) == 0
+
+
 def test_lists_name_photos_where_they_lie(tmp_path, label, photos):
     names = tmp_path / "some.txt"
     names.write_text(f"{photos}/deep/a.png\n{photos}/a.png\n")
@@ -176,6 +213,15 @@ def test_what_cannot_become_a_data_set_is_refused(tmp_path, label, photos, capsy
     assert label(sources=[tmp_path / "shard.tar"]) == 2
     assert "unpack the shard" in capsys.readouterr().err
     assert label("--leave-out", tmp_path / "gone.txt") == 2
+    assert "gone.txt: cannot be read: No such file" in capsys.readouterr().err
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe")
+    assert label("--leave-out", tmp_path / "bad.txt") == 2
+    assert "bad.txt: is no list of names in UTF-8" in capsys.readouterr().err
+    for twice in ([photos, photos / "a.png"], [photos / "deep", photos], [photos, photos]):
+        assert label(sources=twice) == 2
+        assert "would be in the data set twice" in capsys.readouterr().err
+    assert label(sources=[tmp_path / "fotos"]) == 2
+    assert "fotos: no such file or folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert label(sources=[tmp_path / "empty"]) == 2
     assert "no photos" in capsys.readouterr().err
