@@ -81,8 +81,17 @@ def pretrained(
 
 
 def parts_of(name: str) -> list[str]:
-    """The models that a name stands for: one, or the grounder and the segmenter around a plus."""
-    return [name] if Path(name).exists() else name.split("+", 1)
+    """The models that a name stands for: one, or the grounder and the segmenter around a plus.
+
+    Raises:
+        ValueError: There is nothing before or behind the plus.
+    """
+    if name and Path(name).exists():
+        return [name]
+    parts = name.split("+", 1)
+    if not all(part.strip() for part in parts):
+        raise ValueError(f"wanted a model, or two with a plus between as in A+B, got {name!r}")
+    return parts
 
 
 def find_from(segmenter: Segmenter, min_score: float) -> None:

@@ -243,7 +243,7 @@ class Session:
 
         Raises:
             ValueError: It is no answer to marks or of another photo, the model takes no rough
-                masks, or the margin is negative.
+                masks, or the margin is negative or infinite.
             MemoryError: A part does not fit into memory.
         """
         known, marks = self._known(answer)
@@ -254,6 +254,8 @@ class Session:
         is_answer = np.ones(len(objects), bool) if objects.choices is None else objects.choices == 0
         for number in np.flatnonzero(is_answer).tolist():
             masks[objects.owners[number]] = torch.from_numpy(objects.masks[number])
+        if not len(marks):
+            return answer
         rough = replace(known.prompt, marks=replace(marks, masks=masks), logits=None)
         model.check(model.request((Task.OBJECT,), rough))
         result = model.zoom(self.photo, self.encode(), known.prompt, masks, margin)

@@ -8,6 +8,7 @@ Shapes: N objects, H W photo size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,9 +38,9 @@ def zoom(prompt: Prompt, masks: Tensor, ask: Ask, *, margin: float = MARGIN) -> 
         margin: Around an object, by its longer side, on each side.
 
     Raises:
-        ValueError: The margin is negative, or no number.
+        ValueError: The margin is negative, infinite, or no number.
     """
-    if not margin >= 0:
+    if not 0 <= margin < math.inf:
         raise ValueError(f"the margin must be from 0 on, got {margin}")
     assert prompt.marks is not None
     parts = []
@@ -71,7 +72,7 @@ def zoom_window(marks: Marks, row: int, mask: Tensor, margin: float) -> Window:
     if not len(places):
         return (0, 0, width, height)
     (left, top), (right, bottom) = places.amin(0).tolist(), places.amax(0).tolist()
-    side = max(right - left, bottom - top, MIN_SIDE) * (1 + 2 * margin)
+    side = max(right - left, bottom - top, MIN_SIDE) * (1 + 2 * min(margin, height + width))
     x, y = (left + right) / 2, (top + bottom) / 2
     return (
         max(round(x - side / 2), 0),

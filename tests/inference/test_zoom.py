@@ -29,6 +29,7 @@ WINDOWS = {
     # 40 wide and 20 high around (120, 60): a square of 80
     "a mask": ({}, mask_of(50, 70, 100, 140), 0.5, (80, 20, 160, 100)),
     "without a margin": ({}, mask_of(50, 70, 100, 140), 0.0, (100, 40, 140, 80)),
+    "of any size": ({}, mask_of(0, 40, 0, 40), 1e308, (0, 0, 300, 200)),
     "at the edge": ({}, mask_of(0, 40, 0, 40), 0.5, (0, 0, 60, 60)),
     "small: of 32 pixels": ({}, mask_of(100, 102, 50, 52), 0.5, (19, 69, 83, 133)),
     "a box beyond the mask": (
@@ -121,14 +122,23 @@ def test_a_closer_look_is_a_look_at_the_crop(make, photo):
         assert closer.objects.qualities[row] == pytest.approx(alone.objects.qualities[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("build", [tiny_sam, tiny_click])
+def test_of_nothing_there_is_no_closer_look(photo, build):
+    with Segmenter(build()).open(photo) as session:
+        answer = session(points=[])
+        assert len(answer.objects) == 0
+        assert len(session.zoom(answer).objects) == 0
+
+
 def test_what_cannot_be_looked_at_closer_is_refused(photo):
     segmenter = Segmenter(tiny_sam())
     with segmenter.open(photo) as session:
         answer = session(points=[(50, 60)])
         with pytest.raises(ValueError, match="margin must be from 0 on, got -1"):
             session.zoom(answer, margin=-1)
-        with pytest.raises(ValueError, match="margin must be from 0 on, got nan"):
-            session.zoom(answer, margin=float("nan"))
+        for margin in ("nan", "inf"):
+            with pytest.raises(ValueError, match=f"margin must be from 0 on, got {margin}"):
+                session.zoom(answer, margin=float(margin))
     with segmenter.open(photo[:100]) as other, pytest.raises(ValueError, match="another photo"):
         other.zoom(answer)
     with Segmenter(tiny_grounding_dino()).open(photo) as session:

@@ -14,7 +14,7 @@ def add_grounded_sam_keys(cfg: CfgNode) -> None:
     node.GROUNDER = ""  # configuration file of a system that answers words with boxes
     node.SEGMENTER = ""  # of one that takes boxes; weights are those that the files name
     node.MIN_SCORE = 0.3  # of boxes of a class list
-    node.MAX_OVERLAP = 0.8  # of two boxes; 1: all stay
+    node.MAX_OVERLAP = 0.8  # of two boxes; 1.0: all stay
     node.PER_CLASS = False  # boxes of different classes may lie on each other
 
 

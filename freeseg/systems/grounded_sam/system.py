@@ -49,7 +49,7 @@ class GroundedSAM(SegmentationSystem[ComposedFeatures]):
         """Puts parts together that exchange boxes of the photo; arguments as of `freeseg.compose`.
 
         Raises:
-            ValueError: The parts do not fit.
+            ValueError: The parts do not fit, or a rule is no share.
         """
         super().__init__(photo_input=AS_RGB, tasks=(Task.INSTANCE,))
         takes = segmenter.answers.get(Task.OBJECT, Takes())
@@ -63,6 +63,9 @@ class GroundedSAM(SegmentationSystem[ComposedFeatures]):
                 "a grounder finds what words name and a segmenter takes boxes, "
                 f"got {type(grounder).__name__} and {type(segmenter).__name__}"
             )
+        for name, share in (("min_score", min_score), ("max_overlap", max_overlap)):
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {share}")
         self.grounder, self.segmenter = grounder, segmenter
         self.answers, self.vocabulary = known, grounder.vocabulary
         self.min_score, self.max_overlap, self.per_class = min_score, max_overlap, per_class

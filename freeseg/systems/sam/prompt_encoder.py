@@ -188,4 +188,5 @@ def _read_at(maps: Sequence[Tensor], places: Tensor) -> Tensor:
     if len(maps[0]) == 1:  # one image for all
         grid = grid.reshape(1, 1, -1, 2)
     found = [F.grid_sample(each, grid, align_corners=False) for each in maps]
-    return torch.cat(found, dim=1).flatten(2).mT.reshape(*places.shape[:2], -1)
+    values = torch.cat(found, dim=1).flatten(2).mT  # [1, N * P, sum of c], or [N, P, sum of c]
+    return values.reshape(*places.shape[:2], values.shape[-1])

@@ -166,6 +166,9 @@ def test_parts_that_do_not_fit_are_refused_by_name():
         freeseg.compose(tiny_grounding_dino(), _mask2former(0))
     with pytest.raises(ValueError, match="got SAM and SAM"):
         freeseg.compose(tiny_sam(), tiny_sam())
+    for rule, share in {"min_score": 1.5, "max_overlap": -0.1}.items():
+        with pytest.raises(ValueError, match=f"{rule} must be from 0 to 1, got {share}"):
+            freeseg.compose(tiny_grounding_dino(), tiny_sam(), **{rule: share})
     foreign = SimpleNamespace(model=torch.nn.Linear(1, 1))
     with pytest.raises((ValueError, TypeError)):
         freeseg.compose(foreign, tiny_sam())
@@ -187,6 +190,9 @@ def test_two_names_joined_by_a_plus_are_composed(monkeypatch, tmp_path):
     assert pretrained("words/dino+sam").model.max_overlap == 0.8
     with pytest.raises(ValueError, match=r"are those of MODEL.GROUNDED_SAM.*INPUT.FORMAT"):
         pretrained("words/dino+sam", opts=("INPUT.FORMAT", "RGB"))
+    for name in ("sam+", "+sam", "+", "", "sam+ "):
+        with pytest.raises(ValueError, match=r"two with a plus between as in A\+B, got"):
+            pretrained(name)
     assert pretrained("sam", "cuda", ("A", "b")) is made["sam"]
     (tmp_path / "a+b").mkdir()
     assert pretrained(tmp_path / "a+b") == str(tmp_path / "a+b")  # a folder of that name
