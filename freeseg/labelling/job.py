@@ -14,6 +14,7 @@ from freeseg.bulk.manifest import find_names, is_shard
 from freeseg.bulk.worker import ModelSettings
 from freeseg.checkpoints import weights_file
 from freeseg.composition import parts_of
+from freeseg.images import IMAGE_SUFFIXES
 from freeseg.labelling.dataset import Dataset
 from freeseg.labelling.records import LabelRecords
 from freeseg.labelling.review import write_pages
@@ -77,11 +78,13 @@ class LabelJob:
         _check_apart(sources)
         self._image_root = _image_root(sources)
         self._dataset = dataset
-        for source in sources:
-            if Path(os.path.abspath(dataset)).is_relative_to(os.path.abspath(source)):
+        target = Path(os.path.abspath(dataset))
+        for path in (Path(os.path.abspath(source)) for source in sources):
+            holds_photo = path.suffix.lower() in IMAGE_SUFFIXES and target == path.parent
+            if target.is_relative_to(path) or holds_photo:
                 raise ValueError(
-                    f"{dataset} lies in {source}: its thumbnails would be photos to label the next "
-                    "time; name another folder"
+                    f"{dataset} is no folder of its own beside {path}: its thumbnails would be "
+                    "photos to label the next time; name another folder"
                 )
         records = LabelRecords(dataset, self._image_root, min_score, panoptic)
         model = dataclasses.replace(model, records=records)

@@ -209,6 +209,8 @@ def test_lists_name_photos_where_they_lie(tmp_path, label, photos):
 def test_what_cannot_become_a_data_set_is_refused(tmp_path, label, photos, capsys):
     assert label(sources=[tmp_path]) == 2
     assert "its thumbnails would be photos" in capsys.readouterr().err
+    assert label("--out", photos, sources=[photos / "a.png"]) == 2
+    assert "no folder of its own beside" in capsys.readouterr().err
     (tmp_path / "shard.tar").write_bytes(b"")
     assert label(sources=[tmp_path / "shard.tar"]) == 2
     assert "unpack the shard" in capsys.readouterr().err
