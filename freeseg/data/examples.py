@@ -87,6 +87,17 @@ def read_example(
     return Example(pixels, bools, labels if vocabulary else None, vocabulary)
 
 
+def is_numbered(masks: MaskSource | Sequence[MaskSource] | Mapping[str, MaskSource]) -> bool:
+    """Whether masks, as of `read_example`, are one map whose numbers say which object is which.
+
+    A bool mask is none, nor is one in black and white.
+    """
+    if isinstance(masks, (list, tuple, Mapping)):
+        return False
+    values = _array(masks, "the mask")
+    return values.ndim == 2 and values.dtype != bool and set(np.unique(values)) - {0} != {VOID}
+
+
 def read_examples(source: ExampleSource) -> tuple[AnyExample, ...] | Enrolled:
     """Examples as a session takes them.
 
@@ -143,12 +154,12 @@ def _read_masks(masks: Any) -> tuple[npt.NDArray[np.bool_], list[int]]:
     if values.ndim != 2:
         raise ValueError(f"masks are [H, W] or [M, H, W], got {values.shape}")
     numbers = [int(number) for number in np.unique(values) if number]
-    if len(numbers) > 1:
-        numbers = [number for number in numbers if number != VOID]
-    elif numbers:
-        return (values != 0)[None], [1 if numbers[0] == VOID else numbers[0]]
     if min(numbers, default=0) < 0:
         raise ValueError(f"a map of objects has numbers from 0 on, got {min(numbers)}")
+    if numbers == [VOID]:  # black and white
+        return (values != 0)[None], [1]
+    if len(numbers) > 1:
+        numbers = [number for number in numbers if number != VOID]
     planes = [values == number for number in numbers]
     return np.stack(planes) if planes else np.zeros((0, *values.shape), bool), numbers
 

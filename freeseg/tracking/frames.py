@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -43,7 +44,7 @@ def read_frames(source: FrameSource, every: int = 1) -> Iterator[TimedFrame]:
         every: Only each n-th; the others are not counted.
 
     Raises:
-        ImageError: It is no video, or a folder without pictures.
+        ImageError: It is no video, or a folder without pictures, or with two of one name.
         ValueError: `every` is less than 1.
     """
     if every < 1:
@@ -54,6 +55,9 @@ def read_frames(source: FrameSource, every: int = 1) -> Iterator[TimedFrame]:
         files = sorted(images_in(Path(source)))
         if not files:
             raise ImageError(os.fspath(source), "has no pictures")
+        twice = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
+        if twice:
+            raise ImageError(os.fspath(source), f"has several pictures of the name {twice[0]}")
         pictures = ((path, path.stem) for path in files)
     else:
         yield from _video_frames(Path(source), every)

@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from freeseg.data.examples import AnyExample, MaskSource, read_example, read_examples
+from freeseg.data.examples import (
+    AnyExample,
+    MaskSource,
+    is_numbered,
+    read_example,
+    read_examples,
+)
 from freeseg.images import RgbImage
 from freeseg.inference.objects import objects_of_masks
 from freeseg.structures import Example, InstanceSet, SegmentationResult, Vocabulary
@@ -103,8 +109,8 @@ class Tracker:
         Args:
             view: Of the frame.
             masks: Of objects that begin here, or are corrected: as of `freeseg.data.read_example`.
-                Numbers of a map are those of objects; a single mask, and masks of a list, begin
-                new ones; names are those of objects.
+                Numbers of a map are those of objects; a single mask (bool, or in black and white),
+                and masks of a list, begin new ones; names are those of objects.
 
         Raises:
             ImageError: A mask cannot be read.
@@ -150,9 +156,10 @@ class Tracker:
         self._given += numbered
 
     def _numbers_of(self, example: Example) -> Tensor:
-        """Of masks with names: those that the names have, or the next ones."""
-        assert example.labels is not None
-        assert example.vocabulary is not None
+        """Of masks: those that their names have, or the next ones."""
+        if example.labels is None or example.vocabulary is None:
+            first = max([0, *self._names]) + 1
+            return torch.arange(first, first + len(example.masks))
         known = {name: number for number, name in self._names.items()}
         numbers = []
         for label in example.labels.tolist():
@@ -165,15 +172,10 @@ class Tracker:
     def _numbered(self, view: View, masks: GivenMasks) -> Example:
         """The frame as an example of what is given on it, at its own size."""
         example = read_example(view.image, masks)
-        if example.ids is None and example.vocabulary is None:
-            raise ValueError("there is no mask")
-        if example.vocabulary is not None:
+        if not is_numbered(masks):
             example = replace(example, ids=self._numbers_of(example))
-        elif self._names and not _is_numbered(masks):
-            first = max(self._names) + 1
-            example = replace(example, ids=torch.arange(first, first + len(example.masks)))
         names = {}
-        for row, number in enumerate(example.ids.tolist()):  # type: ignore[union-attr]
+        for row, number in enumerate(_ids(example).tolist()):
             names[number] = f"object {number}"
             if example.vocabulary is not None and example.labels is not None:
                 names[number] = example.vocabulary.names[example.labels[row]]
@@ -202,7 +204,9 @@ class Tracker:
         One on which no object is seen is not kept: that nothing is there would be learned from it.
         """
         visible = [number for number in labels.unique().tolist() if number]
-        is_sure = visible and np.mean([scores[n] for n in visible]) >= self._min_score
+        if not visible:
+            return
+        is_sure = np.mean([scores[number] for number in visible]) >= self._min_score
         if not is_given and not (is_sure and self._memory.maxlen):
             return
         pixels = view.pixels
@@ -227,17 +231,6 @@ def by_frame(masks: FrameMasks | None) -> dict[int, GivenMasks]:
 def _ids(example: AnyExample) -> Tensor:
     assert example.ids is not None  # `Tracker` numbers all
     return example.ids
-
-
-def _is_numbered(masks: GivenMasks) -> bool:
-    """Whether masks are a map of numbers, not of yes and no."""
-    if isinstance(masks, (list, tuple, Mapping)):
-        return False
-    if isinstance(masks, Tensor):
-        return masks.dtype != torch.bool and masks.dim() == 2
-    if isinstance(masks, np.ndarray):
-        return masks.dtype != np.bool_ and masks.ndim == 2
-    return True  # a picture
 
 
 def _map_of(example: Example) -> Tensor:

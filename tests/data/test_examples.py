@@ -89,6 +89,7 @@ WRONG = {
     "four axes": (MASK[None, None], r"\[H, W\] or \[M, H, W\], got \(1, 1, 12, 20\)"),
     "colours": (png(PHOTO), "a mask has one channel, not RGB"),
     "negative": (-MAP.astype(np.int64), "numbers from 0 on, got -4"),
+    "one negative number": (-MASK.astype(np.int64), "numbers from 0 on, got -1"),
     "unlike sizes": ([MASK, MASK[:4]], "of one size"),
     "none": ([], "there has to be one"),
     "no file": ("gone.png", "gone.png: no such file"),

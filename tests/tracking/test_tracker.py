@@ -158,6 +158,32 @@ def test_a_map_of_one_number_means_that_object(tmp_path):
     np.testing.assert_array_equal(found.labels.numpy(), labels)
 
 
+@pytest.mark.parametrize("kind", ["array", "file", "picture", "bool"])
+def test_masks_in_black_and_white_begin_new_objects(tmp_path, kind):
+    labels = labels_of((1, 2, 0), (2, 14, 3))
+    white = (labels == 2) * np.uint8(255)
+    given = {"array": white, "picture": Image.fromarray(white), "bool": labels == 2}.get(kind)
+    if given is None:
+        given = tmp_path / "white.png"
+        Image.fromarray(white).save(given)
+    tracker = Tracker()
+    tracker.step(ColourView(labels), labels == 1)
+    found = tracker.step(ColourView(labels), given)
+    assert tuple(found.names) == (1, 2)
+    np.testing.assert_array_equal(found.labels.numpy(), labels)
+
+
+def test_a_map_without_objects_begins_none():
+    labels = labels_of((1, 2, 0))
+    tracker = Tracker()
+    found = tracker.step(ColourView(labels), labels * 0)
+    assert not found.labels.any()
+    assert len(found.result.objects.masks) == 0
+    with pytest.raises(ValueError, match="no object has begun"):
+        tracker.step(ColourView(labels))
+    np.testing.assert_array_equal(tracker.step(ColourView(labels), labels).labels, labels)
+
+
 def test_of_masks_that_overlap_the_smaller_lies_on_top():
     large, small = labels_of((1, 2, 2)) > 0, labels_of((1, 2, 2)) > 0
     small[:4] = False
@@ -175,6 +201,16 @@ def test_examples_stand_in_for_masks_and_stay():
     found = tracker.step(ColourView(labels))
     assert dict(found.names) == {1: "frog"}
     np.testing.assert_array_equal(found.labels.numpy(), (labels == 2).astype(np.int32))
+
+
+def test_masks_of_examples_without_numbers_and_names_are_objects_of_their_own():
+    labels = labels_of((1, 2, 0), (2, 14, 3))
+    image = torch.from_numpy(photo_of(labels).transpose(2, 0, 1).copy())
+    masks = torch.from_numpy(np.stack([labels == 1, labels == 2]))
+    tracker = Tracker(examples=[Example(image, masks[:1]), Example(image, masks[1:])])
+    found = tracker.step(ColourView(labels))
+    assert dict(found.names) == {1: "object 1", 2: "object 2"}
+    np.testing.assert_array_equal(found.labels.numpy(), labels)
 
 
 def test_what_cannot_be_followed_is_refused_by_name():

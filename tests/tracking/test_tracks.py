@@ -71,6 +71,10 @@ def test_what_gives_no_frames_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="empty: has no pictures"):
         list(read_frames(tmp_path / "empty"))
+    for name in ("a.png", "b.png", "b.jpg"):
+        Image.fromarray(pictures(1)[0]).save(tmp_path / "empty" / name)
+    with pytest.raises(ImageError, match="empty: has several pictures of the name b"):
+        list(read_frames(tmp_path / "empty"))  # results of one would replace those of the other
     with pytest.raises(ImageError, match=r"gone\.mp4: no such file"):
         list(read_frames(tmp_path / "gone.mp4"))
     with pytest.raises(ValueError, match="every must be 1 or more, got 0"):

@@ -13,6 +13,7 @@ from torch import Tensor
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 STEPS = 6  # of every channel, among which colours are chosen
 LEAST_CHROMA = 100.0  # largest channel less the smallest one
+MOST_COLOURS = 180  # of the steps' cube, with so much chroma
 COMMON = 0.05  # share of a photo's pixels from which on it has a colour
 PHOTO_WEIGHT = 2.0  # nearness to a photo's colour counts so much less than to another object's
 
@@ -24,9 +25,14 @@ def choose_colours(count: int, photos: Sequence[Tensor] = ()) -> Tensor:
     other, each as far as can be from all before it; the same photos give the same colours.
 
     Args:
-        count: M, at most 180.
+        count: M, at most `MOST_COLOURS`.
         photos: uint8 [3, H, W] each.
+
+    Raises:
+        ValueError: There are not so many colours.
     """
+    if count > MOST_COLOURS:
+        raise ValueError(f"there are {MOST_COLOURS} colours, got {count} objects")
     if count == 1:
         return torch.tensor([WHITE], dtype=torch.uint8)
     steps = torch.linspace(0, 255, STEPS)

@@ -76,7 +76,8 @@ class ObjectBook:
             raise ValueError("some examples have class names and some have none")
         vocabulary = _joined([example.vocabulary for example in shown]) if True in named else None
         ids: dict[int, int] = {}  # to labels
-        rows, own = [], 0
+        given_ids = [example.ids for example in examples if example.ids is not None]
+        rows, own = [], max([-1, *(int(number) for ids in given_ids for number in ids)]) + 1
         for example in examples:
             labels = _labels(example, vocabulary)
             given = example.ids.tolist() if example.ids is not None else labels
@@ -94,6 +95,14 @@ class ObjectBook:
             vocabulary,
             tuple(tuple(places[number] for number in given) for given in rows),
         )
+
+    @property
+    def sorted_places(self) -> list[int]:
+        """Places by the objects' names, else ids: the same in whatever order examples come."""
+        if self.vocabulary is None or self.labels is None:
+            return sorted(range(len(self.ids)), key=lambda place: self.ids[place])
+        names = [self.vocabulary.names[label] for label in self.labels]
+        return sorted(range(len(self.ids)), key=lambda place: (names[place], self.ids[place]))
 
 
 def _count(example: AnyExample) -> int:
@@ -150,8 +159,8 @@ class Painter:
         count = len(book.ids)
         learned = [example for example in examples if isinstance(example, LearnedExample)]
         if not learned:
-            starts = range(0, count, self.max_colours)
-            return [tuple(range(count))[start : start + self.max_colours] for start in starts]
+            places, starts = tuple(book.sorted_places), range(0, count, self.max_colours)
+            return [places[start : start + self.max_colours] for start in starts]
         for example in learned:
             if example.system != self.system or example.image.shape[-1] != self.side:
                 raise ValueError(

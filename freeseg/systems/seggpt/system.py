@@ -29,7 +29,7 @@ from freeseg.structures import (
     Takes,
     Task,
 )
-from freeseg.systems.seggpt.colours import read_colours
+from freeseg.systems.seggpt.colours import MOST_COLOURS, read_colours
 from freeseg.systems.seggpt.config import context_training, painting_sizes, seggpt_settings
 from freeseg.systems.seggpt.examples import (
     AnyExample,
@@ -78,15 +78,16 @@ class SegGPT(SegmentationSystem[CanvasFeatures]):
             ignore_label: Of pixels without annotation in ``sem_seg``.
 
         Raises:
-            ValueError: The ensemble is unknown, there is no colour, or photos are not RGB.
+            ValueError: The ensemble is unknown, there are no or not so many colours, or photos are
+                not RGB.
         """
         super().__init__(photo_input=photo_input, tasks=(Task.OBJECT,), ignore_label=ignore_label)
         if ensemble not in ENSEMBLES:
             raise ValueError(f"an ensemble is {' or '.join(ENSEMBLES)}, got {ensemble!r}")
         if photo_input.image_format != "RGB":
             raise ValueError("SegGPT tells colours apart in RGB: INPUT.FORMAT must say so")
-        if max_colours < 1:
-            raise ValueError(f"max_colours must be 1 or more, got {max_colours}")
+        if not 1 <= max_colours <= MOST_COLOURS:
+            raise ValueError(f"max_colours must be from 1 to {MOST_COLOURS}, got {max_colours}")
         network = PaintingNetwork(sizes)
         for name, part in (*network.named_children(), *network.named_parameters(recurse=False)):
             setattr(self, name, part)  # under the release's names
@@ -287,11 +288,7 @@ def _read_passes(
         places.append(of_colour[found])
         scores.append(score)
     if not places:  # examples that show nothing
-        device = enrolled.passes[0].photos.device if enrolled.passes else None
-        return (
-            torch.full(size, -1, dtype=torch.int64, device=device),
-            torch.ones(size, device=device),
-        )
+        return torch.full(size, -1), torch.ones(size)
     place, score = torch.stack(places), torch.stack(scores)
     is_object = place >= 0
     best = torch.where(is_object, score, -score).argmax(0, keepdim=True)

@@ -44,6 +44,14 @@ def test_one_object_is_white_and_a_photos_own_colours_are_kept_away_from():
     assert len(choose_colours(180).unique(dim=0)) == 180
 
 
+def test_more_colours_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="there are 180 colours, got 181 objects"):
+        choose_colours(181)
+    for number in (0, 181):
+        with pytest.raises(ValueError, match=f"max_colours must be from 1 to 180, got {number}"):
+            tiny_seggpt(1, ["MODEL.SEGGPT.MAX_COLOURS", number])
+
+
 def test_a_painting_is_read_by_the_nearest_colour():
     colours = torch.tensor([[255, 255, 255], [255, 0, 0]], dtype=torch.uint8)
     pixels = [(0, 0, 0), (255, 255, 255), (250, 5, 5), (127.5, 0, 0), (300, -20, 0), (191.25, 0, 0)]
@@ -128,6 +136,37 @@ def test_the_order_of_examples_does_not_count(model):
         answered(model, Prompt(examples=some)) for some in ((first, second), (second, first))
     )
     assert_close(one, other)
+
+
+def test_the_order_in_which_objects_come_does_not_count(model):
+    """Nor which objects share a pass: there are three, two are painted at once."""
+    first = two_squares(1, ids=torch.tensor([1, 2]))
+    second = two_squares(2, ids=torch.tensor([3, 1]))
+    one, other = (
+        answered(model, Prompt(examples=some, example_ids=(1, 2, 3)))
+        for some in ((first, second), (second, first))
+    )
+    assert_close(one, other)
+    names = [("cat", "sea"), ("dog", "cat")]
+    first, second = (
+        replace(
+            example, ids=None, labels=torch.tensor([0, 1]), vocabulary=Vocabulary(some, (True,) * 2)
+        )
+        for example, some in zip((first, second), names)
+    )
+    found = [answered(model, Prompt(examples=some)) for some in ((first, second), (second, first))]
+    masks = [
+        dict(zip((each.vocabulary.names[n] for n in each.objects.labels), each.objects.masks))
+        for each in found
+    ]
+    for name in ("cat", "dog", "sea"):
+        assert (masks[0][name] != masks[1][name]).float().mean() < 0.002, name
+
+
+def test_masks_without_ids_stand_apart_from_those_with_some():
+    both = ObjectBook.read((two_squares(1, ids=torch.tensor([0, 6])), two_squares(2)))
+    assert both.ids == (0, 6, 7, 8)
+    assert both.rows == ((0, 1), (2, 3))
 
 
 def test_enrolled_examples_are_the_examples_to_the_last_bit(model):
