@@ -275,14 +275,15 @@ def seggpt_examples() -> tuple[tuple[Example, ...], ...]:
     )
 
 
-def _context(task: Task, seed: int) -> dict[str, Any]:
-    """A training input of 32 x 32 pixels with an example; they share two objects of three."""
-    shown, query = _shown(seed, 32, 32, ids=torch.tensor([4, 1, 6])), _shown(seed + 1, 32, 32)
-    instances = Instances((32, 32))
+def seggpt_input(task: Task, seed: int, side: int = 32) -> dict[str, Any]:
+    """A training input of a square with an example; they share two objects of three."""
+    shown = _shown(seed, side, side, ids=torch.tensor([4, 1, 6]))
+    query = _shown(seed + 1, side, side)
+    instances = Instances((side, side))
     instances.gt_classes = torch.tensor([4, 1])
     instances.gt_masks = BitMasks(query.masks[1:])
     instances.set(IDS_KEY, torch.tensor([1, 4]))
-    void = torch.zeros(2, 32, 32, dtype=torch.bool)
+    void = torch.zeros(2, side, side, dtype=torch.bool)
     return {
         **{"image": query.image, "instances": instances, "task": task},
         **{EXAMPLES_KEY: (shown,), VOID_KEY: void},
@@ -291,8 +292,8 @@ def _context(task: Task, seed: int) -> dict[str, Any]:
 
 def _seggpt_batches() -> list[list[dict[str, Any]]]:
     return [
-        [_context(Task.SEMANTIC, 1), _context(Task.INSTANCE, 3)],
-        [_context(Task.INSTANCE, 5)],
+        [seggpt_input(Task.SEMANTIC, 1), seggpt_input(Task.INSTANCE, 3)],
+        [seggpt_input(Task.INSTANCE, 5)],
     ]
 
 

@@ -113,12 +113,32 @@ def test_a_folder_of_the_port_follows_examples(tmp_path):
     assert found.objects.names == ("sky",)
 
 
+def test_what_a_folder_leaves_out_are_the_ports_defaults(tmp_path):
+    transformers = pytest.importorskip("transformers", "5")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "seggpt"}))
+    cfg, port = config_from_hugging_face(tmp_path), transformers.SegGptConfig()
+    node = cfg.MODEL.SEGGPT
+    assert (port.hidden_size, port.num_hidden_layers) == (node.EMBED_DIM, node.DEPTH)
+    assert (port.num_attention_heads, port.qkv_bias) == (node.NHEADS, node.QKV_BIAS)
+    assert tuple(port.image_size) == (2 * node.IMAGE_SIZE, node.IMAGE_SIZE)
+    assert port.mlp_dim == node.MLP_RATIO * node.EMBED_DIM
+    assert port.pretrain_image_size == node.PRETRAIN_GRID * node.PATCH_SIZE
+    assert port.merge_index == node.MERGE_BLOCK
+    assert list(port.intermediate_hidden_state_indices) == node.TAPS
+    assert (port.decoder_hidden_size, port.drop_path_rate) == (node.DECODER_DIM, node.DROP_PATH)
+    assert port.layer_norm_eps == node.NORM_EPS
+    assert list(cfg.INPUT.TEST_RESIZE.SIZE) == [node.IMAGE_SIZE] * 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"image_size": [64, 48]}, "image_size is 64 x 48: a canvas is two squares"),
         ({"use_relative_position_embeddings": False}, "use_relative_position_embeddings is false"),
         ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu', here it is gelu"),
+        ({"num_channels": 1}, "num_channels is 1, here it is 3"),
+        ({"pretrain_image_size": 220}, "is 220, which patches of 16 do not fill"),
     ],
 )
 def test_ports_that_no_release_is_are_refused(tmp_path, changes, message):
