@@ -46,7 +46,7 @@ MULTI_TASK = ["freeseg", "oneformer", "oneformer_camvid"]
 
 
 def test_every_study_has_one_task_or_all():
-    assert set(STUDIES) == {*MULTI_TASK, "lseg", "sam"}
+    assert set(STUDIES) == {*MULTI_TASK, "lseg", "sam", "seggpt"}
     folders = {variant.folder for variant in STUDIES["lseg"]().variants}
     assert folders.isdisjoint(JUDGED_TASKS), "LSeg has one task alone"
 

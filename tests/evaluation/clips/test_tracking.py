@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from detectron2.config import get_cfg
@@ -18,13 +19,13 @@ from freeseg.data.problems import Problems
 from freeseg.engine.dataset_checks import check_all
 from freeseg.engine.evaluated_model import evaluated_model
 from freeseg.evaluation import build_evaluators, results_table, truth_task, wanted_tasks
-from freeseg.evaluation.clips import ClipTracking
+from freeseg.evaluation.clips import ClipTracking, clip_model
 from freeseg.structures.clip_frame import ClipFrame
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from clip_files import SIZE, disk, scene, write_clip, write_davis, write_meta
 from small_inputs import CONFIGS
-from tiny_systems import tiny_sam
+from tiny_systems import tiny_sam, tiny_seggpt, tiny_seggpt_config
 
 
 class Repeating(nn.Module):
@@ -62,7 +63,7 @@ def cfg(tmp_path):
 
 def run(cfg, name, track):
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (), (name,)
-    model = evaluated_model(cfg, tiny_sam(), track)
+    model = clip_model(cfg, tiny_sam(), track)
     (evaluator,) = build_evaluators(cfg, name)
     return inference_on_dataset(model, build_test_loader(cfg, name), evaluator)
 
@@ -107,8 +108,23 @@ def test_no_frame_is_read_before_its_turn(root, cfg):
 
 def test_a_system_that_follows_nothing_is_refused_before_it_runs(root, cfg):
     write_davis(root, {"still": [scene(0)]})
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (), ("davis_2017_val",)
     with pytest.raises(ValueError, match="davis_2017_val has clips, through which SAM follows no"):
-        run(cfg, "davis_2017_val", None)
+        evaluated_model(cfg, tiny_sam())
+
+
+def test_a_system_that_follows_examples_is_judged_on_clips(root):
+    """Random weights say anything; every object is there from its first frame on."""
+    write_davis(root, {"moving": [scene(frame) for frame in range(4)]})
+    cfg = tiny_seggpt_config(["DATALOADER.NUM_WORKERS", 0, "OUTPUT_DIR", str(root / "out")])
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (), ("davis_2017_val",)
+    (evaluator,) = build_evaluators(cfg, "davis_2017_val")
+    model = evaluated_model(cfg, tiny_seggpt(1))
+    loader = build_test_loader(cfg, "davis_2017_val")
+    scores = inference_on_dataset(model, loader, evaluator)["clips"]
+    assert {"J&F", "J-moving_1", "J-moving_2", "J-moving_3"} <= set(scores)
+    with Image.open(root / "out/inference/davis_2017_val/moving/00000.png") as first:
+        np.testing.assert_array_equal(np.asarray(first), scene(0))
 
 
 def test_other_inputs_go_to_the_other_model():
