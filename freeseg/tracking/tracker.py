@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from freeseg.data.examples import (
     AnyExample,
@@ -26,7 +25,7 @@ from freeseg.data.examples import (
     read_examples,
 )
 from freeseg.images import RgbImage
-from freeseg.inference.objects import objects_of_masks
+from freeseg.inference.objects import masks_at, objects_of_masks
 from freeseg.structures import Example, InstanceSet, SegmentationResult, Vocabulary
 
 MEMORY = 8  # of SegGPT's paper: J&F on DAVIS 2017 is 70.0, 74.7, 75.6, 74.8 with 1, 4, 8, 12
@@ -210,9 +209,9 @@ class Tracker:
         if not is_given and not (is_sure and self._memory.maxlen):
             return
         pixels = view.pixels
-        small = F.interpolate(labels[None, None].float(), pixels.shape[-2:], mode="nearest-exact")
         ids = torch.tensor(list(self._names), dtype=torch.int64)
-        example = Example(pixels, small[0, 0] == ids[:, None, None], ids=ids)
+        size = (pixels.shape[-2], pixels.shape[-1])
+        example = Example(pixels, masks_at(labels == ids[:, None, None], size), ids=ids)
         if is_given:
             self._given.append(example)
         else:

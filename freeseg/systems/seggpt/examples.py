@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from freeseg.inference.objects import masks_at
 from freeseg.structures import Enrolled, Example, LearnedExample, Vocabulary
 from freeseg.systems.seggpt.attention import Halves
 from freeseg.systems.seggpt.canvas_parts import Half
 from freeseg.systems.seggpt.colours import choose_colours
-from freeseg.systems.seggpt.painting import nearest, paint
+from freeseg.systems.seggpt.painting import paint
 
 AnyExample = Example | LearnedExample
 
@@ -226,7 +227,7 @@ class Painter:
             if isinstance(example, LearnedExample):
                 raise ValueError("a learned example fills its square and goes into no grid")
             kept = [number for number, place in enumerate(places) if place in objects]
-            masks = nearest(example.masks[kept], (self.side, self.side))
+            masks = masks_at(example.masks[kept], (self.side, self.side))
             ids = torch.tensor([objects.index(places[number]) for number in kept])
             void = torch.zeros(self.side, self.side, dtype=torch.bool)
             halves.append(Half(self.resize(example.image), masks.cpu(), ids.long(), void))
