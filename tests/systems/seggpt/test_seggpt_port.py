@@ -71,7 +71,7 @@ def painted(model, photos, targets, query, kind):
 @torch.inference_mode()
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("changes", SIZES.values(), ids=SIZES)
-@pytest.mark.parametrize(("kind", "name"), enumerate(("semantic", "instance")))
+@pytest.mark.parametrize(("kind", "name"), [(0, "semantic"), (1, "instance")])
 def test_paintings_are_the_ports(tmp_path, changes, count, kind, name):
     port, model = save_port(tmp_path, **changes), load_port(tmp_path)
     photos, targets, query = squares(count, 1), squares(count, 2), squares(1, 3)
